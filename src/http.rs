@@ -1,12 +1,12 @@
 //! What `[serve]` in a settings file says of serving over HTTP.
 //!
-//! Decides which values make sense; which of them together start no server says `palisade_mcp::http::terms`.
+//! Decides which values make sense; which of them together start no server says `palisade_mcp::http::config`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use palisade_engine::Auth;
-use palisade_mcp::http::terms::{Algorithm, Fingerprint, KeySource, OAuth, Proof, TermsError, Tls};
+use palisade_mcp::http::config::{Algorithm, Fingerprint, HttpConfigError, KeySource, OAuth, Proof, Tls};
 use serde::Deserialize;
 
 /// Where Linux keeps the certificates of those that vouch for servers.
@@ -229,7 +229,7 @@ pub(crate) enum ServedError {
     /// To be read behind its name.
     Odd(String),
     /// A file.
-    Terms(TermsError),
+    Terms(HttpConfigError),
 }
 
 impl ServedError {
@@ -238,8 +238,8 @@ impl ServedError {
     }
 }
 
-impl From<TermsError> for ServedError {
-    fn from(error: TermsError) -> Self {
+impl From<HttpConfigError> for ServedError {
+    fn from(error: HttpConfigError) -> Self {
         Self::Terms(error)
     }
 }

@@ -21,7 +21,7 @@ use clap::error::ErrorKind;
 
 use crate::args::{Cli, Verb};
 use crate::exit::Exit;
-use crate::report::Trouble;
+use crate::report::CliError;
 
 fn main() -> ExitCode {
     let typed = help::command().try_get_matches().and_then(|typed| Cli::from_arg_matches(&typed));
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
     };
     // Before anything secret is in memory: no core files, and nobody of the same user reads it.
     if let Err(error) = palisade_runner::sandbox::harden_server() {
-        Trouble::new(format!("cannot make this process unreadable to others: {error}"), "").print();
+        CliError::new(format!("cannot make this process unreadable to others: {error}"), "").print();
         return Exit::Failed.into();
     }
     // What goes wrong is told once, by the verb itself; a server has nobody else to tell.

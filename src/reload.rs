@@ -20,7 +20,7 @@ use tokio::signal::unix::Signal;
 use crate::args::Context;
 use crate::commands::policy::lint;
 use crate::config::{self, Authored, Chosen, ConfigError, Watched};
-use crate::report::Trouble;
+use crate::report::CliError;
 
 /// How long after one look the next is taken.
 const PERIOD: Duration = Duration::from_secs(2);
@@ -38,7 +38,7 @@ pub(crate) fn look(flags: &Context) -> Look {
 
 /// What is there, and what there is to see of it.
 fn read(flags: &Context) -> Result<(Watched, Authored), String> {
-    let told = |error: ConfigError| Trouble::from(error).to_string();
+    let told = |error: ConfigError| CliError::from(error).to_string();
     let authored = Authored::running(flags).map_err(told)?;
     Ok((Watched::of(&authored).map_err(told)?, authored))
 }
@@ -84,7 +84,7 @@ pub(crate) async fn watch(
         };
         if let Err(failure) = kept {
             // The policies are what they were: try again at the next look.
-            Trouble::from(failure).print();
+            CliError::from(failure).print();
             tried = Err(String::new());
         }
     }
@@ -119,7 +119,7 @@ impl Secrets {
 
 /// The set as it was read, if everything about it is right.
 fn load(authored: &Authored, flags: &Context) -> Result<Engine, String> {
-    let told = |error: ConfigError| Trouble::from(error).to_string();
+    let told = |error: ConfigError| CliError::from(error).to_string();
     authored.out_of_reach(flags).map_err(told)?;
     if matches!(authored.chosen(), Chosen::Profile(_)) {
         // Its cases try the groups that it ships with, and a site may have added to them.

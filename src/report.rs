@@ -13,12 +13,12 @@ use crate::config::ConfigError;
 
 /// Why a verb could not do what it was asked to.
 #[derive(Debug)]
-pub(crate) struct Trouble {
+pub(crate) struct CliError {
     what: String,
     help: String,
 }
 
-impl Trouble {
+impl CliError {
     /// Something in our own words.
     pub(crate) fn new(what: impl Into<String>, help: impl Into<String>) -> Self {
         Self { what: what.into(), help: help.into() }
@@ -46,25 +46,25 @@ impl Trouble {
     }
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for CliError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.what)
     }
 }
 
-impl From<Failure> for Trouble {
+impl From<Failure> for CliError {
     fn from(failure: Failure) -> Self {
         Self::new(failure.what.to_string(), failure.help.to_string())
     }
 }
 
-impl From<ConfigError> for Trouble {
+impl From<ConfigError> for CliError {
     fn from(error: ConfigError) -> Self {
         Self::of(&error)
     }
 }
 
-impl From<OpenError> for Trouble {
+impl From<OpenError> for CliError {
     fn from(error: OpenError) -> Self {
         Self::of(&error)
     }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 /// Why a text is no message.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Flaw {
+pub(crate) enum MessageError {
     /// It is no JSON.
     Json,
     /// It is JSON, and no message; the id that it has, if an answer to that could mean nothing else.
@@ -30,7 +30,7 @@ struct Looked {
     error: Option<IgnoredAny>,
 }
 
-impl Flaw {
+impl MessageError {
     /// What is wrong with a text that was not taken for a message.
     pub(crate) fn of(text: &[u8]) -> Self {
         // Whatever its encoding says of its bytes, JSON between programs is UTF-8 (RFC 8259, section 8.1).
@@ -89,30 +89,30 @@ mod tests {
             "[".repeat(500),
             "]".repeat(500)
         );
-        for (text, flaw) in [
-            (&b"{"[..], Flaw::Json),
-            (b"not JSON", Flaw::Json),
-            (b"\xff\xfe", Flaw::Json),
-            (b"{\"id\":1,\"method\":\"\xff\"}", Flaw::Json),
-            (b"{} {}", Flaw::Json),
-            (b"[]", Flaw::Message(None)),
-            (b"7", Flaw::Message(None)),
-            (br#"["2.0",1,"ping",null,null]"#, Flaw::Message(None)),
-            (br#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#, Flaw::Message(None)),
-            (deep.as_bytes(), Flaw::Message(Some(json!(1)))),
-            (br#"{"jsonrpc":"2.0","id":1,"method":7}"#, Flaw::Message(Some(json!(1)))),
-            (br#"{"jsonrpc":"1.0","id":"a","method":"ping"}"#, Flaw::Message(Some(json!("a")))),
-            (br#"{"jsonrpc":"2.0","id":1.5,"method":"ping"}"#, Flaw::Message(None)),
-            (br#"{"jsonrpc":"2.0","id":{},"method":"ping"}"#, Flaw::Message(None)),
-            (br#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#, Flaw::Message(None)),
-            (br#"{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}"#, Flaw::Message(None)),
-            (br#"{"jsonrpc":"2.0","id":1,"result":7}"#, Flaw::Message(None)),
-            (br#"{"jsonrpc":"2.0","id":1,"method":"ping","error":{}}"#, Flaw::Message(None)),
-            (br#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":7}"#, Flaw::Notification),
-            (br#"{"jsonrpc":"1.0","method":"notifications/cancelled"}"#, Flaw::Message(None)),
-            (br#"{"jsonrpc":"2.0","method":7}"#, Flaw::Message(None)),
+        for (text, error) in [
+            (&b"{"[..], MessageError::Json),
+            (b"not JSON", MessageError::Json),
+            (b"\xff\xfe", MessageError::Json),
+            (b"{\"id\":1,\"method\":\"\xff\"}", MessageError::Json),
+            (b"{} {}", MessageError::Json),
+            (b"[]", MessageError::Message(None)),
+            (b"7", MessageError::Message(None)),
+            (br#"["2.0",1,"ping",null,null]"#, MessageError::Message(None)),
+            (br#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#, MessageError::Message(None)),
+            (deep.as_bytes(), MessageError::Message(Some(json!(1)))),
+            (br#"{"jsonrpc":"2.0","id":1,"method":7}"#, MessageError::Message(Some(json!(1)))),
+            (br#"{"jsonrpc":"1.0","id":"a","method":"ping"}"#, MessageError::Message(Some(json!("a")))),
+            (br#"{"jsonrpc":"2.0","id":1.5,"method":"ping"}"#, MessageError::Message(None)),
+            (br#"{"jsonrpc":"2.0","id":{},"method":"ping"}"#, MessageError::Message(None)),
+            (br#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#, MessageError::Message(None)),
+            (br#"{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}"#, MessageError::Message(None)),
+            (br#"{"jsonrpc":"2.0","id":1,"result":7}"#, MessageError::Message(None)),
+            (br#"{"jsonrpc":"2.0","id":1,"method":"ping","error":{}}"#, MessageError::Message(None)),
+            (br#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":7}"#, MessageError::Notification),
+            (br#"{"jsonrpc":"1.0","method":"notifications/cancelled"}"#, MessageError::Message(None)),
+            (br#"{"jsonrpc":"2.0","method":7}"#, MessageError::Message(None)),
         ] {
-            assert_eq!(Flaw::of(text), flaw, "{}", String::from_utf8_lossy(text));
+            assert_eq!(MessageError::of(text), error, "{}", String::from_utf8_lossy(text));
         }
     }
 
@@ -126,11 +126,11 @@ mod tests {
             (Some("2025-11-25"), None),
             (Some("2026-07-28"), None),
         ] {
-            let told = Flaw::Json.told(revision).unwrap_or_default();
+            let told = MessageError::Json.told(revision).unwrap_or_default();
             assert_eq!((told.get("id").cloned(), code(&told)), (id, Some(json!(-32700))), "{revision:?}");
-            let told = Flaw::Message(Some(json!(7))).told(revision).unwrap_or_default();
+            let told = MessageError::Message(Some(json!(7))).told(revision).unwrap_or_default();
             assert_eq!((told.get("id"), code(&told)), (Some(&json!(7)), Some(json!(-32600))), "{revision:?}");
         }
-        assert_eq!(Flaw::Notification.told(None), None);
+        assert_eq!(MessageError::Notification.told(None), None);
     }
 }

@@ -103,7 +103,7 @@ pub async fn serve(
         () = &mut stop => {
             hang_up.send_replace(true);
             cancel.cancel();
-            tokio::time::timeout(PATIENCE, waiting).await.ok()
+            tokio::time::timeout(TIMEOUT, waiting).await.ok()
         }
         () = long_gone(gone) => None,
     };
@@ -117,14 +117,14 @@ pub async fn serve(
 }
 
 /// How long calls may take to notice that nobody waits for them. What is still judged then ends with the process.
-const PATIENCE: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The client has been gone for that long.
 async fn long_gone(mut gone: watch::Receiver<bool>) {
     if gone.wait_for(|gone| *gone).await.is_err() {
         return std::future::pending().await;
     }
-    tokio::time::sleep(PATIENCE).await;
+    tokio::time::sleep(TIMEOUT).await;
 }
 
 /// What answers the messages of one principal.

@@ -15,7 +15,7 @@ use serde::Serialize;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio::sync::Mutex;
 
-use crate::message::Flaw;
+use crate::message::MessageError;
 
 /// Bytes of a line. The largest that is of use is a job's input of 1 MiB, every byte of it escaped.
 const MAX_LINE: usize = 16 << 20;
@@ -90,17 +90,17 @@ impl<R: AsyncRead + Send + Unpin, W: AsyncWrite + Send + Unpin + 'static> Lines<
     }
 
     /// The message in a line that is read; none if nothing is in it.
-    fn message(&self) -> Option<Result<RxJsonRpcMessage<RoleServer>, Flaw>> {
+    fn message(&self) -> Option<Result<RxJsonRpcMessage<RoleServer>, MessageError>> {
         let line = self.line.strip_suffix(b"\r").unwrap_or(&self.line);
         let line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
         if line.is_empty() {
             return None;
         }
-        Some(serde_json::from_slice(line).map_err(|_| Flaw::of(line)))
+        Some(serde_json::from_slice(line).map_err(|_| MessageError::of(line)))
     }
 
-    fn answer(&mut self, flaw: &Flaw) {
-        if let Some(told) = flaw.told(self.revision.as_deref()) {
+    fn answer(&mut self, error: &MessageError) {
+        if let Some(told) = error.told(self.revision.as_deref()) {
             tracing::debug!(?told, "a line is no message");
             self.answering = Some(Box::pin(write(Arc::clone(&self.writer), told)));
         }
@@ -145,14 +145,14 @@ where
             }
             let message = match self.read().await {
                 Line::End => return None,
-                Line::TooLong => Some(Err(Flaw::TooLong)),
+                Line::TooLong => Some(Err(MessageError::TooLong)),
                 Line::Whole => self.message(),
             };
             self.line.clear();
             self.line.shrink_to(USUAL);
             match message {
                 Some(Ok(message)) => return Some(message),
-                Some(Err(flaw)) => self.answer(&flaw),
+                Some(Err(error)) => self.answer(&error),
                 None => {}
             }
         }

@@ -4,7 +4,8 @@
 //! start one without a `Grant`.
 
 pub use palisade_sandbox::{
-    Finding, MAX_ENTRIES, MAX_NAMED, Namespaces, Network, Offer, SandboxError, begin_to_probe, harden_server, probe,
+    Capabilities, Finding, MAX_ENTRIES, MAX_NAMED, Namespaces, Network, SandboxError, begin_to_probe, harden_server,
+    probe,
 };
 
 /// What a session may be held to, and what it got.

@@ -1,10 +1,10 @@
 //! AI clients that can start Palisade: what each has to be told, and where.
 //!
-//! Knowledge, one row a client. `entry.rs` writes it down for a person, `found.rs` reads what a client has been told. Nothing here writes
+//! Knowledge, one row a client. `entry.rs` writes it down for a person, `detect.rs` reads what a client has been told. Nothing here writes
 //! a client's files. All are the user's own ones: what a client reads from the directory that it works in is the agent's to write.
 
+pub(crate) mod detect;
 pub(crate) mod entry;
-pub(crate) mod found;
 
 use std::path::PathBuf;
 
@@ -16,7 +16,7 @@ use self::entry::Server;
 pub(crate) const NAME: &str = "palisade";
 
 /// How long a client waits for an answer, in seconds, where it can be told: a command or a person may take their time.
-const PATIENCE: u32 = 600;
+const TIMEOUT: u32 = 600;
 
 /// How long it waits for the server to start, in seconds, where else it would be some: policies are read first.
 const START: u32 = 60;
@@ -125,7 +125,7 @@ pub(crate) static CLIENTS: &[Client] = &[
                 "env",
                 json!({
                     "command": server.program, "args": server.arguments, "required": true, "startup_timeout_sec": START,
-                    "default_tools_approval_mode": "approve", "tool_timeout_sec": PATIENCE
+                    "default_tools_approval_mode": "approve", "tool_timeout_sec": TIMEOUT
                 }),
             )
         },
@@ -150,7 +150,7 @@ pub(crate) static CLIENTS: &[Client] = &[
             with_environment(
                 server,
                 "env",
-                json!({ "command": server.program, "args": server.arguments, "timeout": PATIENCE * 1000 }),
+                json!({ "command": server.program, "args": server.arguments, "timeout": TIMEOUT * 1000 }),
             )
         },
         command: None,
@@ -234,7 +234,7 @@ pub(crate) static CLIENTS: &[Client] = &[
             with_environment(
                 server,
                 "environment",
-                json!({ "type": "local", "command": command, "enabled": true, "timeout": PATIENCE * 1000 }),
+                json!({ "type": "local", "command": command, "enabled": true, "timeout": TIMEOUT * 1000 }),
             )
         },
         command: None,

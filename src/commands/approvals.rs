@@ -14,7 +14,7 @@ use palisade_runner::control::wire::{Answer, Ask, Request, State, Waiting};
 
 use crate::args::{Approvals, ApprovalsAction, Context, Grant, Remember, Vote};
 use crate::exit::Exit;
-use crate::report::{self, Trouble, age, one_line, printable};
+use crate::report::{self, CliError, age, one_line, printable};
 use crate::{commands, config};
 
 mod remembered;
@@ -24,7 +24,7 @@ const TURN: Duration = Duration::from_secs(1);
 
 const NOTHING: &str = "nothing waits for a person\n";
 
-pub(crate) fn run(args: &Approvals) -> Result<Exit, Trouble> {
+pub(crate) fn run(args: &Approvals) -> Result<Exit, CliError> {
     let context = |config: &Option<std::path::PathBuf>| Context { config: config.clone(), ..Context::default() };
     match &args.action {
         ApprovalsAction::List(list) if list.watch => watch(&context(&list.config), list.json),
@@ -44,9 +44,9 @@ pub(crate) fn run(args: &Approvals) -> Result<Exit, Trouble> {
 }
 
 /// The servers that listen where the settings say.
-pub(crate) fn servers(context: &Context) -> Result<Vec<Server>, Trouble> {
+pub(crate) fn servers(context: &Context) -> Result<Vec<Server>, CliError> {
     let directory = config::control(context)?.directory;
-    client::servers(&directory).map_err(|error| Trouble::of(&error))
+    client::servers(&directory).map_err(|error| CliError::of(&error))
 }
 
 /// What a server says to something that everybody is asked; a no is told and counted, a server that is gone is not.
@@ -57,7 +57,7 @@ pub(crate) fn ask_all(servers: &[Server], ask: &Ask) -> (Vec<(String, Answer<Str
             Ok(Some(answer)) => answers.push((server.chain().to_owned(), answer)),
             Ok(None) => {}
             Err(error) => {
-                Trouble::of(&error).print();
+                CliError::of(&error).print();
                 failed = true;
             }
         }
@@ -65,7 +65,7 @@ pub(crate) fn ask_all(servers: &[Server], ask: &Ask) -> (Vec<(String, Answer<Str
     (answers, failed)
 }
 
-fn list(servers: &[Server], json: bool) -> Result<Exit, Trouble> {
+fn list(servers: &[Server], json: bool) -> Result<Exit, CliError> {
     let (waiting, exit) = waiting(servers);
     if json {
         report::print(&commands::json(&waiting)?);
@@ -102,7 +102,7 @@ fn waiting(servers: &[Server]) -> (Vec<Waiting<String>>, Exit) {
 
 /// Shows what waits until it is interrupted, or nobody reads it any more: the whole list at a terminal, else a line for each request that
 /// is new or stands otherwise. Servers may come and go meanwhile.
-fn watch(context: &Context, json: bool) -> Result<Exit, Trouble> {
+fn watch(context: &Context, json: bool) -> Result<Exit, CliError> {
     let drawn = io::stdout().is_terminal() && !json;
     let mut known = BTreeMap::new();
     loop {
@@ -121,7 +121,7 @@ fn watch(context: &Context, json: bool) -> Result<Exit, Trouble> {
                 let (id, stands) = stands(waiting);
                 before.get(&id) != Some(&stands)
             });
-            let lines: Result<String, Trouble> =
+            let lines: Result<String, CliError> =
                 others.map(|waiting| if json { commands::json(waiting) } else { Ok(line(waiting)) }).collect();
             report::print(&lines?)
         };
@@ -161,21 +161,21 @@ enum Found<'s> {
 }
 
 /// The request of this id, and whose it is: its id begins with the server's chain.
-fn request<'s>(servers: &'s [Server], id: &str) -> Result<Found<'s>, Trouble> {
+fn request<'s>(servers: &'s [Server], id: &str) -> Result<Found<'s>, CliError> {
     let chain = id.split('-').next().unwrap_or_default();
     for server in servers.iter().filter(|server| server.chain() == chain) {
-        match server.ask(&Ask::Show { id: id.to_owned() }).map_err(|error| Trouble::of(&error))? {
+        match server.ask(&Ask::Show { id: id.to_owned() }).map_err(|error| CliError::of(&error))? {
             Some(Answer::Request(request)) => return Ok(Found::Request(server, request)),
             Some(Answer::Unknown) | None => {}
             Some(other) => match told(&other) {
                 Exit::Findings => return Ok(Found::Refused),
-                _ => return Err(Trouble::new("the server gave no answer to that", "")),
+                _ => return Err(CliError::new("the server gave no answer to that", "")),
             },
         }
     }
     let what = format!("no request `{}` waits for a person", one_line(id));
     let longer = longer(servers, id);
-    Err(Trouble::new(
+    Err(CliError::new(
         what,
         match longer.is_empty() {
             true => "it was used, is too old, or its server has ended; `palisade approvals list` shows what waits"
@@ -200,7 +200,7 @@ fn longer(servers: &[Server], part: &str) -> Vec<String> {
     ids.take(5).map(|id| format!("`{}`", printable(&id))).collect()
 }
 
-fn grant(servers: &[Server], args: &Grant) -> Result<Exit, Trouble> {
+fn grant(servers: &[Server], args: &Grant) -> Result<Exit, CliError> {
     let Grant { vote, remember } = args;
     let (server, request) = match request(servers, &vote.id)? {
         Found::Request(server, request) => (server, request),
@@ -210,17 +210,17 @@ fn grant(servers: &[Server], args: &Grant) -> Result<Exit, Trouble> {
     let permits = match lasts {
         Lasts::Once => None,
         Lasts::Session | Lasts::Agent | Lasts::Always => {
-            match server.ask(&Ask::Permit { id: vote.id.clone(), lasts }).map_err(|error| Trouble::of(&error))? {
+            match server.ask(&Ask::Permit { id: vote.id.clone(), lasts }).map_err(|error| CliError::of(&error))? {
                 Some(Answer::Permit(permits)) => Some(permits),
                 Some(other) => return Ok(told(&other)),
-                None => return Err(Trouble::new("the server has ended", "")),
+                None => return Err(CliError::new("the server has ended", "")),
             }
         }
     };
     if !vote.yes {
         if !report::has_person() {
             let help = "look at it with `palisade approvals show`, then give `--yes`";
-            return Err(Trouble::new("nobody is there to say yes", help));
+            return Err(CliError::new("nobody is there to say yes", help));
         }
         report::complain(&text(&request));
         report::complain(&match &permits {
@@ -233,7 +233,7 @@ fn grant(servers: &[Server], args: &Grant) -> Result<Exit, Trouble> {
         });
         let mut answer = String::new();
         let read = io::stdin().lock().read_line(&mut answer);
-        read.map_err(|error| Trouble::new(format!("cannot read the answer: {error}"), ""))?;
+        read.map_err(|error| CliError::new(format!("cannot read the answer: {error}"), ""))?;
         if !report::is_yes(answer.as_bytes()) {
             report::complain("palisade: not granted; it still waits\n");
             return Ok(Exit::Error);
@@ -267,18 +267,18 @@ impl From<Remember> for Lasts {
     }
 }
 
-fn deny(servers: &[Server], vote: &Vote) -> Result<Exit, Trouble> {
+fn deny(servers: &[Server], vote: &Vote) -> Result<Exit, CliError> {
     match request(servers, &vote.id)? {
         Found::Request(server, _) => answer(server, vote, false, Lasts::Once),
         Found::Refused => Ok(Exit::Findings),
     }
 }
 
-fn answer(server: &Server, vote: &Vote, yes: bool, lasts: Lasts) -> Result<Exit, Trouble> {
+fn answer(server: &Server, vote: &Vote, yes: bool, lasts: Lasts) -> Result<Exit, CliError> {
     let reason = vote.reason.clone().unwrap_or_default();
     let ask = Ask::Answer { id: vote.id.clone(), yes, reason, lasts };
-    let answer = server.ask(&ask).map_err(|error| Trouble::of(&error))?;
-    let Some(answer) = answer else { return Err(Trouble::new("the server has ended", "")) };
+    let answer = server.ask(&ask).map_err(|error| CliError::of(&error))?;
+    let Some(answer) = answer else { return Err(CliError::new("the server has ended", "")) };
     let Answer::Voted(voted) = answer else { return Ok(told(&answer)) };
     if vote.json {
         report::print(&commands::json(&voted)?);
@@ -306,19 +306,19 @@ pub(crate) fn told(answer: &Answer<String>) -> Exit {
             } else {
                 format!(" ({})", printable(&refused.policies.join(", ")))
             };
-            Trouble::new(format!("{}{policies}", printable(&refused.what)), printable(&refused.help)).print();
+            CliError::new(format!("{}{policies}", printable(&refused.what)), printable(&refused.help)).print();
             Exit::Findings
         }
         Answer::Failed { what, help } => {
-            Trouble::new(printable(what), printable(help)).print();
+            CliError::new(printable(what), printable(help)).print();
             Exit::Error
         }
         Answer::Unknown => {
-            Trouble::new("there is nothing of that name", "`palisade approvals list` shows what waits").print();
+            CliError::new("there is nothing of that name", "`palisade approvals list` shows what waits").print();
             Exit::Error
         }
         _ => {
-            Trouble::new("the server gave another answer than asked for", "it may be of another version").print();
+            CliError::new("the server gave another answer than asked for", "it may be of another version").print();
             Exit::Error
         }
     }

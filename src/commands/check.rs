@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::args::{Check, Transport};
 use crate::commands::policy::plan_of;
 use crate::exit::Exit;
-use crate::report::{self, Trouble};
+use crate::report::{self, CliError};
 use crate::{commands, config};
 
 /// One line of batch input; the flags give what is left out.
@@ -45,7 +45,7 @@ struct Named<'a> {
     sandbox: Option<Value>,
 }
 
-pub(crate) fn run(args: &Check) -> Result<Exit, Trouble> {
+pub(crate) fn run(args: &Check) -> Result<Exit, CliError> {
     config::look_into_view(&args.context)?;
     commands::begin_to_probe();
     // The process ends after this; taking the policies down piece by piece would cost as much as a verdict does.
@@ -114,10 +114,10 @@ fn place(
     Ok(())
 }
 
-fn batch(settings: &Settings, base: &Case) -> Result<Exit, Trouble> {
+fn batch(settings: &Settings, base: &Case) -> Result<Exit, CliError> {
     let mut exit = Exit::Fine;
     for (index, line) in std::io::stdin().lock().split(b'\n').enumerate() {
-        let line = line.map_err(|error| Trouble::new(format!("cannot read standard input: {error}"), ""))?;
+        let line = line.map_err(|error| CliError::new(format!("cannot read standard input: {error}"), ""))?;
         if line.iter().all(u8::is_ascii_whitespace) {
             continue;
         }

@@ -14,10 +14,10 @@ use tokio::sync::watch;
 
 use crate::args::{Checkpoint, CheckpointAction, Context};
 use crate::exit::Exit;
-use crate::report::{self, Trouble};
+use crate::report::{self, CliError};
 use crate::{commands, config};
 
-pub(crate) fn run(args: &Checkpoint) -> Result<Exit, Trouble> {
+pub(crate) fn run(args: &Checkpoint) -> Result<Exit, CliError> {
     match &args.action {
         CheckpointAction::List(args) => with(&args.context, async |pipeline| {
             let notes = match listed(pipeline, &args.context).await? {
@@ -41,7 +41,7 @@ pub(crate) fn run(args: &Checkpoint) -> Result<Exit, Trouble> {
 }
 
 /// Does something with the flow, whose record begins and ends with it.
-fn with(context: &Context, work: impl AsyncFnOnce(&Arc<Pipeline>) -> Result<Exit, Trouble>) -> Result<Exit, Trouble> {
+fn with(context: &Context, work: impl AsyncFnOnce(&Arc<Pipeline>) -> Result<Exit, CliError>) -> Result<Exit, CliError> {
     let settings = config::load_with_target(context, "checkpoint")?;
     commands::runtime()?.block_on(async {
         let pipeline = Pipeline::open(settings)?;
@@ -60,7 +60,7 @@ fn with(context: &Context, work: impl AsyncFnOnce(&Arc<Pipeline>) -> Result<Exit
 }
 
 /// The checkpoints that there are.
-async fn listed(pipeline: &Pipeline, context: &Context) -> Result<Result<Vec<CheckpointNote>, Exit>, Trouble> {
+async fn listed(pipeline: &Pipeline, context: &Context) -> Result<Result<Vec<CheckpointNote>, Exit>, CliError> {
     // What is known here is not asked elsewhere.
     if let Some(target) = &context.target
         && let Some(notes) = pipeline.checkpoints_at(target).await?
@@ -78,7 +78,7 @@ async fn go_back(
     context: &Context,
     checkpoint: &str,
     terms: RestoreTerms,
-) -> Result<Exit, Trouble> {
+) -> Result<Exit, CliError> {
     let session = match through(pipeline, context).await? {
         Ok(session) => session,
         Err(exit) => return Ok(exit),
@@ -102,7 +102,7 @@ async fn go_back(
 }
 
 /// A failure as the command line tells it: of a checkpoint that there is not, with those that there are.
-fn unknown(failure: Failure, name: &str, there_are: &[CheckpointNote]) -> Trouble {
+fn unknown(failure: Failure, name: &str, there_are: &[CheckpointNote]) -> CliError {
     if failure.what.as_str() != format!("there is no checkpoint `{name}`") {
         return failure.into();
     }
@@ -113,10 +113,10 @@ fn unknown(failure: Failure, name: &str, there_are: &[CheckpointNote]) -> Troubl
                 .to_owned()
         }
     };
-    Trouble::new(failure.what.to_string(), help)
+    CliError::new(failure.what.to_string(), help)
 }
 
-async fn give_up(pipeline: &Pipeline, context: &Context, keep: usize) -> Result<Exit, Trouble> {
+async fn give_up(pipeline: &Pipeline, context: &Context, keep: usize) -> Result<Exit, CliError> {
     let session = match through(pipeline, context).await? {
         Ok(session) => session,
         Err(exit) => return Ok(exit),
@@ -126,11 +126,11 @@ async fn give_up(pipeline: &Pipeline, context: &Context, keep: usize) -> Result<
             shown(context, &checkpoints, || checkpoints.iter().map(|note| format!("gone: {}", line(note))).collect())?;
             let Some(kept) = kept else { return Ok(Exit::Fine) };
             let what = format!("the target may keep what only they needed: {}", kept.what);
-            Trouble::new(what, "prune again once it can be reached").print();
+            CliError::new(what, "prune again once it can be reached").print();
             Ok(Exit::Error)
         }
         Pruned::Refused(what) => {
-            Trouble::new(what.to_string(), "roles are given to people in the settings, under `people`").print();
+            CliError::new(what.to_string(), "roles are given to people in the settings, under `people`").print();
             Ok(Exit::Denied)
         }
     }
@@ -138,7 +138,7 @@ async fn give_up(pipeline: &Pipeline, context: &Context, keep: usize) -> Result<
 
 /// The session through which the target is reached that the flags name, if they name one. A person at the terminal is asked where policy
 /// wants that.
-async fn through(pipeline: &Pipeline, context: &Context) -> Result<Result<Option<String>, Exit>, Trouble> {
+async fn through(pipeline: &Pipeline, context: &Context) -> Result<Result<Option<String>, Exit>, CliError> {
     let Some(target) = &context.target else { return Ok(Ok(None)) };
     let user = pipeline.user().to_owned();
     let mut person = |explained: &Explained| {
@@ -157,11 +157,11 @@ const INTERRUPTED: &str = "palisade: interrupted; a restore that had begun is go
                            checkpoint that was taken before it, the newest of `checkpoint list`\n";
 
 impl Interrupts {
-    fn watch(pipeline: &Arc<Pipeline>) -> Result<Self, Trouble> {
+    fn watch(pipeline: &Arc<Pipeline>) -> Result<Self, CliError> {
         let (came, receiver) = watch::channel(false);
         for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
             let mut signals =
-                signal(kind).map_err(|error| Trouble::new(format!("cannot listen for signals: {error}"), ""))?;
+                signal(kind).map_err(|error| CliError::new(format!("cannot listen for signals: {error}"), ""))?;
             let (came, pipeline) = (came.clone(), Arc::clone(pipeline));
             tokio::spawn(async move {
                 signals.recv().await;
@@ -216,7 +216,11 @@ pub(crate) fn done<T>(checked: Checked<T>) -> Result<Box<T>, Exit> {
     }
 }
 
-pub(crate) fn shown(context: &Context, value: &impl Serialize, text: impl FnOnce() -> String) -> Result<Exit, Trouble> {
+pub(crate) fn shown(
+    context: &Context,
+    value: &impl Serialize,
+    text: impl FnOnce() -> String,
+) -> Result<Exit, CliError> {
     report::print(&if context.json { commands::json(value)? } else { text() });
     Ok(Exit::Fine)
 }

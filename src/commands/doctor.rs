@@ -12,16 +12,16 @@ use serde::Serialize;
 
 use crate::args::Doctor;
 use crate::exit::Exit;
-use crate::report::{self, Trouble};
+use crate::report::{self, CliError};
 use crate::{clients, commands, config};
 
 /// What a machine reads.
 #[derive(Serialize)]
 struct Found<'a> {
     #[serde(flatten)]
-    offer: &'a sandbox::Offer,
+    offer: &'a sandbox::Capabilities,
     /// The clients of this user whose settings are there. Nothing that this machine can or cannot enforce depends on them.
-    clients: &'a [clients::found::Finding],
+    clients: &'a [clients::detect::Finding],
     /// The targets that the settings name.
     targets: Vec<Held<'a>>,
 }
@@ -47,7 +47,7 @@ impl Held<'_> {
     }
 }
 
-pub(crate) fn run(args: &Doctor) -> Result<Exit, Trouble> {
+pub(crate) fn run(args: &Doctor) -> Result<Exit, CliError> {
     if args.tries {
         return run_trials(args);
     }
@@ -59,10 +59,10 @@ pub(crate) fn run(args: &Doctor) -> Result<Exit, Trouble> {
     let offer = sandbox::probe();
     let settings = config::load(&args.context, "doctor");
     let enough = match &settings {
-        Ok(settings) => offer.meets(settings.level).map_err(|error| Trouble::of(&error)),
+        Ok(settings) => offer.meets(settings.level).map_err(|error| CliError::of(&error)),
         Err(_) => Ok(()),
     };
-    let clients = clients::found::findings(
+    let clients = clients::detect::findings(
         settings.as_ref().ok().map(|settings| Path::new(settings.surroundings.workspace.as_str())),
     );
     let targets = settings.iter().flat_map(|settings| &settings.targets);
@@ -76,7 +76,7 @@ pub(crate) fn run(args: &Doctor) -> Result<Exit, Trouble> {
             format!("{:8} {}: {}\n", if finding.present { "ok" } else { "missing" }, finding.layer, finding.text)
         };
         report::print(&findings.iter().map(line).collect::<String>());
-        let line = |found: &clients::found::Finding| {
+        let line = |found: &clients::detect::Finding| {
             format!("{:8} {}: {}\n", if found.ready { "ok" } else { "missing" }, found.client, found.text)
         };
         report::print(&clients.iter().map(line).collect::<String>());
@@ -91,10 +91,10 @@ pub(crate) fn run(args: &Doctor) -> Result<Exit, Trouble> {
     }
     let mut ready = true;
     if let Err(error) = settings {
-        Trouble::from(error).print();
+        CliError::from(error).print();
         ready = false;
     } else if let Err(error) = view {
-        Trouble::from(error).print();
+        CliError::from(error).print();
         ready = false;
     }
     if let Err(trouble) = enough {
@@ -108,7 +108,7 @@ pub(crate) fn run(args: &Doctor) -> Result<Exit, Trouble> {
 }
 
 /// Runs the trials, and says how each went.
-fn run_trials(args: &Doctor) -> Result<Exit, Trouble> {
+fn run_trials(args: &Doctor) -> Result<Exit, CliError> {
     let workspace = trial::Workspace::new()?;
     let view = config::enter_view(&workspace.context(&args.context))?;
     commands::begin_to_probe();

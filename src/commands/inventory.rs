@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::args::Inventory;
 use crate::exit::Exit;
-use crate::report::{self, Trouble};
+use crate::report::{self, CliError};
 use crate::{commands, config};
 
 #[derive(Debug, Deserialize)]
@@ -27,7 +27,7 @@ struct Named<'a> {
     inventory: &'a palisade_grammar::Inventory,
 }
 
-pub(crate) fn run(args: &Inventory) -> Result<Exit, Trouble> {
+pub(crate) fn run(args: &Inventory) -> Result<Exit, CliError> {
     let redactor = config::redactor()?;
     if args.batch {
         return batch(&redactor);
@@ -44,10 +44,10 @@ pub(crate) fn run(args: &Inventory) -> Result<Exit, Trouble> {
     Ok(Exit::Fine)
 }
 
-fn batch(redactor: &Redactor) -> Result<Exit, Trouble> {
+fn batch(redactor: &Redactor) -> Result<Exit, CliError> {
     let mut exit = Exit::Fine;
     for (index, line) in std::io::stdin().lock().split(b'\n').enumerate() {
-        let line = line.map_err(|error| Trouble::new(format!("cannot read standard input: {error}"), ""))?;
+        let line = line.map_err(|error| CliError::new(format!("cannot read standard input: {error}"), ""))?;
         if line.iter().all(u8::is_ascii_whitespace) {
             continue;
         }

@@ -8,9 +8,8 @@ use serde_json::Value;
 
 use crate::args::Context;
 use crate::config;
-use crate::report::{self, Trouble};
+use crate::report::{self, CliError};
 
-pub(crate) mod again;
 pub(crate) mod approvals;
 pub(crate) mod audit;
 pub(crate) mod check;
@@ -20,6 +19,7 @@ pub(crate) mod inventory;
 pub(crate) mod policy;
 pub(crate) mod redact;
 pub(crate) mod remote_guard;
+pub(crate) mod replay;
 pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod setup;
@@ -28,14 +28,16 @@ pub(crate) mod watch;
 pub(crate) mod workspace;
 
 /// One line of JSON, in which nothing moves a cursor or turns a text either: it is read at terminals, too.
-fn json(value: &impl Serialize) -> Result<String, Trouble> {
-    let text = serde_json::to_string(value).map_err(|error| Trouble::new(format!("cannot write JSON: {error}"), ""))?;
+fn json(value: &impl Serialize) -> Result<String, CliError> {
+    let text =
+        serde_json::to_string(value).map_err(|error| CliError::new(format!("cannot write JSON: {error}"), ""))?;
     Ok(format!("{}\n", report::escaped(&text)))
 }
 
 /// A value as JSON with every text in it redacted: each by itself, since escaped text is not what a rule looks for.
-fn redacted(value: &impl Serialize, redactor: &Redactor) -> Result<Value, Trouble> {
-    let value = serde_json::to_value(value).map_err(|error| Trouble::new(format!("cannot write JSON: {error}"), ""))?;
+fn redacted(value: &impl Serialize, redactor: &Redactor) -> Result<Value, CliError> {
+    let value =
+        serde_json::to_value(value).map_err(|error| CliError::new(format!("cannot write JSON: {error}"), ""))?;
     Ok(redact_texts(value, redactor))
 }
 
@@ -101,7 +103,7 @@ fn without_place(error: &str) -> String {
 }
 
 /// What is wrong with a line of batch input, under its id where that can be read.
-fn bad_line(line: &[u8], number: usize, error: &str, redactor: &Redactor) -> Result<String, Trouble> {
+fn bad_line(line: &[u8], number: usize, error: &str, redactor: &Redactor) -> Result<String, CliError> {
     let id = serde_json::from_slice::<Value>(line).ok().and_then(|value| value.get("id").cloned());
     let error = format!("line {number}: {error}");
     let answer = match id {
@@ -112,7 +114,7 @@ fn bad_line(line: &[u8], number: usize, error: &str, redactor: &Redactor) -> Res
 }
 
 /// A file that is not there hides nothing: the operator has to know.
-fn warn_of_missing_secrets(flags: &Context) -> Result<(), Trouble> {
+fn warn_of_missing_secrets(flags: &Context) -> Result<(), CliError> {
     for file in config::missing_secrets(flags)? {
         let file = file.display();
         report::complain(&format!(
@@ -148,10 +150,10 @@ fn may_open_all() {
 }
 
 /// The runtime that the asynchronous verbs run on.
-fn runtime() -> Result<tokio::runtime::Runtime, Trouble> {
+fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
     may_open_all();
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| Trouble::new(format!("cannot start: {error}"), ""))
+        .map_err(|error| CliError::new(format!("cannot start: {error}"), ""))
 }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::args::Redact;
 use crate::exit::Exit;
-use crate::report::{self, Trouble};
+use crate::report::{self, CliError};
 use crate::{commands, config};
 
 mod learned;
@@ -49,7 +49,7 @@ struct Answer {
     out: String,
 }
 
-pub(crate) fn run(args: &Redact) -> Result<Exit, Trouble> {
+pub(crate) fn run(args: &Redact) -> Result<Exit, CliError> {
     if args.learned {
         return learned::run(args);
     }
@@ -59,15 +59,15 @@ pub(crate) fn run(args: &Redact) -> Result<Exit, Trouble> {
     let failed = if tables.is_empty() { Vec::new() } else { bare.failed_examples() };
     if let Some(failed) = failed.first() {
         let what = format!("secret rule `{}` does not hold its example: it gives `{}`", failed.rule, failed.result);
-        return Err(Trouble::new(what, "correct the pattern or the example"));
+        return Err(CliError::new(what, "correct the pattern or the example"));
     }
     if args.batch { batch(&bare) } else { stream(&bare.with_known(&config::known_values()?), args.explain) }
 }
 
 /// The tables of `--rules`: one file, or every `.toml` file of a directory, by name.
-fn tables(path: Option<&Path>) -> Result<Vec<(String, String)>, Trouble> {
+fn tables(path: Option<&Path>) -> Result<Vec<(String, String)>, CliError> {
     let Some(path) = path else { return Ok(Vec::new()) };
-    let failed = |error: io::Error| Trouble::from(config::unreadable("`--rules`", path, &error));
+    let failed = |error: io::Error| CliError::from(config::unreadable("`--rules`", path, &error));
     let mut files = vec![path.to_owned()];
     if path.is_dir() {
         files = fs::read_dir(path)
@@ -77,28 +77,28 @@ fn tables(path: Option<&Path>) -> Result<Vec<(String, String)>, Trouble> {
         files.sort();
         if files.is_empty() {
             let what = format!("there is no table of rules in `{}`", path.display());
-            return Err(Trouble::new(what, "a table is a file that ends in `.toml`"));
+            return Err(CliError::new(what, "a table is a file that ends in `.toml`"));
         }
     }
     let read = |file: &PathBuf| Ok((file.display().to_string(), fs::read_to_string(file)?));
     files.iter().map(read).collect::<io::Result<_>>().map_err(failed)
 }
 
-fn rules(tables: &[(&str, &str)]) -> Result<Rules, Trouble> {
+fn rules(tables: &[(&str, &str)]) -> Result<Rules, CliError> {
     Rules::builtin_and(tables).map_err(|error| {
         let help = "a rule has `id`, `description`, `anchors`, `pattern`, `examples` and `counter-examples`";
         if let RulesError::Table { table, cause } = &error
             && let Some((name, text)) = tables.iter().find(|(name, _)| name == table)
         {
             let found = Source { name: (*name).to_owned(), text: (*text).to_owned() }.misread(cause);
-            return Trouble::new(Findings(vec![found]).to_string(), help);
+            return CliError::new(Findings(vec![found]).to_string(), help);
         }
         let cause = std::error::Error::source(&error).map_or_else(String::new, |cause| format!(": {cause}"));
-        Trouble::new(format!("{error}{cause}"), help)
+        CliError::new(format!("{error}{cause}"), help)
     })
 }
 
-fn stream(redactor: &Redactor, explain: bool) -> Result<Exit, Trouble> {
+fn stream(redactor: &Redactor, explain: bool) -> Result<Exit, CliError> {
     let (sender, chunks) = sync_channel::<io::Result<Vec<u8>>>(4);
     std::thread::spawn(move || {
         let mut stdin = io::stdin().lock();
@@ -119,7 +119,7 @@ fn stream(redactor: &Redactor, explain: bool) -> Result<Exit, Trouble> {
         let bytes = match chunks.recv_timeout(IDLE) {
             Ok(Ok(chunk)) if chunk.is_empty() => break,
             Ok(Ok(chunk)) => stream.push(&chunk),
-            Ok(Err(error)) => return Err(Trouble::new(format!("cannot read standard input: {error}"), "")),
+            Ok(Err(error)) => return Err(CliError::new(format!("cannot read standard input: {error}"), "")),
             Err(RecvTimeoutError::Timeout) => stream.idle(),
             Err(RecvTimeoutError::Disconnected) => break,
         };
@@ -141,20 +141,20 @@ fn tell(hits: &[Hit]) {
 }
 
 /// False if nobody reads any more, which is no error.
-fn write(bytes: &[u8]) -> Result<bool, Trouble> {
+fn write(bytes: &[u8]) -> Result<bool, CliError> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
-        Err(error) => Err(Trouble::new(format!("cannot write standard output: {error}"), "")),
+        Err(error) => Err(CliError::new(format!("cannot write standard output: {error}"), "")),
     }
 }
 
-fn batch(redactor: &Redactor) -> Result<Exit, Trouble> {
+fn batch(redactor: &Redactor) -> Result<Exit, CliError> {
     let safe = config::redactor()?;
     let mut exit = Exit::Fine;
     for (index, line) in io::stdin().lock().split(b'\n').enumerate() {
-        let line = line.map_err(|error| Trouble::new(format!("cannot read standard input: {error}"), ""))?;
+        let line = line.map_err(|error| CliError::new(format!("cannot read standard input: {error}"), ""))?;
         if line.iter().all(u8::is_ascii_whitespace) {
             continue;
         }

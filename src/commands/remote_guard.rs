@@ -5,15 +5,15 @@ use palisade_runner::remote::guard;
 
 use crate::args::{RemoteGuard, RemoteGuardInput, RemoteGuardPart};
 use crate::exit::Exit;
-use crate::report::Trouble;
+use crate::report::CliError;
 
-pub(crate) fn run(args: &RemoteGuard) -> Result<Exit, Trouble> {
+pub(crate) fn run(args: &RemoteGuard) -> Result<Exit, CliError> {
     let done = match &args.part {
         RemoteGuardPart::Serve { nonce } => guard::serve(nonce),
         RemoteGuardPart::Keep { nonce } => checkpoint::keep(nonce),
         RemoteGuardPart::Attach { directory, input } => guard::attach(directory, *input == RemoteGuardInput::Told),
     };
     done.map(|()| Exit::Fine).map_err(|error| {
-        Trouble::new(format!("the remote guard cannot go on: {error}"), "it is started by a server, at its targets")
+        CliError::new(format!("the remote guard cannot go on: {error}"), "it is started by a server, at its targets")
     })
 }

@@ -26,13 +26,13 @@ use crate::args::Run;
 use crate::commands::approvals;
 use crate::config::PassesOn;
 use crate::exit::Exit;
-use crate::report::{self, Trouble};
+use crate::report::{self, CliError};
 use crate::{commands, config};
 
 /// Chunks of output on their way to the terminal.
 const QUEUE: usize = 64;
 
-pub(crate) fn run(args: &Run) -> Result<Exit, Trouble> {
+pub(crate) fn run(args: &Run) -> Result<Exit, CliError> {
     let view = config::enter_view(&args.context)?;
     commands::begin_to_probe();
     let settings = config::load_in(&args.context, "run", view)?;
@@ -124,7 +124,7 @@ async fn submit(
     passes_on: &PassesOn,
     person: &Approval,
     screen: Arc<Mutex<()>>,
-) -> Result<Exit, Trouble> {
+) -> Result<Exit, CliError> {
     let (switch, stopped) = watch::channel(false);
     let signalled = stop_on_signals(switch.clone())?;
     let mut stop = Stop::default();
@@ -156,7 +156,7 @@ async fn submit(
             };
             let omitted = printed.map_err(|error| {
                 let help = "whatever the command has done is done; `palisade audit show` says how it ended";
-                Trouble::new(format!("the command's output could not be written: {error}"), help)
+                CliError::new(format!("the command's output could not be written: {error}"), help)
             })?;
             let exit = finished(args, &result, *signalled.borrow());
             tell_of(&omitted, passes_on, exit)
@@ -304,7 +304,7 @@ fn tell_of(omitted: &Omitted, passes_on: &PassesOn, exit: Exit) -> Exit {
     );
     let help =
         "`--max-output none` passes on all of it, `--max-output SIZE` as much as you want; `> FILE` has no bound";
-    Trouble::new(what, help).print();
+    CliError::new(what, help).print();
     Exit::Failed
 }
 
@@ -314,11 +314,11 @@ fn write(stream: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Ctrl-C and its kin stop the command; the receiver holds true once one came.
-fn stop_on_signals(switch: watch::Sender<bool>) -> Result<watch::Receiver<bool>, Trouble> {
+fn stop_on_signals(switch: watch::Sender<bool>) -> Result<watch::Receiver<bool>, CliError> {
     let (seen, receiver) = watch::channel(false);
     for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
         let mut signals =
-            signal(kind).map_err(|error| Trouble::new(format!("cannot listen for signals: {error}"), ""))?;
+            signal(kind).map_err(|error| CliError::new(format!("cannot listen for signals: {error}"), ""))?;
         let (switch, seen) = (switch.clone(), seen.clone());
         tokio::spawn(async move {
             signals.recv().await;
@@ -330,7 +330,7 @@ fn stop_on_signals(switch: watch::Sender<bool>) -> Result<watch::Receiver<bool>,
 }
 
 /// Shows what was parsed, never the agent's story about it, and takes nothing but `y` and `yes` for a yes.
-fn ask(pending: &Pending) -> Result<bool, Trouble> {
+fn ask(pending: &Pending) -> Result<bool, CliError> {
     report::complain(&report::verdict(pending.explained()));
     report::complain(&format!("The whole script:\n{}", report::script(pending.explained())));
     report::complain("Run it once? Type y to allow: ");
@@ -338,7 +338,7 @@ fn ask(pending: &Pending) -> Result<bool, Trouble> {
     io::stdin()
         .lock()
         .read_line(&mut answer)
-        .map_err(|error| Trouble::new(format!("cannot read the answer: {error}"), ""))?;
+        .map_err(|error| CliError::new(format!("cannot read the answer: {error}"), ""))?;
     Ok(report::is_yes(answer.as_bytes()))
 }
 

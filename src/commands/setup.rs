@@ -12,11 +12,11 @@ use crate::clients::{self, Client, Shell};
 use crate::commands;
 use crate::config::{self, ConfigError, Own, Reach};
 use crate::exit::Exit;
-use crate::report::{self, Trouble, printable};
+use crate::report::{self, CliError, printable};
 
-pub(crate) fn run(args: &Setup) -> Result<Exit, Trouble> {
+pub(crate) fn run(args: &Setup) -> Result<Exit, CliError> {
     let client = clients::client(&args.client).ok_or_else(|| {
-        Trouble::new(format!("there is no client `{}`", args.client), format!("the clients are {}", clients::names()))
+        CliError::new(format!("there is no client `{}`", args.client), format!("the clients are {}", clients::names()))
     })?;
     let own = Own::of(&args.context)?;
     let mut context = args.context.clone();
@@ -25,7 +25,7 @@ pub(crate) fn run(args: &Setup) -> Result<Exit, Trouble> {
     // What would not start is not worth telling a client.
     let settings = config::load(&context, "serve")?;
     let program = std::env::current_exe().ok().filter(|program| program.is_file()).ok_or_else(|| {
-        Trouble::new("cannot tell where this program lies", "it may have been replaced since it was started")
+        CliError::new("cannot tell where this program lies", "it may have been replaced since it was started")
     })?;
     let servers = place(&client.servers, client)?;
     out_of_reach("program", &program, &settings)?;
@@ -39,7 +39,7 @@ pub(crate) fn run(args: &Setup) -> Result<Exit, Trouble> {
             printable(&told.text),
             told.part
         );
-        return Err(Trouble::new(why, "name a place without it"));
+        return Err(CliError::new(why, "name a place without it"));
     }
     report::print(&if args.context.json {
         commands::json(&data(client, &server, &servers)?)?
@@ -50,7 +50,7 @@ pub(crate) fn run(args: &Setup) -> Result<Exit, Trouble> {
 }
 
 /// What a person reads.
-fn page(client: &Client, server: &Server, servers: &Path) -> Result<String, Trouble> {
+fn page(client: &Client, server: &Server, servers: &Path) -> Result<String, CliError> {
     let title = client.title;
     let mut page =
         format!("{title} starts the servers of {}. It needs:\n\n{}\n", servers.display(), client.file(server));
@@ -72,7 +72,7 @@ fn page(client: &Client, server: &Server, servers: &Path) -> Result<String, Trou
 }
 
 /// What a machine reads.
-fn data(client: &Client, server: &Server, servers: &Path) -> Result<serde_json::Value, Trouble> {
+fn data(client: &Client, server: &Server, servers: &Path) -> Result<serde_json::Value, CliError> {
     let mut files = vec![json!({ "path": text(servers)?, "content": client.file(server) })];
     let mut by_hand = None;
     match &client.shell {
@@ -87,7 +87,7 @@ fn data(client: &Client, server: &Server, servers: &Path) -> Result<serde_json::
 }
 
 /// The arguments of the server: all that was typed or found now, so that it does not depend on where the client starts it.
-fn arguments(context: &Context, settings: &Settings) -> Result<Vec<String>, Trouble> {
+fn arguments(context: &Context, settings: &Settings) -> Result<Vec<String>, CliError> {
     let mut arguments = vec!["serve".to_owned()];
     let mut add = |flag: &str, value: String| arguments.extend([flag.to_owned(), value]);
     let paths = [("--config", context.config.as_deref()), ("--policies", context.policies.as_deref())];
@@ -119,35 +119,35 @@ fn arguments(context: &Context, settings: &Settings) -> Result<Vec<String>, Trou
 }
 
 /// Clients start servers with few of the variables of now; this one says where Palisade keeps its record.
-fn environment() -> Result<BTreeMap<String, String>, Trouble> {
+fn environment() -> Result<BTreeMap<String, String>, CliError> {
     let name = "XDG_STATE_HOME";
     let state = std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     state.map(|state| Ok((name.to_owned(), text(&state)?))).into_iter().collect()
 }
 
 /// What the agent can write, it can make another program or another policy of.
-fn out_of_reach(what: &'static str, path: &Path, settings: &Settings) -> Result<(), Trouble> {
+fn out_of_reach(what: &'static str, path: &Path, settings: &Settings) -> Result<(), CliError> {
     if Reach::to_write(settings).holds(path)? {
         return Err(ConfigError::WithinReach { what, path: path.display().to_string() }.into());
     }
     Ok(())
 }
 
-fn place(place: &clients::Place, client: &Client) -> Result<PathBuf, Trouble> {
+fn place(place: &clients::Place, client: &Client) -> Result<PathBuf, CliError> {
     let missing =
-        || Trouble::new(format!("cannot tell where {} keeps its settings: HOME is not set", client.title), "");
+        || CliError::new(format!("cannot tell where {} keeps its settings: HOME is not set", client.title), "");
     place.path().ok_or_else(missing)
 }
 
 /// Links stay links: where they lead is the operator's to change.
-fn absolute(path: &Path) -> Result<String, Trouble> {
+fn absolute(path: &Path) -> Result<String, CliError> {
     std::path::absolute(path).map_err(|_| unreadable(path)).and_then(|path| text(&path))
 }
 
-fn text(path: &Path) -> Result<String, Trouble> {
+fn text(path: &Path) -> Result<String, CliError> {
     path.to_str().map(str::to_owned).ok_or_else(|| unreadable(path))
 }
 
-fn unreadable(path: &Path) -> Trouble {
-    Trouble::new(format!("`{}` cannot be named in a client's settings", path.display()), "a path has to be UTF-8")
+fn unreadable(path: &Path) -> CliError {
+    CliError::new(format!("`{}` cannot be named in a client's settings", path.display()), "a path has to be UTF-8")
 }

@@ -6,9 +6,9 @@ use crate::args::{Context, Stop};
 use crate::commands;
 use crate::commands::approvals::{ask_all, servers, told};
 use crate::exit::Exit;
-use crate::report::{self, Trouble, one_line, printable};
+use crate::report::{self, CliError, one_line, printable};
 
-pub(crate) fn run(args: &Stop) -> Result<Exit, Trouble> {
+pub(crate) fn run(args: &Stop) -> Result<Exit, CliError> {
     let what = match &args.target {
         Some(name) => Target::Named(name.clone()),
         None => Target::All,
@@ -48,7 +48,7 @@ pub(crate) fn run(args: &Stop) -> Result<Exit, Trouble> {
             && !stopped.recorded
         {
             failed = true;
-            Trouble::new("everything has ended, but that is not on record: the record cannot be written", "").print();
+            CliError::new("everything has ended, but that is not on record: the record cannot be written", "").print();
         }
     }
     if !done && !refused && !failed {
@@ -57,15 +57,15 @@ pub(crate) fn run(args: &Stop) -> Result<Exit, Trouble> {
                 report::complain("palisade: no server runs here\n");
                 Ok(Exit::Fine)
             }
-            (None, true) => Err(Trouble::new("nothing is stopped altogether", "")),
+            (None, true) => Err(CliError::new("nothing is stopped altogether", "")),
             (Some(name), _) if servers.is_empty() => {
                 let what = format!("no server runs here that could know a session or an agent `{}`", one_line(name));
-                Err(Trouble::new(what, "name the server's settings with `--config`, if it has its own"))
+                Err(CliError::new(what, "name the server's settings with `--config`, if it has its own"))
             }
             (Some(name), lift) => {
                 let what = format!("no running server knows a session or an agent `{}`", one_line(name));
                 let help = if lift { "" } else { "`palisade stop --all` ends whatever runs" };
-                Err(Trouble::new(what, help))
+                Err(CliError::new(what, help))
             }
         };
     }

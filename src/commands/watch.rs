@@ -8,10 +8,10 @@ use crate::args::{Context, RecordFilter, Watch};
 use crate::commands::audit::{filter, may_read};
 use crate::config;
 use crate::exit::Exit;
-use crate::report::Trouble;
+use crate::report::CliError;
 use crate::watch;
 
-pub(crate) fn run(args: &Watch) -> Result<Exit, Trouble> {
+pub(crate) fn run(args: &Watch) -> Result<Exit, CliError> {
     let directory = match &args.path {
         Some(path) => path.clone(),
         None => config::audit_directory(args.config.as_deref())?,
@@ -19,11 +19,11 @@ pub(crate) fn run(args: &Watch) -> Result<Exit, Trouble> {
     if directory.is_file() {
         let name = directory.display();
         let help = "name the directory of a record; `palisade audit show` takes a file";
-        return Err(Trouble::new(format!("`{name}` is a file"), help));
+        return Err(CliError::new(format!("`{name}` is a file"), help));
     }
     if args.path.is_some() && !directory.exists() {
         let help = "name the directory of a record; the first command that runs makes it";
-        return Err(Trouble::new(format!("`{}` does not exist", directory.display()), help));
+        return Err(CliError::new(format!("`{}` does not exist", directory.display()), help));
     }
     // Before there is a record, whose it will be is told by the place that it will be in.
     let place = directory.ancestors().find(|place| place.exists()).unwrap_or(&directory);
@@ -38,7 +38,7 @@ pub(crate) fn run(args: &Watch) -> Result<Exit, Trouble> {
     }
     if args.filter != RecordFilter::default() {
         let help = "in the terminal and on the page one filters by keys: `/` searches, `a`, `d` and `w` pick a verdict";
-        return Err(Trouble::new("filters go with `--follow`", help));
+        return Err(CliError::new("filters go with `--follow`", help));
     }
     let control = || config::control(&Context { config: args.config.clone(), ..Context::default() });
     if let Some(address) = &args.serve {
@@ -48,7 +48,7 @@ pub(crate) fn run(args: &Watch) -> Result<Exit, Trouble> {
     let is_dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
     if is_dumb || !io::stdout().is_terminal() || !io::stdin().is_terminal() {
         let help = "use `palisade watch --follow` for plain lines, or `palisade watch --serve` for a page";
-        return Err(Trouble::new("the view needs a terminal", help));
+        return Err(CliError::new("the view needs a terminal", help));
     }
     watch::terminal::run(&directory, control()?)?;
     Ok(Exit::Fine)

@@ -10,10 +10,10 @@ use serde::Serialize;
 use crate::args::{Context, Workspace, WorkspaceAction};
 use crate::commands::checkpoint::{self, shown};
 use crate::exit::Exit;
-use crate::report::{self, Trouble};
+use crate::report::{self, CliError};
 use crate::{commands, config};
 
-pub(crate) fn run(args: &Workspace) -> Result<Exit, Trouble> {
+pub(crate) fn run(args: &Workspace) -> Result<Exit, CliError> {
     match &args.action {
         WorkspaceAction::List(args) => list(&args.context),
         WorkspaceAction::Diff(args) => diff(&args.context),
@@ -41,9 +41,9 @@ struct Line {
     in_use: bool,
 }
 
-fn list(context: &Context) -> Result<Exit, Trouble> {
+fn list(context: &Context) -> Result<Exit, CliError> {
     let redactor = config::redactor_for(context)?;
-    let views = Overlay::all(&config::overlay(context)?.directory).map_err(|error| Trouble::of(&error))?;
+    let views = Overlay::all(&config::overlay(context)?.directory).map_err(|error| CliError::of(&error))?;
     let lines = views.iter().map(|view| {
         let changes = view.changes().ok();
         let changed = changes.map(|changes| changes.found.len() + changes.deleted.len() + changes.left_out.len());
@@ -63,7 +63,7 @@ fn told(line: &Line) -> String {
     format!("{view}  {}  {}  {changed}{used}\n", report::one_line(&about.workspace), report::one_line(&about.agent))
 }
 
-fn diff(context: &Context) -> Result<Exit, Trouble> {
+fn diff(context: &Context) -> Result<Exit, CliError> {
     let view = Overlay::of(&config::overlay(context)?);
     if view.is_held() {
         report::complain(
@@ -71,7 +71,7 @@ fn diff(context: &Context) -> Result<Exit, Trouble> {
         );
     }
     let redactor = config::redactor_for(context)?;
-    let all = overlay::differences(&view, &redactor).map_err(|error| Trouble::of(&error))?;
+    let all = overlay::differences(&view, &redactor).map_err(|error| CliError::of(&error))?;
     shown(
         context,
         &all,
@@ -105,8 +105,13 @@ fn difference(difference: &Difference) -> String {
     shown
 }
 
-async fn apply(pipeline: &Pipeline, view: &Arc<Held>, context: &Context, terms: RestoreTerms) -> Result<Exit, Trouble> {
-    let changes = view.overlay().changes().map_err(|error| Trouble::of(&error))?;
+async fn apply(
+    pipeline: &Pipeline,
+    view: &Arc<Held>,
+    context: &Context,
+    terms: RestoreTerms,
+) -> Result<Exit, CliError> {
+    let changes = view.overlay().changes().map_err(|error| CliError::of(&error))?;
     if changes.is_empty() {
         return shown(context, &serde_json::json!({ "view": view.overlay().id(), "changes": 0 }), || {
             "no changes\n".to_owned()
@@ -139,11 +144,11 @@ fn outcome(applied: &Applied) -> String {
 fn with(
     context: &Context,
     verb: &'static str,
-    work: impl AsyncFnOnce(&Arc<Pipeline>, &Arc<Held>) -> Result<Exit, Trouble>,
-) -> Result<Exit, Trouble> {
+    work: impl AsyncFnOnce(&Arc<Pipeline>, &Arc<Held>) -> Result<Exit, CliError>,
+) -> Result<Exit, CliError> {
     let settings = config::load(context, verb)?;
     let view = Overlay::of(&config::overlay(context)?);
-    let view = Arc::new(view.hold().map_err(|error| Trouble::of(&error))?);
+    let view = Arc::new(view.hold().map_err(|error| CliError::of(&error))?);
     commands::runtime()?.block_on(async {
         let pipeline = Pipeline::open(settings)?;
         let exit = work(&pipeline, &view).await;

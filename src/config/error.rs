@@ -3,7 +3,7 @@
 use miette::Diagnostic;
 use palisade_audit::export::TlsError;
 use palisade_engine::{BundleError, CaseError, VocabularyError};
-use palisade_mcp::http::terms::TermsError;
+use palisade_mcp::http::config::HttpConfigError;
 use palisade_runner::environment::EnvironmentError;
 
 /// Why the settings cannot be used.
@@ -90,5 +90,5 @@ pub(crate) enum ConfigError {
     Principals,
     #[error(transparent)]
     #[diagnostic(transparent)]
-    Terms(#[from] TermsError),
+    Terms(#[from] HttpConfigError),
 }

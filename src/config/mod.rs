@@ -6,12 +6,12 @@
 mod authored;
 mod error;
 mod file;
-mod keeping;
 mod own;
 mod reach;
 mod secrets;
 mod serving;
 mod session;
+mod storage;
 mod unreadable;
 mod values;
 mod view;
@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use palisade_audit::export;
 use palisade_engine::{AbsolutePath, Engine, Principal};
-use palisade_mcp::http::terms::{Proof, Terms};
+use palisade_mcp::http::config::{HttpConfig, Proof};
 use palisade_redact::{KnownValue, Redactor};
 use palisade_runner::control::{self, People};
 use palisade_runner::facts::{self, Surroundings};
@@ -110,7 +110,7 @@ pub(crate) fn load_with_target(flags: &Context, verb: &'static str) -> Result<Se
 ///
 /// # Errors
 /// As [`load`], for the settings files and the files of tokens that they name.
-pub(crate) fn serve(flags: &Context, address: &str) -> Result<(Terms, Vec<Served>), ConfigError> {
+pub(crate) fn serve(flags: &Context, address: &str) -> Result<(HttpConfig, Vec<Served>), ConfigError> {
     let layers = Layers::read(flags)?;
     let terms = layers.terms(address.parse()?)?;
     let served = layers.served(&terms.address)?;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use palisade_mcp::http::terms::{Address, Proof, Terms};
+use palisade_mcp::http::config::{Address, HttpConfig, Proof};
 
 use super::values::{os_user, own, place_of};
 use super::{ConfigError, IDLE, Layers};
@@ -13,11 +13,11 @@ const MAX_CONNECTIONS: usize = 10_000;
 
 impl Layers<'_> {
     /// What serving over HTTP at this address takes.
-    pub(super) fn terms(&self, address: Address) -> Result<Terms, ConfigError> {
+    pub(super) fn terms(&self, address: Address) -> Result<HttpConfig, ConfigError> {
         self.terms_as_written(address).map_err(|error| self.placed(error))
     }
 
-    fn terms_as_written(&self, address: Address) -> Result<Terms, ConfigError> {
+    fn terms_as_written(&self, address: Address) -> Result<HttpConfig, ConfigError> {
         let url = self.pick(|file| file.serve.url.clone()).map(|text| text.parse()).transpose()?;
         let origins = self.pick(|file| file.serve.origins.clone()).unwrap_or_default();
         let wrong = |key: &str, value: &str, expected| {
@@ -44,7 +44,7 @@ impl Layers<'_> {
             Ok(oauth) => oauth,
             Err((key, value, expected)) => return wrong(key, &value, expected),
         };
-        Ok(Terms {
+        Ok(HttpConfig {
             address,
             url,
             hosts: self.pick(|file| file.serve.hosts.clone()).unwrap_or_default(),

@@ -11,7 +11,7 @@ use palisade_runner::control;
 use palisade_runner::control::client::{self, Server};
 use palisade_runner::control::wire::{Answer, Ask, Request, State};
 
-use crate::report::Trouble;
+use crate::report::CliError;
 
 /// How often the servers are asked what waits.
 const TURN: Duration = Duration::from_secs(1);
@@ -59,13 +59,13 @@ impl Approvals {
     ///
     /// # Errors
     /// If there is no thread to be had.
-    pub(super) fn of(settings: control::Settings) -> Result<Self, Trouble> {
+    pub(super) fn of(settings: control::Settings) -> Result<Self, CliError> {
         let (answers, given) = channel();
         let (sender, news) = sync_channel(4);
         thread::Builder::new()
             .name("approvals".to_owned())
             .spawn(move || converse(&settings, &given, &sender))
-            .map_err(|error| Trouble::new(format!("cannot start a thread: {error}"), ""))?;
+            .map_err(|error| CliError::new(format!("cannot start a thread: {error}"), ""))?;
         Ok(Self { answers, news })
     }
 

@@ -9,12 +9,12 @@ use palisade_audit::{Filter, Followed, Follower, From, Selector};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::commands::audit::plain;
-use crate::report::{self, Trouble};
+use crate::report::{self, CliError};
 
 /// Prints what the filter keeps, until nobody reads it any more.
-pub(crate) fn run(directory: &Path, from: From, filter: &Filter, as_json: bool) -> Result<(), Trouble> {
+pub(crate) fn run(directory: &Path, from: From, filter: &Filter, as_json: bool) -> Result<(), CliError> {
     let unreadable = |error: io::Error| {
-        Trouble::new(format!("cannot read `{}`: {error}", directory.display()), "name the directory of a record")
+        CliError::new(format!("cannot read `{}`: {error}", directory.display()), "name the directory of a record")
     };
     let mut follower = Follower::open(directory, from).map_err(unreadable)?;
     // What belongs together is in one chain, and its sessions have names of their own.
@@ -22,7 +22,7 @@ pub(crate) fn run(directory: &Path, from: From, filter: &Filter, as_json: bool) 
     while !nobody_reads() {
         let found = follower.news().map_err(unreadable)?;
         if found.is_empty() {
-            follower.wait(super::PATIENCE);
+            follower.wait(super::TIMEOUT);
         }
         for one in &found {
             let Followed::Record(seen) = one else {

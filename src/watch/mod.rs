@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use palisade_audit::{Followed, Follower, From, Notice, NoticeKind};
 
-use crate::report::Trouble;
+use crate::report::CliError;
 
 /// Records of before that a view begins with.
 const HISTORY: usize = 2_000;
@@ -30,14 +30,14 @@ const HISTORY: usize = 2_000;
 const BATCHES: usize = 16;
 
 /// How long one waits for a change, at most: so late it is seen that nobody looks any more.
-const PATIENCE: Duration = Duration::from_millis(500);
+const TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Follows a directory on a thread of its own, which ends when nobody takes what it finds.
-fn follow(directory: &Path, from: From) -> Result<Receiver<Vec<Followed>>, Trouble> {
+fn follow(directory: &Path, from: From) -> Result<Receiver<Vec<Followed>>, CliError> {
     let unreadable = {
         let name = directory.display().to_string();
         move |error: std::io::Error| {
-            Trouble::new(format!("cannot read `{name}`: {error}"), "name the directory of a record")
+            CliError::new(format!("cannot read `{name}`: {error}"), "name the directory of a record")
         }
     };
     let follower = Follower::open(directory, from).map_err(unreadable)?;
@@ -45,7 +45,7 @@ fn follow(directory: &Path, from: From) -> Result<Receiver<Vec<Followed>>, Troub
     thread::Builder::new()
         .name("follow".to_owned())
         .spawn(move || pass_on(follower, &sender))
-        .map_err(|error| Trouble::new(format!("cannot start a thread: {error}"), ""))?;
+        .map_err(|error| CliError::new(format!("cannot start a thread: {error}"), ""))?;
     Ok(receiver)
 }
 
@@ -72,7 +72,7 @@ fn pass_on(mut follower: Follower, sender: &SyncSender<Vec<Followed>>) {
             return;
         }
         if idle {
-            follower.wait(PATIENCE);
+            follower.wait(TIMEOUT);
         }
     }
 }

@@ -33,7 +33,7 @@ use super::approvals::{self, Given};
 use super::connections;
 use super::model::{Changes, Model};
 use crate::commands;
-use crate::report::{self, Trouble};
+use crate::report::{self, CliError};
 
 /// How often the pages are told, at most.
 const TURN: Duration = Duration::from_millis(100);
@@ -55,19 +55,19 @@ const STYLE: &str = include_str!("page/style.css");
 const SCRIPT: &str = include_str!("page/script.js");
 
 /// Serves the page on a loopback address until the process is asked to end. With `answers`, requests can be answered there.
-pub(crate) fn run(directory: &Path, address: &str, control: control::Settings, answers: bool) -> Result<(), Trouble> {
+pub(crate) fn run(directory: &Path, address: &str, control: control::Settings, answers: bool) -> Result<(), CliError> {
     let address = loopback(address)?;
     let records = super::follow(directory, From::Last(super::HISTORY))?;
     let failed =
-        |error: io::Error| Trouble::new(format!("cannot serve on `{address}`: {error}"), "name another port, or none");
+        |error: io::Error| CliError::new(format!("cannot serve on `{address}`: {error}"), "name another port, or none");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(failed)?;
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind(address).await.map_err(failed)?;
         let access = Access::new(listener.local_addr().map_err(failed)?)
-            .map_err(|error| Trouble::new(format!("there is no random number for a token: {error}"), ""))?;
+            .map_err(|error| CliError::new(format!("there is no random number for a token: {error}"), ""))?;
         report::print(&format!("{}\n", access.address()));
         let desk = answers.then(|| Desk::new(&control)).transpose();
-        let desk = desk.map_err(|error| Trouble::new(format!("there is no random number for a code: {error}"), ""))?;
+        let desk = desk.map_err(|error| CliError::new(format!("there is no random number for a code: {error}"), ""))?;
         if let Some(desk) = &desk {
             report::print(&format!("to answer a request there, type {}\n", desk.code.shown()));
         }
@@ -85,21 +85,21 @@ pub(crate) fn run(directory: &Path, address: &str, control: control::Settings, a
         tokio::select! {
             served = connections::serve(&listener, &service) => served.map_err(failed),
             asked = asked_to_end() => asked.map_err(failed),
-            _ = filled_no_more => Err(Trouble::new("the record is followed no more", "start `palisade watch --serve` again")),
+            _ = filled_no_more => Err(CliError::new("the record is followed no more", "start `palisade watch --serve` again")),
         }
     })
 }
 
 /// The address, if nobody but this machine reaches it.
-fn loopback(text: &str) -> Result<SocketAddr, Trouble> {
+fn loopback(text: &str) -> Result<SocketAddr, CliError> {
     let help =
         "give a loopback address with a port, such as `127.0.0.1:8080`; to look from elsewhere, forward it by ssh";
     match text.parse::<SocketAddr>() {
         Ok(address) if address.ip().is_loopback() => Ok(address),
         Ok(_) => {
-            Err(Trouble::new(format!("`{text}` is no loopback address, and the page is for this machine alone"), help))
+            Err(CliError::new(format!("`{text}` is no loopback address, and the page is for this machine alone"), help))
         }
-        Err(_) => Err(Trouble::new(format!("`{text}` is no address with a port"), help)),
+        Err(_) => Err(CliError::new(format!("`{text}` is no address with a port"), help)),
     }
 }
 

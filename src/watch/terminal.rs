@@ -18,7 +18,7 @@ use super::act::{Act, Verdict};
 use super::approvals::{Approvals, Given, News};
 use super::drawing;
 use super::model::Model;
-use crate::report::Trouble;
+use crate::report::CliError;
 
 /// How long one waits for a key before looking for records again.
 const TURN: Duration = Duration::from_millis(50);
@@ -30,9 +30,9 @@ const TAKEN: usize = 20_000;
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Shows a directory, and what waits in the servers of these settings, until the person has enough.
-pub(crate) fn run(directory: &Path, control: control::Settings) -> Result<(), Trouble> {
+pub(crate) fn run(directory: &Path, control: control::Settings) -> Result<(), CliError> {
     let unusable = |error: io::Error| {
-        Trouble::new(format!("the terminal cannot be used: {error}"), "use `palisade watch --follow`")
+        CliError::new(format!("the terminal cannot be used: {error}"), "use `palisade watch --follow`")
     };
     let records = super::follow(directory, From::Last(super::HISTORY))?;
     let approvals = Approvals::of(control)?;
@@ -78,9 +78,9 @@ fn show(
 }
 
 /// Becomes true when the process is asked to end; at a terminal in raw mode Ctrl-C is a key.
-fn ended_by_signal() -> Result<Arc<AtomicBool>, Trouble> {
+fn ended_by_signal() -> Result<Arc<AtomicBool>, CliError> {
     use tokio::signal::unix::{SignalKind, signal};
-    let cannot = |error: io::Error| Trouble::new(format!("cannot start: {error}"), "");
+    let cannot = |error: io::Error| CliError::new(format!("cannot start: {error}"), "");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(cannot)?;
     let kinds = [SignalKind::terminate(), SignalKind::hangup(), SignalKind::interrupt()];
     let signals = {

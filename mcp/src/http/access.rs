@@ -11,8 +11,8 @@ use http::header::AUTHORIZATION;
 use serde_json::Value;
 use subtle::ConstantTimeEq as _;
 
+use super::config::{Fingerprint, Proof};
 use super::keys::Keys;
-use super::terms::{Fingerprint, Proof};
 use super::token::{self, Claims, Fault, MAX_TOKEN, Rules};
 
 /// What the other end of a connection has proven, before any request.

@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio_rustls::rustls::crypto::ring::default_provider;
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
-use super::terms::TermsError;
+use super::config::HttpConfigError;
 use super::token::{Algorithm, Key, Material};
 
 /// Largest answer or file, in bytes.
@@ -24,7 +24,7 @@ const MAX_SIZE: u64 = 256 << 10;
 const MAX_KEYS: usize = 100;
 
 /// How long a fetch may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Least time between two looks that tokens cause.
 const PAUSE: Duration = Duration::from_secs(30);
@@ -76,12 +76,12 @@ impl Keys {
     ///
     /// # Errors
     /// If a file is none or holds no keys.
-    pub(super) fn open(source: &KeySource) -> Result<Self, TermsError> {
+    pub(super) fn open(source: &KeySource) -> Result<Self, HttpConfigError> {
         let source = Source::open(source)?;
         let held = match source.look() {
             Ok(keys) => Held { keys, had: Some(Instant::now()), tried: None },
             Err(why) => match &source {
-                Source::File(path) => return Err(TermsError::file("`serve.oauth.keys`", path, why)),
+                Source::File(path) => return Err(HttpConfigError::file("`serve.oauth.keys`", path, why)),
                 Source::Url { url, .. } => {
                     tracing::error!("the issuer's keys cannot be had from {url}: {why}");
                     Held::default()
@@ -135,25 +135,25 @@ impl Keys {
 }
 
 impl Source {
-    fn open(source: &KeySource) -> Result<Self, TermsError> {
+    fn open(source: &KeySource) -> Result<Self, HttpConfigError> {
         let (url, roots) = match source {
             KeySource::File(path) => return Ok(Self::File(path.clone())),
             KeySource::Url { url, roots } => (url.clone(), roots),
         };
-        let pem = std::fs::read(roots).map_err(|error| TermsError::file("`serve.oauth.roots`", roots, error))?;
+        let pem = std::fs::read(roots).map_err(|error| HttpConfigError::file("`serve.oauth.roots`", roots, error))?;
         let items: Result<Vec<_>, _> = parse_pem(&pem).collect();
-        let items = items.map_err(|error| TermsError::file("`serve.oauth.roots`", roots, error))?;
+        let items = items.map_err(|error| HttpConfigError::file("`serve.oauth.roots`", roots, error))?;
         let certificate = |item| if let PemItem::Certificate(certificate) = item { Some(certificate) } else { None };
         let certificates: Vec<_> = items.into_iter().filter_map(certificate).collect();
         if certificates.is_empty() {
-            return Err(TermsError::file("`serve.oauth.roots`", roots, "it holds no certificate"));
+            return Err(HttpConfigError::file("`serve.oauth.roots`", roots, "it holds no certificate"));
         }
         let tls = TlsConfig::builder()
             .unversioned_rustls_crypto_provider(Arc::new(default_provider()))
             .root_certs(RootCerts::new_with_certs(&certificates))
             .build();
         let config = ureq::Agent::config_builder()
-            .timeout_global(Some(PATIENCE))
+            .timeout_global(Some(TIMEOUT))
             .https_only(true)
             // Keys are where the operator said, and nowhere else.
             .max_redirects(0)

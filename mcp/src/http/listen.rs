@@ -18,12 +18,12 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use super::access::Peer;
-use super::book::somebody_at;
-use super::front::Front;
+use super::auth_log::somebody_at;
+use super::config::{Address, HttpConfigError};
 use super::limits::{HEAD, MAX_HEAD, MAX_LINES};
 use super::seats::{Origin, Seat, Seats};
+use super::service::Service;
 use super::strict::Strict;
-use super::terms::{Address, TermsError};
 use super::tls;
 
 /// How long answers that are under way may take once the server is told to stop. What runs has been told before.
@@ -52,10 +52,10 @@ impl Listener {
     ///
     /// # Errors
     /// If the system refuses, or somebody listens there already.
-    pub(super) async fn open(address: &Address, for_all: bool) -> Result<Self, TermsError> {
+    pub(super) async fn open(address: &Address, for_all: bool) -> Result<Self, HttpConfigError> {
         match address {
             Address::Tcp(address) => {
-                let failed = |source| TermsError::Listen { place: address.to_string(), source };
+                let failed = |source| HttpConfigError::Listen { place: address.to_string(), source };
                 let listener = TcpListener::bind(address).await.map_err(failed)?;
                 let address = listener.local_addr().map_err(failed)?;
                 Ok(Self::Tcp(listener, address))
@@ -69,8 +69,8 @@ impl Listener {
 }
 
 /// A socket in the file system, for its own user, or for all.
-pub(super) fn unix(path: &Path, for_all: bool) -> Result<(UnixListener, Own), TermsError> {
-    let failed = |source| TermsError::Listen { place: path.display().to_string(), source };
+pub(super) fn unix(path: &Path, for_all: bool) -> Result<(UnixListener, Own), HttpConfigError> {
+    let failed = |source| HttpConfigError::Listen { place: path.display().to_string(), source };
     let is_dead = || {
         let is_socket = std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
         let refused = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
@@ -96,7 +96,7 @@ pub(super) fn unix(path: &Path, for_all: bool) -> Result<(UnixListener, Own), Te
 pub(super) async fn serve(
     listener: &Listener,
     tls: Option<&TlsAcceptor>,
-    front: &Arc<Front>,
+    service: &Arc<Service>,
     max: usize,
     stopping: watch::Receiver<bool>,
 ) {
@@ -120,19 +120,19 @@ pub(super) async fn serve(
             }
         };
         let Some(waiting) = seats.wait(accepted.origin()) else { continue };
-        let (front, tls, stopping) = (Arc::clone(front), tls.cloned(), stopping.clone());
+        let (service, tls, stopping) = (Arc::clone(service), tls.cloned(), stopping.clone());
         connections.spawn(async move {
             let (seat, put_out) = waiting.seat().await;
-            let _open = front.counts.opened();
+            let _open = service.counts.opened();
             tokio::select! {
-                () = accepted.attend(tls, &front, seat, stopping) => {}
+                () = accepted.attend(tls, &service, seat, stopping) => {}
                 _for_another = put_out => {}
             }
         });
     }
     let all = async { while connections.join_next().await.is_some() {} };
     let _the_rest_is_cut_off = tokio::time::timeout(DRAIN, all).await;
-    front.book.close().await;
+    service.auth_log.close().await;
 }
 
 /// Done once the server is told to stop.
@@ -154,22 +154,28 @@ impl Accepted {
     }
 
     /// Serves the requests of this connection, after the TLS handshake if there is one.
-    async fn attend(self, tls: Option<TlsAcceptor>, front: &Arc<Front>, seat: Seat, stopping: watch::Receiver<bool>) {
+    async fn attend(
+        self,
+        tls: Option<TlsAcceptor>,
+        service: &Arc<Service>,
+        seat: Seat,
+        stopping: watch::Receiver<bool>,
+    ) {
         match (self, tls) {
-            (Self::Tcp(stream, address), None) => attend(stream, front, seat, somebody_at(address), stopping).await,
+            (Self::Tcp(stream, address), None) => attend(stream, service, seat, somebody_at(address), stopping).await,
             (Self::Tcp(stream, address), Some(tls)) => {
                 let peer = somebody_at(address);
                 match tokio::time::timeout(HEAD, tls.accept(stream)).await {
                     Ok(Ok(stream)) => {
                         let peer = Peer { names: tls::names(stream.get_ref().1), ..peer };
-                        attend(stream, front, seat, peer, stopping).await;
+                        attend(stream, service, seat, peer, stopping).await;
                     }
-                    Ok(Err(_)) => front.book.turned_away("the TLS handshake failed", &peer).await,
+                    Ok(Err(_)) => service.auth_log.turned_away("the TLS handshake failed", &peer).await,
                     Err(_) => {}
                 }
             }
             (Self::Unix(stream, uid), _) => {
-                attend(stream, front, seat, Peer { uid, ..Peer::default() }, stopping).await;
+                attend(stream, service, seat, Peer { uid, ..Peer::default() }, stopping).await;
             }
         }
     }
@@ -201,14 +207,14 @@ fn impatient(stream: &tokio::net::TcpStream) -> io::Result<()> {
 }
 
 /// Answers the requests of one connection, one after the other. When its other end is gone, whatever it still waits for is dropped.
-async fn attend<S>(stream: S, front: &Arc<Front>, seat: Seat, peer: Peer, stopping: watch::Receiver<bool>)
+async fn attend<S>(stream: S, service: &Arc<Service>, seat: Seat, peer: Peer, stopping: watch::Receiver<bool>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let at = Arc::new((peer, seat));
     let service = service_fn(|request| {
-        let (front, at) = (Arc::clone(front), Arc::clone(&at));
-        async move { front.answer(request, &at.0, &at.1).await }
+        let (service, at) = (Arc::clone(service), Arc::clone(&at));
+        async move { service.answer(request, &at.0, &at.1).await }
     });
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(HEAD).max_headers(MAX_LINES).max_buf_size(MAX_HEAD);
@@ -250,7 +256,7 @@ mod tests {
         let path = directory.join("socket");
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
         let first = unix(&path, false).unwrap();
-        assert!(matches!(unix(&path, false), Err(TermsError::Listen { .. })));
+        assert!(matches!(unix(&path, false), Err(HttpConfigError::Listen { .. })));
         drop(first);
         assert!(!path.exists());
         std::fs::write(&path, "a file").unwrap();

@@ -4,7 +4,7 @@ use http::HeaderValue;
 use serde_json::json;
 
 use super::access::Refusal;
-use super::terms::Url;
+use super::config::Url;
 
 /// Where every server keeps what it says of itself.
 const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";

@@ -1,18 +1,18 @@
 //! MCP over HTTP, for clients that prove who they are.
 //!
 //! ```text
-//! connection ─listen.rs─▶ request ─front.rs─▶ origin.rs ─▶ access.rs ─▶ limits.rs ─▶ the principal's own Handler
+//! connection ─listen.rs─▶ request ─service.rs─▶ origin.rs ─▶ access.rs ─▶ limits.rs ─▶ the principal's own Handler
 //!            seats.rs                          for us?      whose?       how much?
 //!            tls.rs, strict.rs                              token.rs  ◀─ keys.rs
 //! ```
 //!
-//! Each principal has a pipeline, protocol sessions and limits of its own (`front.rs`, `Room`): another's handle is as unknown as
-//! one that does not exist, because there it does not. With which settings no server starts says `terms.rs`.
+//! Each principal has a pipeline, protocol sessions and limits of its own (`service.rs`, `Room`): another's handle is as unknown as
+//! one that does not exist, because there it does not. With which settings no server starts says `config.rs`.
 
 mod access;
 mod admin;
-mod book;
-mod front;
+mod auth_log;
+pub mod config;
 pub(crate) mod hang_up;
 mod keys;
 mod limits;
@@ -21,8 +21,8 @@ mod metadata;
 mod metrics;
 mod origin;
 mod seats;
+mod service;
 mod strict;
-pub mod terms;
 mod tls;
 mod token;
 
@@ -40,15 +40,15 @@ use tokio_rustls::TlsAcceptor;
 
 use self::access::{Access, Tokens};
 use self::admin::Admin;
-use self::book::Book;
-use self::front::{Front, Room};
+use self::auth_log::AuthLog;
+use self::config::{Address, HttpConfig, HttpConfigError, Proof, Url};
 use self::keys::Keys;
 use self::limits::{Limits, MAX_BODY};
 use self::listen::{Listener, Own};
 use self::metadata::Metadata;
 use self::metrics::Counts;
 use self::origin::Names;
-use self::terms::{Address, Proof, Terms, TermsError, Url};
+use self::service::{Room, Service};
 use self::token::Rules;
 use crate::server::{self, Handler};
 
@@ -77,7 +77,7 @@ pub struct Server {
     admin: Option<(UnixListener, Own)>,
     url: Url,
     names: Names,
-    terms: Terms,
+    settings: HttpConfig,
 }
 
 impl Server {
@@ -85,21 +85,21 @@ impl Server {
     ///
     /// # Errors
     /// If nothing can listen there, or a file cannot be used.
-    pub async fn open(terms: Terms, proofs: &[Proof]) -> Result<Self, TermsError> {
-        let tls = terms.tls.as_ref().map(tls::acceptor).transpose()?;
+    pub async fn open(settings: HttpConfig, proofs: &[Proof]) -> Result<Self, HttpConfigError> {
+        let tls = settings.tls.as_ref().map(tls::acceptor).transpose()?;
         let own = rustix::process::geteuid().as_raw();
         // The kernel says who connects; that others may does not make them principals.
         let for_all = proofs.iter().any(|proof| *proof != Proof::User(own));
-        let listener = Listener::open(&terms.address, for_all).await?;
-        let admin = terms.admin.as_deref().map(|path| listen::unix(path, false)).transpose()?;
+        let listener = Listener::open(&settings.address, for_all).await?;
+        let admin = settings.admin.as_deref().map(|path| listen::unix(path, false)).transpose()?;
         let named = |address: SocketAddr| Url::of(address, tls.is_some());
         let (address, url) = match &listener {
-            Listener::Tcp(_, address) => (Some(*address), terms.url.clone().unwrap_or_else(|| named(*address))),
+            Listener::Tcp(_, address) => (Some(*address), settings.url.clone().unwrap_or_else(|| named(*address))),
             Listener::Unix(..) => {
-                (None, terms.url.clone().unwrap_or_else(|| named(SocketAddr::from(([127, 0, 0, 1], 80)))))
+                (None, settings.url.clone().unwrap_or_else(|| named(SocketAddr::from(([127, 0, 0, 1], 80)))))
             }
         };
-        let tokens = match &terms.oauth {
+        let tokens = match &settings.oauth {
             None => None,
             Some(oauth) => {
                 let source = oauth.keys.clone();
@@ -112,13 +112,14 @@ impl Server {
                 Some(Tokens { rules, keys: Arc::new(keys), scopes: oauth.scopes.iter().cloned().collect() })
             }
         };
-        let names = Names { hosts: hosts(&terms, &url, address), origins: terms.origins.iter().cloned().collect() };
-        Ok(Self { listener, tls, tokens, admin, url, names, terms })
+        let names =
+            Names { hosts: hosts(&settings, &url, address), origins: settings.origins.iter().cloned().collect() };
+        Ok(Self { listener, tls, tokens, admin, url, names, settings })
     }
 
     /// Where it listens and what clients call it, for a person.
     pub fn place(&self) -> String {
-        match (&self.listener, &self.terms.address) {
+        match (&self.listener, &self.settings.address) {
             (Listener::Tcp(_, address), _) => format!("{} at {address}", self.url),
             (Listener::Unix(..), Address::Unix(path)) => format!("{} at unix:{}", self.url, path.display()),
             (Listener::Unix(..), Address::Tcp(address)) => format!("{} at {address}", self.url),
@@ -128,7 +129,7 @@ impl Server {
     /// Serves these principals until `stop` is done. Then whatever runs for a call is ended, and answers that are under way have
     /// a moment; sessions are the pipelines' to end.
     pub async fn serve(self, principals: Vec<Principal>, stop: impl Future<Output = ()>) {
-        let Self { listener, tls, tokens, admin: admin_socket, url, names, terms } = self;
+        let Self { listener, tls, tokens, admin: admin_socket, url, names, settings } = self;
         let (switch, stopping) = watch::channel(false);
         let config = StreamableHttpServerConfig::default()
             .with_max_request_body_bytes(MAX_BODY)
@@ -137,29 +138,29 @@ impl Server {
             .disable_allowed_origins();
         let streams = config.cancellation_token.clone();
         let counts = Arc::new(Counts::default());
-        let metadata = terms.oauth.as_ref().zip(tokens.as_ref());
+        let metadata = settings.oauth.as_ref().zip(tokens.as_ref());
         let metadata = metadata.map(|(oauth, tokens)| Metadata::new(&url, &oauth.issuer, &tokens.scopes));
         let proofs = principals.iter().map(|principal| principal.proof.clone()).collect();
         let kept: Vec<_> =
             principals.iter().map(|principal| Arc::new(server::Own::new(Arc::clone(&principal.pipeline)))).collect();
         let room = |own: &Arc<server::Own>| {
             let mut clients = LocalSessionManager::default();
-            clients.session_config.keep_alive = Some(terms.idle);
+            clients.session_config.keep_alive = Some(settings.idle);
             clients.session_config.completed_cache_ttl = KEPT;
             let clients = Arc::new(clients);
             let (own, gone) = (Arc::clone(own), stopping.clone());
             let handler = move || Ok(Handler::new(Arc::clone(&own), gone.clone()));
             let service = StreamableHttpService::new(handler, Arc::clone(&clients), config.clone());
-            Room { service, clients, limits: Limits::new(terms.rate) }
+            Room { service, clients, limits: Limits::new(settings.rate) }
         };
-        let front = Arc::new(Front {
+        let service = Arc::new(Service {
             names,
             path: url.path().to_owned(),
             metadata,
             access: Access { tokens, proofs },
             rooms: kept.iter().map(room).collect(),
             counts: Arc::clone(&counts),
-            book: Book::new(principals.first().map(|principal| Arc::clone(&principal.pipeline))),
+            auth_log: AuthLog::new(principals.first().map(|principal| Arc::clone(&principal.pipeline))),
         });
         let principals = principals.into_iter().map(|principal| (principal.name, principal.pipeline)).collect();
         let admin = Arc::new(Admin { counts, principals, stopping: stopping.clone() });
@@ -177,7 +178,7 @@ impl Server {
             std::future::pending::<()>().await;
         };
         tokio::select! {
-            () = listen::serve(&listener, tls.as_ref(), &front, terms.max_connections, stopping) => {}
+            () = listen::serve(&listener, tls.as_ref(), &service, settings.max_connections, stopping) => {}
             () = asked => {}
             () = stop => {}
         }
@@ -195,8 +196,8 @@ impl std::fmt::Debug for Server {
 }
 
 /// The names that requests may be for.
-fn hosts(terms: &Terms, url: &Url, address: Option<SocketAddr>) -> BTreeSet<String> {
-    let mut hosts: BTreeSet<String> = terms.hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
+fn hosts(settings: &HttpConfig, url: &Url, address: Option<SocketAddr>) -> BTreeSet<String> {
+    let mut hosts: BTreeSet<String> = settings.hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
     hosts.extend(url.hosts());
     match address {
         Some(address) if address.ip().is_loopback() => {

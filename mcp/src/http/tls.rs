@@ -10,15 +10,15 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig, ServerConnection};
 
-use super::terms::{TermsError, Tls};
+use super::config::{HttpConfigError, Tls};
 
 /// What speaks TLS on connections. Clients need no certificate for the handshake: what one proves is `access.rs`'s to say.
 ///
 /// # Errors
 /// If a file cannot be used.
-pub(super) fn acceptor(files: &Tls) -> Result<TlsAcceptor, TermsError> {
+pub(super) fn acceptor(files: &Tls) -> Result<TlsAcceptor, HttpConfigError> {
     let certificates = certificates("`serve.tls.certificate`", &files.certificate)?;
-    let key_failed = |why: &dyn std::fmt::Display| TermsError::file("`serve.tls.key`", &files.key, why);
+    let key_failed = |why: &dyn std::fmt::Display| HttpConfigError::file("`serve.tls.key`", &files.key, why);
     let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| key_failed(&error))?;
     let provider = Arc::new(default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -27,7 +27,7 @@ pub(super) fn acceptor(files: &Tls) -> Result<TlsAcceptor, TermsError> {
     let builder = match &files.clients {
         None => builder.with_no_client_auth(),
         Some(path) => {
-            let failed = |why: &dyn std::fmt::Display| TermsError::file("`serve.tls.clients`", path, why);
+            let failed = |why: &dyn std::fmt::Display| HttpConfigError::file("`serve.tls.clients`", path, why);
             let mut roots = RootCertStore::empty();
             for certificate in self::certificates("`serve.tls.clients`", path)? {
                 roots.add(certificate).map_err(|error| failed(&error))?;
@@ -42,11 +42,11 @@ pub(super) fn acceptor(files: &Tls) -> Result<TlsAcceptor, TermsError> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TermsError> {
-    let all = CertificateDer::pem_file_iter(path).map_err(|error| TermsError::file(what, path, error))?;
+fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, HttpConfigError> {
+    let all = CertificateDer::pem_file_iter(path).map_err(|error| HttpConfigError::file(what, path, error))?;
     let all: Result<Vec<_>, _> = all.collect();
-    let all = all.map_err(|error| TermsError::file(what, path, error))?;
-    if all.is_empty() { Err(TermsError::file(what, path, "it holds no certificate")) } else { Ok(all) }
+    let all = all.map_err(|error| HttpConfigError::file(what, path, error))?;
+    if all.is_empty() { Err(HttpConfigError::file(what, path, "it holds no certificate")) } else { Ok(all) }
 }
 
 /// The URIs among the names in the certificate that a client showed: the handshake has checked it.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! call ─▶ its command runs on, or it waits for a person ─▶ a task, if the client says that it knows those
-//!                                                            └─ course.rs: what the call would have done, had it waited
+//!                                                            └─ task_driver.rs: what the call would have done, had it waited
 //! client ─▶ tasks/get │ tasks/update │ tasks/cancel ─▶ how it stands │ a person's answer │ its end
 //! ```
 //!
@@ -10,7 +10,7 @@
 //! is on record as that. This file decides who gets one, how many there are, and for how long each is known. The tasks of a
 //! principal are known to that principal's connections alone: another's name is as unknown as one that nobody has.
 
-mod course;
+mod task_driver;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,7 +27,7 @@ use rmcp::{ErrorData, RoleServer};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
-use self::course::Course;
+use self::task_driver::TaskDriver;
 use crate::approval::{Answer, Call};
 use crate::render::{self, Reply};
 
@@ -132,12 +132,12 @@ impl Tasks {
         let Some(task) = self.place() else { return Err(Box::new(reply)) };
         call.stop.listen(task.cancel.subscribe());
         let meta = render::meta_of(call.own.pipeline.anchor());
-        let course = Course::new(Arc::clone(&task), call, reply, asks, before);
+        let driver = TaskDriver::new(Arc::clone(&task), call, reply, asks, before);
         // From here on whoever asks for it is told how it stands.
         let told = task.told(self.idle, false).task;
         let mut courses = lock(&self.courses);
         while courses.try_join_next().is_some() {}
-        courses.spawn(course.run(self.idle));
+        courses.spawn(driver.run(self.idle));
         Ok(CreateTaskResult::new(told).with_meta(meta))
     }
 
@@ -364,7 +364,7 @@ mod tests {
     #[test]
     fn a_course_that_breaks_off_is_an_end_too() {
         let task = Arc::new(Task::new("t-1".to_owned()));
-        drop(course::Unfinished(Arc::clone(&task)));
+        drop(task_driver::Unfinished(Arc::clone(&task)));
         assert_eq!(task.told(LONG, true).status(), TaskStatus::Failed);
     }
 

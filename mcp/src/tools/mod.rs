@@ -191,7 +191,7 @@ pub(crate) async fn call(
 }
 
 /// The longest that a call waits for a person.
-pub(crate) const MAX_PATIENCE: Duration = Duration::from_secs(3600);
+pub(crate) const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// How long a call waits for a person that gives no time itself.
 pub(crate) fn usual_patience(tool: &str) -> Duration {
@@ -206,7 +206,7 @@ pub(crate) fn patience(tool: &str, arguments: Option<&JsonObject>) -> Option<Dur
         _ => return None,
     };
     let given = arguments.and_then(|arguments| arguments.get(name)).and_then(Value::as_u64)?;
-    Some(Duration::from_millis(given).min(MAX_PATIENCE))
+    Some(Duration::from_millis(given).min(MAX_TIMEOUT))
 }
 
 /// A tool's arguments. What does not fit is told in full: the agent has to be able to mend it.

@@ -34,7 +34,7 @@ use palisade_runner::Pipeline;
 use serde_json::Value;
 use tokio::net::{TcpListener, UnixStream};
 
-use crate::http::terms::{Address, Proof, Terms};
+use crate::http::config::{Address, HttpConfig, Proof};
 use crate::http::{Principal, Server};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -75,10 +75,10 @@ async fn all_that_a_revision_requires_holds() {
     }
 }
 
-fn terms(socket: &Path, authority: &str) -> Terms {
+fn terms(socket: &Path, authority: &str) -> HttpConfig {
     let port = authority.rsplit(':').next().expect("a port");
     let names = [authority.to_owned(), format!("localhost:{port}")];
-    Terms {
+    HttpConfig {
         address: Address::Unix(socket.to_owned()),
         url: None,
         hosts: names.to_vec(),

@@ -4,30 +4,30 @@
 //! as far as [`Sync`] asks for it. An error from it means that nothing was recorded, so nothing may run.
 //!
 //! What an entry says is decided in `entry`, how a line is made in `chain`, whether a file of them holds in `verify`, and a
-//! directory of files in `series`; who writes in `desk`, what happens when a disk fails in `sink`, one file and how it reaches the disk in `file`, what a dead process left in `recover`, what goes in `prune`. Whoever reads while it is written has `follow`.
+//! directory of files in `series`; who writes in `group_commit`, what happens when a disk fails in `sink`, one file and how it reaches the disk in `file`, what a dead process left in `recover`, what goes in `prune`. Whoever reads while it is written has `follow`.
 
 #![forbid(unsafe_code)]
 
 mod chain;
 mod cursor;
-mod desk;
 mod discarded;
 mod entry;
 pub mod export;
 mod file;
 mod follow;
-mod growing;
+mod group_commit;
 mod hex;
 mod history;
 mod key;
+mod live_file;
 mod login;
 mod proof;
 mod prune;
+mod record;
 mod recover;
 #[cfg(test)]
 pub(crate) mod sample;
 mod sealed;
-mod seen;
 mod select;
 mod series;
 mod sink;
@@ -56,15 +56,15 @@ pub use entry::{
     Stopped, Stream, Term, Transport, Unlearned, Who, Written, Yes,
 };
 pub use follow::{Followed, Follower, From, Notice, NoticeKind};
-pub use growing::Growing;
 pub use history::{History, asked};
 pub use key::{KeyError, PublicKey, PublicKeyError};
+pub use live_file::LiveFile;
 pub use login::TurnedAway;
 pub use proof::{Disproof, Proof, ProveError, Proven, prove};
 pub use prune::Pruned;
+pub use record::{Amount, Ended, Held, Judged, Reached, Record, Refusal, Requester, Seen, Why};
 pub use recover::Crashed;
 pub use sealed::{Identity, IdentityError, SealError, SealTo, SealToError, Sealed, Unsealed};
-pub use seen::{Amount, Ended, Held, Judged, Reached, Record, Refusal, Requester, Seen, Why};
 pub use select::{Filter, Selector, effect_of, kind, policies};
 pub use series::{ChainFiles, Fault, chain_of, chains, verify_directory};
 pub use verify::{Broken, BrokenKind, Expected, Report, verify};
@@ -80,7 +80,7 @@ pub struct Audit {
 }
 
 struct Shared {
-    desk: desk::Desk,
+    group_commit: group_commit::GroupCommit,
     head: watch::Receiver<Anchor>,
     path: PathBuf,
     chain: ChainId,
@@ -98,7 +98,7 @@ impl Audit {
         let begun = sink::open(settings, start)?;
         Ok(Self {
             shared: Arc::new(Shared {
-                desk: begun.desk,
+                group_commit: begun.group_commit,
                 head: begun.head,
                 path: begun.path,
                 chain: begun.chain,
@@ -115,7 +115,7 @@ impl Audit {
     /// The entry is not on record, and whatever waits for it must not happen. When the cause is gone the same handle
     /// works again, except after [`AuditError::Altered`] and [`AuditError::Ended`].
     pub async fn append(&self, entry: impl Into<Entry>) -> Result<Anchor, AuditError> {
-        self.shared.desk.put(entry.into()).await.map_err(|_| self.ended())?
+        self.shared.group_commit.put(entry.into()).await.map_err(|_| self.ended())?
     }
 
     /// [`Audit::append`] for code that is not async.
@@ -126,13 +126,13 @@ impl Audit {
     /// # Panics
     /// On a thread that drives async tasks: there, `append` is the one to call.
     pub fn append_blocking(&self, entry: impl Into<Entry>) -> Result<Anchor, AuditError> {
-        self.shared.desk.put_blocking(entry.into()).map_err(|_| self.ended())?
+        self.shared.group_commit.put_blocking(entry.into()).map_err(|_| self.ended())?
     }
 
     /// Whether files may go that are older than [`Settings::retention`] says; until this says so, all stay. Blocks while those
     /// that are old by now go.
     pub fn let_prune(&self, may: bool) {
-        self.shared.desk.let_prune(may);
+        self.shared.group_commit.let_prune(may);
     }
 
     /// The last record that counts as written.

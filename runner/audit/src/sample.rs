@@ -96,5 +96,5 @@ pub(crate) fn stopped() -> Stopped {
 }
 
 pub(crate) fn check(path: &Path, anchor: Option<Anchor>) -> Result<Report, Broken> {
-    verify(Growing::open(path).unwrap(), anchor)
+    verify(LiveFile::open(path).unwrap(), anchor)
 }

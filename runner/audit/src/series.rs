@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use super::proof::{Proof, ProveError};
 use super::verify::Walk;
-use super::{Anchor, Broken, BrokenKind, Expected, Growing, MAX_LINE, Report, proof, prune};
+use super::{Anchor, Broken, BrokenKind, Expected, LiveFile, MAX_LINE, Report, proof, prune};
 
 /// The name of a file of a chain.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -168,7 +168,7 @@ impl ChainFiles {
             if *number != next {
                 return Err(fault(walk.broken_here(None, BrokenKind::FileMissing { number: next })));
             }
-            let file = Growing::open(path)
+            let file = LiveFile::open(path)
                 .map_err(|error| fault(walk.broken_here(None, BrokenKind::Unreadable { cause: error.kind() })))?;
             walk.next_file(Some(*number));
             walk.through(file, &mut see).map_err(fault)?;

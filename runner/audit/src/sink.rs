@@ -16,9 +16,9 @@ use rustix::io::Errno;
 use tokio::sync::watch;
 
 use super::chain::{Chain, ChainId, Origin, SealError, Stamp};
-use super::desk::Desk;
 use super::entry::Before;
 use super::file::ChainFile;
+use super::group_commit::GroupCommit;
 use super::key::Key;
 use super::recover::{self, Mark};
 use super::series::{self, ChainFiles, Name};
@@ -26,7 +26,7 @@ use super::{Anchor, AuditError, Entry, Id, Pruning, PublicKey, Recovered, Rotate
 
 /// What [`open`] made.
 pub(super) struct Begun {
-    pub(super) desk: Desk,
+    pub(super) group_commit: GroupCommit,
     pub(super) head: watch::Receiver<Anchor>,
     pub(super) path: PathBuf,
     pub(super) chain: ChainId,
@@ -34,7 +34,7 @@ pub(super) struct Begun {
 
 pub(super) type Written = Result<Anchor, AuditError>;
 
-/// Makes the chain file, writes `start` to it and opens the desk for the rest.
+/// Makes the chain file, writes `start` to it and opens the group commit for the rest.
 pub(super) fn open(settings: &Settings, mut start: Start) -> Result<Begun, AuditError> {
     start.sync = settings.sync;
     let origin = origin()?;
@@ -68,7 +68,7 @@ pub(super) fn open(settings: &Settings, mut start: Start) -> Result<Begun, Audit
         writer.mark.clear();
     })?;
     writer.recover_others()?;
-    Ok(Begun { desk: Desk::open(writer, settings.sync)?, head, path, chain: id })
+    Ok(Begun { group_commit: GroupCommit::open(writer, settings.sync)?, head, path, chain: id })
 }
 
 /// A chain that nobody else has: its id, the name of its first file, and the mark that it is being written.

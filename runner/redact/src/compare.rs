@@ -3,9 +3,9 @@
 //!
 //! Bounded: no comparison looks further than [`REACH`] bytes ahead. What it cannot tell because the text ends, it says.
 
-use super::coats::{Coat, Dress};
+use super::encodings::{Encoding, Escaping};
 
-/// No coat of a piece of a value is longer than this, in bytes of output.
+/// No encoding of a piece of a value is longer than this, in bytes of output.
 pub(super) const REACH: usize = 2048;
 /// So many things that are no part of the value may follow on each other.
 const BREAKS: usize = 3;
@@ -25,20 +25,20 @@ pub(super) enum Found {
     Nothing,
 }
 
-/// Compares the text from `at` on with a coat.
-pub(super) fn compare(text: &[u8], at: usize, coat: &Coat) -> Found {
+/// Compares the text from `at` on with an encoding.
+pub(super) fn compare(text: &[u8], at: usize, encoding: &Encoding) -> Found {
     let text = text.get(..text.len().min(at + REACH)).unwrap_or_default();
-    match coat.dress {
-        Dress::Text | Dress::Base64 => {
+    match encoding.escaping {
+        Escaping::Text | Escaping::Base64 => {
             // Where escapes and plain bytes could both be meant, one reading for all of it, then the next.
             let readings = [Reading::Escapes, Reading::Bytes, Reading::Bare];
-            let found = readings.map(|reading| escaped(text, at, coat, reading));
+            let found = readings.map(|reading| escaped(text, at, encoding, reading));
             let until = found.iter().find(|found| matches!(found, Found::Until(_)));
             let open = found.iter().find(|found| **found == Found::Open);
             until.or(open).copied().unwrap_or(Found::Nothing)
         }
-        Dress::Hex => hexadecimal(text, at, &coat.pattern),
-        Dress::Spaced => spaced(text, at, &coat.pattern),
+        Escaping::Hex => hexadecimal(text, at, &encoding.pattern),
+        Escaping::Spaced => spaced(text, at, &encoding.pattern),
     }
 }
 
@@ -77,11 +77,11 @@ enum Reading {
     Bare,
 }
 
-fn escaped(text: &[u8], at: usize, coat: &Coat, reading: Reading) -> Found {
+fn escaped(text: &[u8], at: usize, encoding: &Encoding, reading: Reading) -> Found {
     let (mut here, mut done, mut breaks) = (at, 0, 0);
-    while let Some(rest) = coat.pattern.get(done..).filter(|rest| !rest.is_empty()) {
+    while let Some(rest) = encoding.pattern.get(done..).filter(|rest| !rest.is_empty()) {
         let Some(&byte) = text.get(here) else { return Found::Open };
-        let plain = rest.first().is_some_and(|&wanted| same(byte, wanted, coat.dress)).then_some((1, 1));
+        let plain = rest.first().is_some_and(|&wanted| same(byte, wanted, encoding.escaping)).then_some((1, 1));
         let decoded = || decode(text, here, rest);
         let took = match reading {
             Reading::Escapes => decoded().or(plain),
@@ -114,8 +114,8 @@ fn escaped(text: &[u8], at: usize, coat: &Coat, reading: Reading) -> Found {
     Found::Until(here)
 }
 
-fn same(byte: u8, wanted: u8, dress: Dress) -> bool {
-    byte == wanted || dress == Dress::Base64 && matches!((byte, wanted), (b'-', b'+') | (b'_', b'/'))
+fn same(byte: u8, wanted: u8, escaping: Escaping) -> bool {
+    byte == wanted || escaping == Escaping::Base64 && matches!((byte, wanted), (b'-', b'+') | (b'_', b'/'))
 }
 
 /// An escape at `at` that stands for the next bytes of the value: how many bytes it takes up, and of how many.

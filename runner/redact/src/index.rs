@@ -1,6 +1,6 @@
 //! Finds where a known value may stand, at the speed of the stream and nearly regardless of how many there are.
 //!
-//! Each coat of a value is entered under what its first bytes can be. Whether something may begin at a place, the filter
+//! Each encoding of a value is entered under what its first bytes can be. Whether something may begin at a place, the filter
 //! says, which is asked for anchors and values alike; only where it says so is the table looked at. The first bytes may be
 //! divided by a line break, so places before line breaks are asked by themselves, without it.
 
@@ -9,8 +9,8 @@ use std::ops::Range;
 
 use zeroize::Zeroize as _;
 
-use super::coats::{Coat, KEY, Wardrobe, coats};
 use super::compare::{MARGIN, after_break};
+use super::encodings::{Encoding, EncodingSet, KEY, encodings};
 use super::filter::Filter;
 
 const KEY_MASK: u64 = (1 << (KEY * 8)) - 1;
@@ -24,12 +24,12 @@ pub(super) struct Index {
     crowd: usize,
     heads: HashMap<u64, u32>,
     entries: Vec<Entry>,
-    coats: Vec<(u32, Coat)>,
+    encodings: Vec<(u32, Encoding)>,
 }
 
 #[derive(Clone, Copy)]
 struct Entry {
-    coat: u32,
+    encoding: u32,
     next: u32,
 }
 
@@ -37,20 +37,20 @@ impl Index {
     /// An empty one. Of values that begin alike, no more than `crowd` are looked for, the last ones, so that values that an
     /// adversary has chosen cannot slow the search down.
     pub(super) fn new(crowd: usize) -> Self {
-        Self { crowd, heads: HashMap::new(), entries: Vec::new(), coats: Vec::new() }
+        Self { crowd, heads: HashMap::new(), entries: Vec::new(), encodings: Vec::new() }
     }
 
-    /// Enters a value, or a piece of one, and what its coats begin with into `filter`.
-    pub(super) fn insert(&mut self, number: u32, value: &[u8], wardrobe: Wardrobe, filter: &mut Filter) {
-        for coat in coats(value, wardrobe) {
-            let index = count(self.coats.len());
-            for key in &coat.keys {
+    /// Enters a value, or a piece of one, and what its encodings begin with into `filter`.
+    pub(super) fn insert(&mut self, number: u32, value: &[u8], set: EncodingSet, filter: &mut Filter) {
+        for encoding in encodings(value, set) {
+            let index = count(self.encodings.len());
+            for key in &encoding.keys {
                 let key = fold(*key);
                 let next = self.heads.insert(key, count(self.entries.len())).unwrap_or(NONE);
-                self.entries.push(Entry { coat: index, next });
+                self.entries.push(Entry { encoding: index, next });
                 filter.enter_key(key);
             }
-            self.coats.push((number, coat));
+            self.encodings.push((number, encoding));
         }
     }
 
@@ -59,25 +59,25 @@ impl Index {
         self.heads.len()
     }
 
-    /// Enters what all coats begin with.
+    /// Enters what all encodings begin with.
     pub(super) fn enter_into(&self, filter: &mut Filter) {
         self.heads.keys().for_each(|key| filter.enter_key(*key));
     }
 
-    /// The coats that may begin so, and the numbers of their values.
-    pub(super) fn beginning(&self, key: u64) -> impl Iterator<Item = &(u32, Coat)> {
+    /// The encodings that may begin so, and the numbers of their values.
+    pub(super) fn beginning(&self, key: u64) -> impl Iterator<Item = &(u32, Encoding)> {
         let entry = |index: u32| self.entries.get(index as usize).copied();
         let first = self.heads.get(&key).and_then(|&head| entry(head));
         let chain = std::iter::successors(first, move |last| entry(last.next));
-        chain.take(self.crowd).filter_map(|entry| self.coats.get(entry.coat as usize))
+        chain.take(self.crowd).filter_map(|entry| self.encodings.get(entry.encoding as usize))
     }
 }
 
 impl Drop for Index {
     fn drop(&mut self) {
-        for (_, coat) in &mut self.coats {
-            coat.pattern.zeroize();
-            coat.keys.zeroize();
+        for (_, encoding) in &mut self.encodings {
+            encoding.pattern.zeroize();
+            encoding.keys.zeroize();
         }
     }
 }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::anchors::Anchors;
-use super::coats::Wardrobe;
 use super::compare::{Found, REACH, compare};
+use super::encodings::EncodingSet;
 use super::filter::Filter;
 use super::index::{Index, candidates, key_at};
 use super::learned::{Dropped, Note, Origin};
@@ -205,7 +205,7 @@ pub enum UnfitValue {
 #[derive(Clone)]
 pub(super) struct Known {
     anchors: Arc<Anchors>,
-    /// The first bytes of the anchors and of all coats.
+    /// The first bytes of the anchors and of all encodings.
     filter: Filter,
     /// What the operator or the command names, in the order in which it was named.
     given: Vec<Arc<Values>>,
@@ -240,15 +240,15 @@ impl Name {
     }
 }
 
-/// Values that came from one place, with the coats that they are searched for in.
+/// Values that came from one place, with the encodings that they are searched for in.
 #[derive(Clone)]
 struct Values {
     /// The number of the first name: no other values have one of the numbers.
     first: usize,
     names: Vec<Name>,
     index: Index,
-    /// Whatever was entered, and in how many coats, so that nothing is entered twice.
-    seen: HashMap<Secret, Wardrobe>,
+    /// Whatever was entered, and in how many encodings, so that nothing is entered twice.
+    seen: HashMap<Secret, EncodingSet>,
     /// How many values there are; a long one is entered in several pieces.
     count: usize,
 }
@@ -295,7 +295,7 @@ impl Known {
             let in_mark = || offer.pieces().any(|piece| is_in_mark(piece, &marks)).then_some(UnfitValue::InMark);
             match offer.unfit().or_else(in_mark) {
                 Some(why) => refused.push(RefusedValue { name: id, why }),
-                None => values.enter(Name::Given(id.into()), offer, Wardrobe::All, &mut self.filter),
+                None => values.enter(Name::Given(id.into()), offer, EncodingSet::All, &mut self.filter),
             }
         }
         self.given.push(Arc::new(values));
@@ -326,7 +326,7 @@ impl Known {
         } else if self.young.count == 0 {
             self.young = Arc::new(Values::new(MOST_LEARNED, CROWD));
         }
-        Arc::make_mut(&mut self.young).enter(Name::Learned(note), &offer, Wardrobe::Everyday, &mut self.filter);
+        Arc::make_mut(&mut self.young).enter(Name::Learned(note), &offer, EncodingSet::Everyday, &mut self.filter);
         self.fit_filter(is_full);
         match (is_full, was_known) {
             (true, _) => Learned::InPlaceOfOthers,
@@ -429,8 +429,8 @@ impl Known {
     ) {
         candidates(&self.filter, text, places, likely, |at, key| {
             for values in self.all() {
-                for (number, coat) in values.index.beginning(key) {
-                    compared(at, values.first + *number as usize, compare(text, at, coat));
+                for (number, encoding) in values.index.beginning(key) {
+                    compared(at, values.first + *number as usize, compare(text, at, encoding));
                 }
             }
         });
@@ -447,7 +447,7 @@ impl Known {
                 open = Some(at);
             }
         });
-        let begun = (1..super::coats::KEY).rev().filter_map(|length| {
+        let begun = (1..super::encodings::KEY).rev().filter_map(|length| {
             let start = text.len().checked_sub(length).filter(|&start| start >= from)?;
             let tail = text.get(start..)?;
             let begins = |values: &Arc<Values>| values.seen.keys().any(|value| value.bytes().starts_with(tail));
@@ -488,16 +488,16 @@ impl Values {
         self.names.iter().filter_map(Name::note)
     }
 
-    fn enter(&mut self, name: Name, offer: &KnownValue, wardrobe: Wardrobe, filter: &mut Filter) {
+    fn enter(&mut self, name: Name, offer: &KnownValue, set: EncodingSet, filter: &mut Filter) {
         let number = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
         self.names.push(name);
         for piece in offer.pieces() {
-            if self.seen.get(piece).is_none_or(|worn| *worn < wardrobe) {
-                self.seen.insert(Secret::from(piece), wardrobe);
-                self.index.insert(number, piece, wardrobe, filter);
+            if self.seen.get(piece).is_none_or(|entered| *entered < set) {
+                self.seen.insert(Secret::from(piece), set);
+                self.index.insert(number, piece, set, filter);
             }
         }
-        self.seen.entry(Secret::from(offer.trimmed())).or_insert(wardrobe);
+        self.seen.entry(Secret::from(offer.trimmed())).or_insert(set);
         self.count += 1;
     }
 }

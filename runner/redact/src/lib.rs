@@ -16,8 +16,8 @@
 
 mod anchors;
 mod arguments;
-mod coats;
 mod compare;
+mod encodings;
 mod escape;
 mod expression;
 mod filter;

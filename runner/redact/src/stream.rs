@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::coats::KEY;
+use super::encodings::KEY;
 use super::expression::ByteSet;
 use super::key_block::{self, KeyBlock, LINE_LOOK};
 use super::known::{Known, KnownValue};

@@ -349,25 +349,25 @@ fn known_values_go_wherever_they_stand() {
 #[test]
 fn known_values_are_found_in_every_coat() {
     #[derive(serde::Deserialize)]
-    struct Coats {
-        coat: Vec<Coat>,
+    struct Encodings {
+        encoding: Vec<Encoding>,
     }
     #[derive(serde::Deserialize)]
-    struct Coat {
+    struct Encoding {
         name: String,
         value: String,
         text: String,
     }
-    let Coats { coat } = toml::from_str(include_str!("tests/coats.toml")).unwrap();
-    assert!(coat.len() > 50);
-    for Coat { name, value, text } in coat {
+    let Encodings { encoding } = toml::from_str(include_str!("tests/encodings.toml")).unwrap();
+    assert!(encoding.len() > 50);
+    for Encoding { name, value, text } in encoding {
         let redactor = builtin().with_known(&[KnownValue::new("K", value)]);
         let (before, after) = ("before it: ", " and after\nnext line\n");
         let whole_text = format!("{before}{text}{after}");
         let out = whole(&redactor, whole_text.as_bytes());
         let shown = lossy(&out);
         assert!(shown.contains("[redacted:K]"), "{name}: {shown:?}");
-        // What is left of the coat are quotes, padding, and digits that the value does not fill alone.
+        // What is left of the encoding are quotes, padding, and digits that the value does not fill alone.
         let left: usize = shown.len() - "[redacted:K]".len();
         assert!(left <= before.len() + after.len() + text.len() / 3 + 12, "{name}: {shown:?}");
         let bytewise: Vec<usize> = (0..whole_text.len()).collect();

@@ -53,7 +53,7 @@ const SERVER: RawFd = 1;
 const REQUESTED: RawFd = 2;
 
 /// How long it waits for killed processes to die, in milliseconds. One that is deep in the kernel dies later, by itself.
-const PATIENCE: i64 = 5000;
+const TIMEOUT: i64 = 5000;
 
 /// Between two rounds of killing, in milliseconds, unless a child ends before.
 const PAUSE: u16 = 10;
@@ -126,7 +126,7 @@ fn reap(program: c_int) -> Reaped {
 }
 
 fn end_all(program: c_int, reach: Reach, signals: RawFd) {
-    let until = milliseconds() + PATIENCE;
+    let until = milliseconds() + TIMEOUT;
     loop {
         kill_all(reach);
         if reap(program).all || milliseconds() > until {

@@ -13,6 +13,7 @@
 //! Not decided here: what a plan should hold (`plan.rs` and the engine), and which variables a child sees (`environment.rs`).
 
 mod call;
+mod capabilities;
 mod connect;
 mod disk;
 pub mod earlier;
@@ -27,20 +28,19 @@ mod masks;
 mod memory;
 pub mod meter;
 mod mounts;
+pub mod move_watch;
 pub mod names;
 mod new_places;
-mod offer;
 pub mod own_settings;
+mod parse_report;
 pub mod plan;
 mod process;
 pub mod repositories;
 mod seccomp;
 mod spent;
 mod stat;
-pub mod still;
 #[cfg(test)]
 mod tests;
-mod told;
 mod tree;
 
 use std::collections::BTreeMap;
@@ -56,6 +56,7 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpabl
 use serde::{Deserialize, Serialize};
 
 pub use self::call::{block_signals, leave_terminal};
+pub use self::capabilities::{Capabilities, Finding, Namespaces, begin_to_probe, probe};
 pub use self::disk::Disks;
 pub use self::enforce::{Prepared, Step, spawn};
 pub use self::execution::Execution;
@@ -69,7 +70,6 @@ pub use self::mounts::can_stand_in;
 pub use self::names::Kept;
 pub use self::names::Names;
 pub use self::new_places::{NewPlace, NewPlaces, NotMade};
-pub use self::offer::{Finding, Namespaces, Offer, begin_to_probe, probe};
 use self::plan::{Level, Limits, SandboxPlan};
 pub use self::process::{Ending, Process};
 pub use self::stat::{Stat as ProcessStat, leader};
@@ -188,8 +188,8 @@ pub const PROXY_PORT: u16 = 3128;
 /// This machine offers less than the plan's level asks for, a path of the plan cannot be opened, or the launch cannot be
 /// expressed (a NUL byte, a descriptor number out of range).
 pub fn prepare(plan: &SandboxPlan, launch: Launch) -> Result<Prepared, SandboxError> {
-    let offer = probe();
-    prepare_in(offer.namespaces, offer.mounts, plan, launch)
+    let capabilities = probe();
+    prepare_in(capabilities.namespaces, capabilities.mounts, plan, launch)
 }
 
 /// `prepare` for a session in these namespaces, which the machine must offer, and with `mounts` in one for mounts.
@@ -199,12 +199,12 @@ fn prepare_in(
     plan: &SandboxPlan,
     launch: Launch,
 ) -> Result<Prepared, SandboxError> {
-    let offer = probe();
-    offer.meets(plan.level)?;
+    let capabilities = probe();
+    capabilities.meets(plan.level)?;
     let (view, rules) = if mounts && namespaces != Namespaces::None {
         // A shell that has a terminal of the server's goes by the name that this has outside.
         let own_terminals = launch.controlling_terminal.is_none();
-        let (view, rules) = mounts::view(plan, &launch.cwd, own_terminals, offer.landlock_abi)?;
+        let (view, rules) = mounts::view(plan, &launch.cwd, own_terminals, capabilities.landlock_abi)?;
         let view = view.with_stand_ins(plan.stand_ins.as_deref())?;
         (Some(view), rules)
     } else if let Some(mask) = plan.masks.first() {
@@ -220,20 +220,20 @@ fn prepare_in(
         (false, true) => Tcp::Port(PROXY_PORT),
         (false, false) => Tcp::None,
     };
-    let ruleset = landlock::ruleset(&rules, tcp, plan.level, offer.landlock_abi, &offer.kernel)?;
+    let ruleset = landlock::ruleset(&rules, tcp, plan.level, capabilities.landlock_abi, &capabilities.kernel)?;
     let reach = match namespaces {
         Namespaces::Root | Namespaces::User => None,
-        Namespaces::None => landlock::reach(offer.landlock_abi)?,
+        Namespaces::None => landlock::reach(capabilities.landlock_abi)?,
     };
     let kind = seccomp::Kind::of(namespaces, proxied, loopback);
     let at_terminal = launch.controlling_terminal.is_some();
     let filters = seccomp::filters(seccomp::Shape { kind, at_terminal, strict: plan.level == Level::Strict })?;
-    let limits = limits(&plan.limits, namespaces, offer.root);
-    let numbers = plan.limits.processes.filter(|_| offer.numbers_processes() && namespaces == Namespaces::Root);
-    let held = plan.limits.told(&Offer { namespaces, ..offer.clone() });
+    let limits = limits(&plan.limits, namespaces, capabilities.root);
+    let numbers = plan.limits.processes.filter(|_| capabilities.numbers_processes() && namespaces == Namespaces::Root);
+    let held = plan.limits.told(&Capabilities { namespaces, ..capabilities.clone() });
     let enforced = Enforced {
         level: plan.level,
-        landlock_abi: landlock::in_force(offer.landlock_abi),
+        landlock_abi: landlock::in_force(capabilities.landlock_abi),
         seccomp: filters.plain.digest.clone(),
         namespaces: namespaces.names(view.is_some()).to_vec(),
         masks: plan.masks.len(),

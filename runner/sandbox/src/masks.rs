@@ -26,8 +26,8 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, mkdirat, openat, 
 use rustix::io::Errno;
 
 use super::earlier::Earlier;
+use super::move_watch;
 use super::plan::{Cover, Hole, Mask, Rights, rights};
-use super::still;
 
 /// Entries that a search for names looks at: a tree of a million is searched whole.
 pub const MAX_ENTRIES: usize = 2_000_000;
@@ -192,7 +192,7 @@ enum Listed {
 
 impl Search<'_> {
     fn list(&mut self, open: Open) {
-        still::watch(&open.place);
+        move_watch::watch(&open.place);
         let directory = match open_directory(&open.place) {
             Ok(directory) => directory,
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return,

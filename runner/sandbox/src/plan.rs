@@ -19,11 +19,11 @@ use palisade_engine::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::capabilities::{Capabilities, Namespaces};
 use super::earlier::Earlier;
 use super::group::Controller;
 use super::masks::{self, Masks};
 use super::mounts;
-use super::offer::{Namespaces, Offer};
 
 /// Everything that one session's processes may touch, and how much they may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -240,9 +240,9 @@ pub struct LimitTold {
 impl Limits {
     /// Each that is set, and who would hold it on this machine.
     #[must_use]
-    pub fn told(&self, offer: &Offer) -> Vec<LimitTold> {
-        let grouped = |controller| offer.groups.contains(&controller);
-        let counted = offer.counts_processes() || offer.numbers_processes() || grouped(Controller::Pids);
+    pub fn told(&self, capabilities: &Capabilities) -> Vec<LimitTold> {
+        let grouped = |controller| capabilities.groups.contains(&controller);
+        let counted = capabilities.counts_processes() || capabilities.numbers_processes() || grouped(Controller::Pids);
         let processes = if counted { BOTH } else { SERVER };
         let memory = if grouped(Controller::Memory) { BOTH } else { SERVER };
         let number = |value: Option<u64>| value.map(|value| value.to_string());
@@ -341,13 +341,13 @@ impl Promise {
 /// session whose search for names is not complete does not start where policies were told so. Other rules that go by more than a place
 /// count as held only where the settings accept that they are not.
 pub fn local(engine: &Engine, accepted: &BTreeSet<String>, level: Level) -> Promise {
-    let offer = super::probe();
+    let capabilities = super::probe();
     Promise {
         sandboxed: true,
-        guarded: offer.guards().is_ok(),
+        guarded: capabilities.guards().is_ok(),
         // At `compat` the kernel may lack what keeps programs of one user apart.
         paths_held: level != Level::Compat && paths_held(engine, accepted),
-        own_network: offer.namespaces != Namespaces::None,
+        own_network: capabilities.namespaces != Namespaces::None,
     }
 }
 
@@ -418,8 +418,8 @@ impl Default for Scratches {
 /// The places that a local session has for itself in place of the machine's, and what it finds of the machine's in them. `home` is what
 /// `~` stands for.
 pub fn scratch(engine: &Engine, facts: &Facts, home: &AbsolutePath) -> Scratch {
-    let offer = super::probe();
-    if !offer.mounts || offer.namespaces == Namespaces::None || facts.transport != Transport::Local {
+    let capabilities = super::probe();
+    if !capabilities.mounts || capabilities.namespaces == Namespaces::None || facts.transport != Transport::Local {
         return Scratch::default();
     }
     let permissions = engine.permissions(facts);

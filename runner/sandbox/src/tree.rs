@@ -120,7 +120,7 @@ impl Process {
     ///
     /// `/proc` cannot be read, or the kernel refuses a descriptor or a signal.
     pub fn end_newer(&self, before: &Tree, spare: Option<i32>) -> io::Result<bool> {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + TIMEOUT;
         let mut calm = 0;
         for _ in 0..ROUNDS {
             let Some(look) = self.unless_reaped(look) else { return Ok(true) };
@@ -172,7 +172,7 @@ impl Process {
 const ROUNDS: u32 = 64;
 
 /// How long all these rounds may take.
-const PATIENCE: Duration = Duration::from_millis(500);
+const TIMEOUT: Duration = Duration::from_millis(500);
 
 /// How many looks in a row have to agree.
 const AGREEING: u32 = 2;
@@ -380,7 +380,7 @@ fn await_ends(processes: &[OwnedFd], patience: Duration) -> io::Result<()> {
     let until = Instant::now() + patience;
     for process in processes {
         let left = until.saturating_duration_since(Instant::now());
-        let left = Timespec { tv_sec: 0, tv_nsec: i64::from(left.min(PATIENCE).subsec_nanos()) };
+        let left = Timespec { tv_sec: 0, tv_nsec: i64::from(left.min(TIMEOUT).subsec_nanos()) };
         match poll(&mut [PollFd::new(&process.as_fd(), PollFlags::IN)], Some(&left)) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),

@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 use palisade_engine::{AbsolutePath, Facts, Grant};
 use palisade_redact::Redacted;
 use palisade_redact::output::View;
+use palisade_sandbox::move_watch::MoveWatch;
 use palisade_sandbox::names::{self, Beyond, Names};
 use palisade_sandbox::plan::{self, Level, PathRule, Rights};
-use palisade_sandbox::still::Still;
 use palisade_sandbox::{Network, NewPlaces, probe};
 use tokio::sync::{mpsc, watch};
 
@@ -415,7 +415,7 @@ impl Pipeline {
         extra: &Extra<'_>,
     ) -> Result<Session, Failure> {
         for _ in 0..SEARCHES {
-            let still = Still::begin();
+            let still = MoveWatch::begin();
             let directory = SessionDirectory::at(facts.temp.as_ref()).map_err(|error| self.failure(&error))?;
             let plan = self.plan_with(facts, directory.temp(), extra.places)?;
             let environment = self.environment(&plan);

@@ -9,10 +9,10 @@ use palisade_runner::remembered::Remembered;
 use super::{ask_all, lines, servers, told};
 use crate::args::Context;
 use crate::exit::Exit;
-use crate::report::{self, Trouble, one_line, printable};
+use crate::report::{self, CliError, one_line, printable};
 use crate::{commands, config};
 
-pub(super) fn list(context: &Context, json: bool) -> Result<Exit, Trouble> {
+pub(super) fn list(context: &Context, json: bool) -> Result<Exit, CliError> {
     let servers = servers(context)?;
     let (answers, mut failed) = ask_all(&servers, &Ask::Remembered);
     let (mut kept, mut refused) = (Vec::new(), false);
@@ -28,7 +28,7 @@ pub(super) fn list(context: &Context, json: bool) -> Result<Exit, Trouble> {
     if servers.is_empty()
         && let Some(file) = file(context)?
     {
-        kept.extend(file.read().map_err(|error| Trouble::of(&error))?.yeses().map(plain));
+        kept.extend(file.read().map_err(|error| CliError::of(&error))?.yeses().map(plain));
     }
     kept.sort_by(|one: &Kept<String>, other| (&one.granted, &one.id).cmp(&(&other.granted, &other.id)));
     // Each server of an account tells those of the file.
@@ -48,7 +48,7 @@ pub(super) fn list(context: &Context, json: bool) -> Result<Exit, Trouble> {
     })
 }
 
-pub(super) fn forget(context: &Context, id: &str) -> Result<Exit, Trouble> {
+pub(super) fn forget(context: &Context, id: &str) -> Result<Exit, CliError> {
     let servers = servers(context)?;
     let (answers, failed) = ask_all(&servers, &Ask::Forget { id: id.to_owned() });
     let (mut forgotten, mut refused) = (false, false);
@@ -62,7 +62,7 @@ pub(super) fn forget(context: &Context, id: &str) -> Result<Exit, Trouble> {
     if servers.is_empty()
         && let Some(file) = file(context)?
     {
-        forgotten = file.forget(id).map_err(|error| Trouble::of(&error))?;
+        forgotten = file.forget(id).map_err(|error| CliError::of(&error))?;
     }
     if forgotten {
         report::print(&format!("{} is taken back\n", printable(id)));
@@ -75,11 +75,11 @@ pub(super) fn forget(context: &Context, id: &str) -> Result<Exit, Trouble> {
         return Ok(Exit::Error);
     }
     let what = format!("no yes of the id `{}` is remembered", one_line(id));
-    Err(Trouble::new(what, "`palisade approvals remembered` lists them"))
+    Err(CliError::new(what, "`palisade approvals remembered` lists them"))
 }
 
-fn file(context: &Context) -> Result<Option<Remembered>, Trouble> {
-    config::remembered(context).map_err(|error| Trouble::of(&error))
+fn file(context: &Context) -> Result<Option<Remembered>, CliError> {
+    config::remembered(context).map_err(|error| CliError::of(&error))
 }
 
 fn plain(yes: &StandingYes) -> Kept<String> {

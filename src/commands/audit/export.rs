@@ -8,14 +8,14 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use palisade_audit::export::{self, Body, Recording};
-use palisade_audit::{Growing, Line, MAX_LINE, Selector};
+use palisade_audit::{Line, LiveFile, MAX_LINE, Selector};
 use serde_json::Value;
 
 use super::{Met, show};
 use crate::args::{AuditExport, ExportFormat};
 use crate::config;
 use crate::exit::Exit;
-use crate::report::{self, Trouble};
+use crate::report::{self, CliError};
 
 /// Records in one request of OpenTelemetry's.
 const REQUEST: usize = 256;
@@ -33,13 +33,13 @@ enum Form {
     Syslog,
 }
 
-pub(crate) fn run(args: &AuditExport) -> Result<Exit, Trouble> {
+pub(crate) fn run(args: &AuditExport) -> Result<Exit, CliError> {
     let path = match &args.path {
         Some(path) => path.clone(),
         None => config::audit_directory(args.config.as_deref())?,
     };
     if args.format == ExportFormat::Asciicast && args.filter.session.is_none() {
-        return Err(Trouble::new(
+        return Err(CliError::new(
             "a recording is of one session, and none is named",
             "give it with `--session`; `palisade audit show` lists them",
         ));
@@ -54,13 +54,13 @@ pub(crate) fn run(args: &AuditExport) -> Result<Exit, Trouble> {
             match copy.file(&file, &mut selector, |record| met.note(record, &filter)) {
                 Ok(lines) => bad += lines,
                 Err(Stop::NobodyListens) => return Ok(Exit::Fine),
-                Err(Stop::Trouble(trouble)) => return Err(trouble),
+                Err(Stop::Failed(trouble)) => return Err(trouble),
             }
         }
     }
     match copy.finish() {
         Ok(()) | Err(Stop::NobodyListens) => {}
-        Err(Stop::Trouble(trouble)) => return Err(trouble),
+        Err(Stop::Failed(trouble)) => return Err(trouble),
     }
     met.check(&path, &filter)?;
     if bad > 0 {
@@ -70,17 +70,17 @@ pub(crate) fn run(args: &AuditExport) -> Result<Exit, Trouble> {
     Ok(Exit::Fine)
 }
 
-fn output(file: Option<&Path>) -> Result<Box<dyn Write>, Trouble> {
+fn output(file: Option<&Path>) -> Result<Box<dyn Write>, CliError> {
     let Some(path) = file else { return Ok(Box::new(BufWriter::new(io::stdout()))) };
     let made = File::options().create_new(true).write(true).mode(0o600).open(path);
     let made = made.map_err(|error| {
         let named = format!("`--output` names `{}`, which", path.display());
         match error.kind() {
             ErrorKind::AlreadyExists => {
-                Trouble::new(format!("{named} is there already"), "name a file that is not there yet")
+                CliError::new(format!("{named} is there already"), "name a file that is not there yet")
             }
-            ErrorKind::NotFound => Trouble::from(config::unreadable("`--output`", path, &error)),
-            _ => Trouble::new(format!("{named} cannot be made: {error}"), ""),
+            ErrorKind::NotFound => CliError::from(config::unreadable("`--output`", path, &error)),
+            _ => CliError::new(format!("{named} cannot be made: {error}"), ""),
         }
     })?;
     Ok(Box::new(BufWriter::new(made)))
@@ -89,14 +89,14 @@ fn output(file: Option<&Path>) -> Result<Box<dyn Write>, Trouble> {
 /// Why no more is copied.
 enum Stop {
     NobodyListens,
-    Trouble(Trouble),
+    Failed(CliError),
 }
 
 impl From<io::Error> for Stop {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             ErrorKind::BrokenPipe => Self::NobodyListens,
-            _ => Self::Trouble(Trouble::new(
+            _ => Self::Failed(CliError::new(
                 format!("the copy cannot be written: {error}"),
                 "make room, and begin again",
             )),
@@ -119,8 +119,8 @@ impl Copy {
     /// Copies what the selector keeps of a file. Returns how many lines are no records.
     fn file(&mut self, path: &Path, selector: &mut Selector, mut note: impl FnMut(&Value)) -> Result<u64, Stop> {
         let unreadable =
-            |error: io::Error| Stop::Trouble(Trouble::new(format!("cannot read `{}`: {error}", path.display()), ""));
-        let mut reader = Growing::open(path).map_err(unreadable)?;
+            |error: io::Error| Stop::Failed(CliError::new(format!("cannot read `{}`: {error}", path.display()), ""));
+        let mut reader = LiveFile::open(path).map_err(unreadable)?;
         let (mut line, mut bad) = (Vec::new(), 0);
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         let chain = stem.split('_').next().unwrap_or_default().to_owned();

@@ -19,9 +19,9 @@ pub(crate) use show::{filter, plain};
 use crate::args::{Audit, AuditAction, Context};
 use crate::config::{self, Authored};
 use crate::exit::Exit;
-use crate::report::{self, Trouble, complain};
+use crate::report::{self, CliError, complain};
 
-pub(crate) fn run(args: &Audit) -> Result<Exit, Trouble> {
+pub(crate) fn run(args: &Audit) -> Result<Exit, CliError> {
     match &args.action {
         AuditAction::Verify(args) => verify::run(args),
         AuditAction::Show(args) => show::run(args),
@@ -33,7 +33,7 @@ pub(crate) fn run(args: &Audit) -> Result<Exit, Trouble> {
 }
 
 /// Asks policy whether the user who runs this may read the record there; if not, that has been told.
-pub(crate) fn may_read(path: &Path, config: Option<&Path>) -> Result<bool, Trouble> {
+pub(crate) fn may_read(path: &Path, config: Option<&Path>) -> Result<bool, CliError> {
     let about = path.metadata().map_err(|error| unreadable(path, &error))?;
     let flags = Context { config: config.map(Path::to_owned), ..Context::default() };
     let engine = Authored::running(&flags)?.engine_for(&flags)?;
@@ -43,24 +43,24 @@ pub(crate) fn may_read(path: &Path, config: Option<&Path>) -> Result<bool, Troub
         let policies = authority.policies.join(", ");
         let policies = if policies.is_empty() { String::new() } else { format!(" ({policies})") };
         let what = format!("policy does not let `{user}` observe the record of `{owner}`: {}{policies}", authority.why);
-        Trouble::new(what, "roles are given to people in the settings, under `people`").print();
+        CliError::new(what, "roles are given to people in the settings, under `people`").print();
     }
     Ok(authority.allowed)
 }
 
 /// Why a record cannot be looked at. Before the first command there is none.
-fn unreadable(path: &Path, error: &std::io::Error) -> Trouble {
+fn unreadable(path: &Path, error: &std::io::Error) -> CliError {
     let name = path.display();
     if error.kind() == std::io::ErrorKind::NotFound {
         let help =
             "nothing has run yet, or the record is elsewhere: `audit.path` in the settings, or a path behind the verb";
-        return Trouble::new(format!("there is no record in `{name}`"), help);
+        return CliError::new(format!("there is no record in `{name}`"), help);
     }
-    Trouble::new(format!("cannot read `{name}`: {error}"), "")
+    CliError::new(format!("cannot read `{name}`: {error}"), "")
 }
 
 /// The files of each chain, oldest first, or the one file.
-pub(crate) fn files(path: &Path) -> Result<Vec<Vec<PathBuf>>, Trouble> {
+pub(crate) fn files(path: &Path) -> Result<Vec<Vec<PathBuf>>, CliError> {
     if !path.metadata().map_err(|error| unreadable(path, &error))?.is_dir() {
         return Ok(vec![vec![path.to_owned()]]);
     }
@@ -153,13 +153,13 @@ impl Met {
     }
 
     /// That there are records, and that the session and the kinds which the filter names exist.
-    fn check(&self, path: &Path, filter: &Filter) -> Result<(), Trouble> {
+    fn check(&self, path: &Path, filter: &Filter) -> Result<(), CliError> {
         if self.records == 0 {
             return Err(no_record(path));
         }
         if let Some(session) = filter.session.as_ref().filter(|_| !self.session) {
             let what = format!("no session `{session}` is on record in `{}`", path.display());
-            return Err(Trouble::new(what, "`palisade audit show` lists the sessions"));
+            return Err(CliError::new(what, "`palisade audit show` lists the sessions"));
         }
         let known = |kind: &&String| self.kinds.contains(*kind) || KINDS.contains(&kind.as_str());
         if let Some(kind) = filter.kinds.iter().find(|kind| !known(kind)) {
@@ -168,14 +168,14 @@ impl Met {
                 || format!("the kinds are {}", KINDS.join(", ")),
                 |near| format!("did you mean `{near}`?"),
             );
-            return Err(Trouble::new(format!("`--kind` is `{kind}`, and there is no such kind of record"), help));
+            return Err(CliError::new(format!("`--kind` is `{kind}`, and there is no such kind of record"), help));
         }
         Ok(())
     }
 }
 
 /// That no line of a file or directory is a record.
-pub(crate) fn no_record(path: &Path) -> Trouble {
+pub(crate) fn no_record(path: &Path) -> CliError {
     let help = "a record is a file that ends in `.jsonl`; `palisade audit verify` says whether one holds";
-    Trouble::new(format!("there is no record in `{}`", path.display()), help)
+    CliError::new(format!("there is no record in `{}`", path.display()), help)
 }

@@ -5,15 +5,15 @@ use palisade_audit::ProveError;
 use crate::args::AuditProve;
 use crate::commands;
 use crate::exit::Exit;
-use crate::report::{self, Trouble};
+use crate::report::{self, CliError};
 
-pub(crate) fn run(args: &AuditProve) -> Result<Exit, Trouble> {
+pub(crate) fn run(args: &AuditProve) -> Result<Exit, CliError> {
     let name = args.path.display();
     if !super::may_read(&args.path, args.config.as_deref())? {
         return Ok(Exit::Denied);
     }
     let chain = palisade_audit::chain_of(&args.path)
-        .map_err(|error| Trouble::new(format!("cannot read `{name}`: {error}"), "name a record file"))?;
+        .map_err(|error| CliError::new(format!("cannot read `{name}`: {error}"), "name a record file"))?;
     let proof = chain.prove(args.seq).map_err(|error| {
         let help = match &error {
             ProveError::Broken(_) | ProveError::Fault(_) => "`palisade audit verify` says more",
@@ -22,7 +22,7 @@ pub(crate) fn run(args: &AuditProve) -> Result<Exit, Trouble> {
                 "a head is signed each minute, each thousand records, and when the server ends"
             }
         };
-        Trouble::new(format!("`{name}`: {error}"), help)
+        CliError::new(format!("`{name}`: {error}"), help)
     })?;
     report::print(&commands::json(&proof)?);
     Ok(Exit::Fine)

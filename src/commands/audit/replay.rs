@@ -9,9 +9,9 @@ use palisade_runner::Settings;
 use serde_json::{Value, json};
 
 use crate::args::{AuditReplay, Context};
-use crate::commands::again::{self, Chain, Note, Place};
+use crate::commands::replay::{self, Chain, Note, Place};
 use crate::exit::Exit;
-use crate::report::{self, Trouble};
+use crate::report::{self, CliError};
 use crate::{commands, config};
 
 /// What came of all decisions.
@@ -35,7 +35,7 @@ struct Changed {
     policies: String,
 }
 
-pub(crate) fn run(args: &AuditReplay) -> Result<Exit, Trouble> {
+pub(crate) fn run(args: &AuditReplay) -> Result<Exit, CliError> {
     let flags = Context {
         config: args.config.clone(),
         policies: args.policies.clone(),
@@ -53,7 +53,7 @@ pub(crate) fn run(args: &AuditReplay) -> Result<Exit, Trouble> {
         return Ok(Exit::Denied);
     }
     let mut replayed = Replayed::default();
-    again::decisions(&path, args.identity.as_deref(), &mut |place, record, chain| match record {
+    replay::decisions(&path, args.identity.as_deref(), &mut |place, record, chain| match record {
         Some(record) => replayed.decision(&settings, place, record, chain),
         None => replayed.left_out.push((place, "the line is no record".to_owned())),
     })?;
@@ -80,7 +80,7 @@ impl Replayed {
             policies = palisade_audit::policies(record).map(|policy| format!("no longer {policy}")).collect();
         }
         let (policies, recorded) = (policies.join(", "), recorded.to_owned());
-        let (command, now) = (again::shown(record), now.decision.as_str());
+        let (command, now) = (replay::shown(record), now.decision.as_str());
         self.changed.push(Changed { place, command, recorded, now, policies });
     }
 

@@ -13,9 +13,9 @@ use super::Met;
 use crate::args::{AuditShow, DecisionName, RecordFilter};
 use crate::config;
 use crate::exit::Exit;
-use crate::report::{self, Trouble};
+use crate::report::{self, CliError};
 
-pub(crate) fn run(args: &AuditShow) -> Result<Exit, Trouble> {
+pub(crate) fn run(args: &AuditShow) -> Result<Exit, CliError> {
     let path = match &args.path {
         Some(path) => path.clone(),
         None => config::audit_directory(args.config.as_deref())?,
@@ -49,11 +49,11 @@ pub(crate) fn run(args: &AuditShow) -> Result<Exit, Trouble> {
 ///
 /// # Errors
 /// If a time is none.
-pub(crate) fn filter(args: &RecordFilter) -> Result<Filter, Trouble> {
+pub(crate) fn filter(args: &RecordFilter) -> Result<Filter, CliError> {
     let time = |flag: &str, text: &Option<String>| {
         let Some(text) = text else { return Ok(None) };
         palisade_audit::point_in_time(text).map(Some).ok_or_else(|| {
-            Trouble::new(
+            CliError::new(
                 format!("`{flag}` is `{text}`, which is no point in time"),
                 "give one such as `2026-11-21T04:01:00Z`, or how long ago it was: `90s`, `30m`, `2h`, `7d`",
             )
@@ -88,9 +88,15 @@ enum Shown {
     NobodyListens,
 }
 
-fn show(path: &Path, selector: &mut Selector, as_json: bool, met: &mut Met, filter: &Filter) -> Result<Shown, Trouble> {
-    let unreadable = |error: std::io::Error| Trouble::new(format!("cannot read `{}`: {error}", path.display()), "");
-    let mut reader = palisade_audit::Growing::open(path).map_err(unreadable)?;
+fn show(
+    path: &Path,
+    selector: &mut Selector,
+    as_json: bool,
+    met: &mut Met,
+    filter: &Filter,
+) -> Result<Shown, CliError> {
+    let unreadable = |error: std::io::Error| CliError::new(format!("cannot read `{}`: {error}", path.display()), "");
+    let mut reader = palisade_audit::LiveFile::open(path).map_err(unreadable)?;
     let (mut line, mut bad) = (Vec::new(), 0);
     loop {
         line.clear();

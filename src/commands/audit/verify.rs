@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use palisade_audit::{Anchor, Broken, ChainFiles, Expected, Fault, Growing, Proof, PublicKey, Report};
+use palisade_audit::{Anchor, Broken, ChainFiles, Expected, Fault, LiveFile, Proof, PublicKey, Report};
 use serde::Serialize;
 
 use crate::args::AuditVerify;
 use crate::exit::Exit;
-use crate::report::{self, Trouble};
+use crate::report::{self, CliError};
 use crate::{commands, config};
 
 /// What became of one file.
@@ -42,7 +42,7 @@ struct Verified {
     error: Option<String>,
 }
 
-pub(crate) fn run(args: &AuditVerify) -> Result<Exit, Trouble> {
+pub(crate) fn run(args: &AuditVerify) -> Result<Exit, CliError> {
     let expected = expected(args)?;
     if let Some(proof) = &args.proof {
         return verify_proof(proof, &expected.keys, args.json);
@@ -57,13 +57,13 @@ pub(crate) fn run(args: &AuditVerify) -> Result<Exit, Trouble> {
         return Ok(if verified.good { Exit::Fine } else { Exit::Findings });
     }
     if !expected.anchors.is_empty() {
-        return Err(Trouble::new("`--anchor` belongs to one file, and this is a directory", "name the record file"));
+        return Err(CliError::new("`--anchor` belongs to one file, and this is a directory", "name the record file"));
     }
     verify_all(&path, &expected.keys, args.json)
 }
 
 /// All chains of a directory, one outcome each.
-fn verify_all(directory: &Path, keys: &[PublicKey], as_json: bool) -> Result<Exit, Trouble> {
+fn verify_all(directory: &Path, keys: &[PublicKey], as_json: bool) -> Result<Exit, CliError> {
     let (mut exit, mut none, mut trouble) = (Exit::Fine, true, None);
     let done = palisade_audit::verify_directory(directory, keys, |chain, found| {
         let verified = Verified::of(chain, found);
@@ -79,10 +79,10 @@ fn verify_all(directory: &Path, keys: &[PublicKey], as_json: bool) -> Result<Exi
             }
         }
     });
-    done.map_err(|error| Trouble::new(format!("cannot read `{}`: {error}", directory.display()), ""))?;
+    done.map_err(|error| CliError::new(format!("cannot read `{}`: {error}", directory.display()), ""))?;
     match trouble {
         Some(trouble) => Err(trouble),
-        None if none => Err(Trouble::new(
+        None if none => Err(CliError::new(
             format!("there is no record in `{}`", directory.display()),
             "a record is a file that ends in `.jsonl`",
         )),
@@ -91,25 +91,25 @@ fn verify_all(directory: &Path, keys: &[PublicKey], as_json: bool) -> Result<Exi
 }
 
 /// `false`: nobody listens any more.
-fn tell(verified: &Verified, as_json: bool) -> Result<bool, Trouble> {
+fn tell(verified: &Verified, as_json: bool) -> Result<bool, CliError> {
     let text = if as_json { commands::json(verified)? } else { verified.line() };
     Ok(report::print(&text))
 }
 
 /// What the flags say is known from elsewhere.
-fn expected(args: &AuditVerify) -> Result<Expected, Trouble> {
+fn expected(args: &AuditVerify) -> Result<Expected, CliError> {
     let anchor = args.anchor.as_deref().map(str::parse::<Anchor>).transpose().map_err(|error| {
-        Trouble::new(format!("`--anchor`: {error}"), "an anchor is `seq:hash`, as results carry it")
+        CliError::new(format!("`--anchor`: {error}"), "an anchor is `seq:hash`, as results carry it")
     })?;
     let keys: Result<Vec<PublicKey>, _> = args.keys.iter().map(|key| key.parse()).collect();
-    let keys = keys.map_err(|error| Trouble::new(format!("`--key`: {error}"), "`palisade audit key` prints it"))?;
+    let keys = keys.map_err(|error| CliError::new(format!("`--key`: {error}"), "`palisade audit key` prints it"))?;
     Ok(Expected { anchors: anchor.into_iter().collect(), keys })
 }
 
 /// One exported record. Nothing but the file and the key is looked at.
-fn verify_proof(path: &Path, keys: &[PublicKey], as_json: bool) -> Result<Exit, Trouble> {
+fn verify_proof(path: &Path, keys: &[PublicKey], as_json: bool) -> Result<Exit, CliError> {
     let name = path.display().to_string();
-    let text = std::fs::read(path).map_err(|error| Trouble::new(format!("cannot read `{name}`: {error}"), ""))?;
+    let text = std::fs::read(path).map_err(|error| CliError::new(format!("cannot read `{name}`: {error}"), ""))?;
     let checked = match serde_json::from_slice::<Proof>(&text) {
         Ok(proof) => proof.check(keys).map_err(|error| error.to_string()),
         Err(_) => Err("the file is not an export of `audit prove`".to_owned()),
@@ -131,9 +131,9 @@ fn verify_proof(path: &Path, keys: &[PublicKey], as_json: bool) -> Result<Exit, 
     Ok(exit)
 }
 
-fn verify_file(path: &Path, expected: &Expected) -> Result<Verified, Trouble> {
-    let file =
-        Growing::open(path).map_err(|error| Trouble::new(format!("cannot read `{}`: {error}", path.display()), ""))?;
+fn verify_file(path: &Path, expected: &Expected) -> Result<Verified, CliError> {
+    let file = LiveFile::open(path)
+        .map_err(|error| CliError::new(format!("cannot read `{}`: {error}", path.display()), ""))?;
     let found = palisade_audit::verify(file, expected.clone());
     Ok(match found {
         Ok(report) => Verified::good(path, &report),

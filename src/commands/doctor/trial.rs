@@ -13,7 +13,7 @@ use palisade_runner::{Call, DeniedProgram, ExecResult, Explained, ExplainedReaso
 use serde::{Deserialize, Serialize};
 
 use crate::args::Context;
-use crate::report::{self, Trouble};
+use crate::report::{self, CliError};
 use crate::{commands, config};
 
 /// The steps.
@@ -76,7 +76,7 @@ struct Cause {
 pub(super) struct Workspace(PathBuf);
 
 impl Workspace {
-    pub(super) fn new() -> Result<Self, Trouble> {
+    pub(super) fn new() -> Result<Self, CliError> {
         let parent = std::env::temp_dir();
         for number in 0..NAMES {
             let path = parent.join(format!("palisade-try-{}-{number}", std::process::id()));
@@ -85,12 +85,12 @@ impl Workspace {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => {
                     let text = format!("no workspace for the trial can be made in `{}`: {error}", parent.display());
-                    return Err(Trouble::new(text, "set TMPDIR to a directory that you may write to"));
+                    return Err(CliError::new(text, "set TMPDIR to a directory that you may write to"));
                 }
             }
         }
         let text = format!("`{}` holds directories of the names that the trial would take", parent.display());
-        Err(Trouble::new(text, "remove those whose name begins with `palisade-try-`"))
+        Err(CliError::new(text, "remove those whose name begins with `palisade-try-`"))
     }
 
     /// The same settings, for this workspace.
@@ -111,13 +111,13 @@ impl Drop for Workspace {
 ///
 /// # Errors
 /// The settings cannot be used, or the record cannot be written.
-pub(super) fn all(workspace: &Workspace, given: &Context, view: Option<Entered>) -> Result<Vec<Tried>, Trouble> {
+pub(super) fn all(workspace: &Workspace, given: &Context, view: Option<Entered>) -> Result<Vec<Tried>, CliError> {
     let context = workspace.context(given);
     let settings = config::load_in(&context, "doctor", view)?;
     let real = fs::canonicalize(&workspace.0).unwrap_or_else(|_| workspace.0.clone());
     if Path::new(settings.surroundings.workspace.as_str()) != real {
         let help = "try it with a `--config` that leaves `workspace.path` out";
-        return Err(Trouble::new("the enforced settings name the workspace, and a trial needs one of its own", help));
+        return Err(CliError::new("the enforced settings name the workspace, and a trial needs one of its own", help));
     }
     let trials = trials()?;
     commands::runtime()?.block_on(async {
@@ -135,18 +135,18 @@ pub(super) fn all(workspace: &Workspace, given: &Context, view: Option<Entered>)
     })
 }
 
-fn trials() -> Result<Vec<Trial>, Trouble> {
+fn trials() -> Result<Vec<Trial>, CliError> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Table {
         trial: Vec<Trial>,
     }
     let table: Table =
-        toml::from_str(TRIALS).map_err(|error| Trouble::new(format!("the table of trials: {error}"), ""))?;
+        toml::from_str(TRIALS).map_err(|error| CliError::new(format!("the table of trials: {error}"), ""))?;
     Ok(table.trial)
 }
 
-async fn one(pipeline: &Arc<Pipeline>, trial: Trial) -> Result<Tried, Trouble> {
+async fn one(pipeline: &Arc<Pipeline>, trial: Trial) -> Result<Tried, CliError> {
     let tried = |state: State, causes: Vec<Cause>| Tried {
         name: trial.name.clone(),
         command: trial.run.clone(),

@@ -13,10 +13,10 @@ use palisade_runner::Settings;
 use serde_json::{Value, json};
 
 use crate::args::{Context, PolicyDiff, PolicySet};
-use crate::commands::again::{self, Answer, Chain, Note, Place};
+use crate::commands::replay::{self, Answer, Chain, Note, Place};
 use crate::config::{Authored, Chosen};
 use crate::exit::Exit;
-use crate::report::{self, Trouble};
+use crate::report::{self, CliError};
 use crate::{commands, config};
 
 /// One command whose decision or whose policies change.
@@ -56,7 +56,7 @@ struct Unlike {
     judged: Decision,
 }
 
-pub(crate) fn run(args: &PolicyDiff) -> Result<Exit, Trouble> {
+pub(crate) fn run(args: &PolicyDiff) -> Result<Exit, CliError> {
     let (old, new) = (Chosen::named(&args.old), Chosen::named(&args.new));
     let comparison = match &args.replay {
         Some(record) => replay(args, &old, &new, record)?,
@@ -69,7 +69,7 @@ pub(crate) fn run(args: &PolicyDiff) -> Result<Exit, Trouble> {
 }
 
 /// The cases of both sets, each judged by both.
-fn over_cases(args: &PolicyDiff, old: &Chosen, new: &Chosen) -> Result<Comparison, Trouble> {
+fn over_cases(args: &PolicyDiff, old: &Chosen, new: &Chosen) -> Result<Comparison, CliError> {
     let set = PolicySet { config: args.config.clone(), ..PolicySet::default() };
     let authored = Authored::of(&set)?;
     let (old, new) = (authored.with(old.clone())?, authored.with(new.clone())?);
@@ -77,7 +77,7 @@ fn over_cases(args: &PolicyDiff, old: &Chosen, new: &Chosen) -> Result<Compariso
     files.extend(new.cases()?);
     if files.iter().all(|file| file.cases().is_empty()) {
         let help = "cases stand in `cases/*.toml` below either directory; `--replay RECORD` compares on a record";
-        return Err(Trouble::new("there is no case to compare on", help));
+        return Err(CliError::new("there is no case to compare on", help));
     }
     let mut comparison = Comparison::default();
     let mut seen = std::collections::BTreeSet::new();
@@ -100,8 +100,8 @@ fn over_cases(args: &PolicyDiff, old: &Chosen, new: &Chosen) -> Result<Compariso
 }
 
 /// The decisions of a record, each made again by both.
-fn replay(args: &PolicyDiff, old: &Chosen, new: &Chosen, record: &Path) -> Result<Comparison, Trouble> {
-    let settings = |chosen: &Chosen| -> Result<Settings, Trouble> {
+fn replay(args: &PolicyDiff, old: &Chosen, new: &Chosen, record: &Path) -> Result<Comparison, CliError> {
+    let settings = |chosen: &Chosen| -> Result<Settings, CliError> {
         let (reads, writes) = (args.reads.clone(), args.writes.clone());
         let mut flags = Context { config: args.config.clone(), reads, writes, ..Context::default() };
         match chosen {
@@ -114,7 +114,7 @@ fn replay(args: &PolicyDiff, old: &Chosen, new: &Chosen, record: &Path) -> Resul
     let mut comparison = Comparison::default();
     let mut replay = Replay::default();
     let digest = old.engine.now().policy_set().trim_start_matches("sha256:").to_owned();
-    again::decisions(record, args.identity.as_deref(), &mut |place, line, chain: &mut Chain| {
+    replay::decisions(record, args.identity.as_deref(), &mut |place, line, chain: &mut Chain| {
         let Some(line) = line else {
             return replay.left_out.push((place, "the line is no record".to_owned()));
         };
@@ -122,7 +122,7 @@ fn replay(args: &PolicyDiff, old: &Chosen, new: &Chosen, record: &Path) -> Resul
         let answers = (chain.judge(&old, line, approved), chain.judge(&new, line, approved));
         match answers {
             (Ok(before), Ok(after)) => {
-                let command = again::shown(line);
+                let command = replay::shown(line);
                 replay.compare(&place, line, &digest, &command, before.decision);
                 replay.note.count(&after);
                 comparison.add(&place.to_string(), &command, before, after);

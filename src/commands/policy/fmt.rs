@@ -9,18 +9,18 @@ use crate::args::PolicyFmt;
 use crate::config;
 use crate::exit::Exit;
 use crate::policies::walk;
-use crate::report::{self, Trouble};
+use crate::report::{self, CliError};
 
-pub(crate) fn run(args: &PolicyFmt) -> Result<Exit, Trouble> {
+pub(crate) fn run(args: &PolicyFmt) -> Result<Exit, CliError> {
     // All of them first: one that does not parse leaves the others as they are.
     let changed = files(args)?.into_iter().filter_map(|file| laid_out(file).transpose());
-    let changed = changed.collect::<Result<Vec<_>, Trouble>>()?;
+    let changed = changed.collect::<Result<Vec<_>, CliError>>()?;
     for Changed { file, text } in &changed {
         let name = file.display();
         if args.check {
             report::print(&format!("{name}: would be laid out differently\n"));
         } else {
-            replace(file, text).map_err(|error| Trouble::new(format!("cannot write `{name}`: {error}"), ""))?;
+            replace(file, text).map_err(|error| CliError::new(format!("cannot write `{name}`: {error}"), ""))?;
             report::print(&format!("{name}\n"));
         }
     }
@@ -34,29 +34,29 @@ struct Changed {
 }
 
 /// A file as it should be; none if it is so.
-fn laid_out(file: PathBuf) -> Result<Option<Changed>, Trouble> {
+fn laid_out(file: PathBuf) -> Result<Option<Changed>, CliError> {
     let name = file.display().to_string();
-    let unreadable = |error: std::io::Error| Trouble::from(config::unreadable("", &file, &error));
+    let unreadable = |error: std::io::Error| CliError::from(config::unreadable("", &file, &error));
     // What is put in its place would be a file, whatever was there: a device, a pipe.
     if !std::fs::metadata(&file).map_err(unreadable)?.is_file() {
-        return Err(Trouble::new(
+        return Err(CliError::new(
             format!("`{name}` is no regular file"),
             "name a `.cedar` file, or a directory of them",
         ));
     }
     let text = std::fs::read_to_string(&file).map_err(unreadable)?;
-    let formatted = Source { name, text: text.clone() }.formatted().map_err(|error| Trouble::of(&error))?;
+    let formatted = Source { name, text: text.clone() }.formatted().map_err(|error| CliError::of(&error))?;
     Ok((formatted != text).then_some(Changed { file, text: formatted }))
 }
 
-fn files(args: &PolicyFmt) -> Result<Vec<PathBuf>, Trouble> {
+fn files(args: &PolicyFmt) -> Result<Vec<PathBuf>, CliError> {
     let mut files = Vec::new();
     for path in &args.paths {
         let is_policy = |file: &PathBuf| file == path || file.extension() == Some(OsStr::new("cedar"));
         let found = files.len();
         files.extend(walk(path)?.into_iter().filter(is_policy));
         if files.len() == found {
-            return Err(Trouble::of(&BundleError::Empty(path.display().to_string())));
+            return Err(CliError::of(&BundleError::Empty(path.display().to_string())));
         }
     }
     Ok(files)

@@ -9,9 +9,9 @@ use crate::args::{LintFormat, PolicyLint};
 use crate::commands;
 use crate::config::Authored;
 use crate::exit::Exit;
-use crate::report::{self, Trouble};
+use crate::report::{self, CliError};
 
-pub(crate) fn run(args: &PolicyLint) -> Result<Exit, Trouble> {
+pub(crate) fn run(args: &PolicyLint) -> Result<Exit, CliError> {
     let found = findings(&Authored::of(&args.set)?)?;
     let text = match args.format {
         LintFormat::Human => human(&found),
@@ -24,7 +24,7 @@ pub(crate) fn run(args: &PolicyLint) -> Result<Exit, Trouble> {
 }
 
 /// Everything that is found in a set, its cases counted.
-pub(crate) fn findings(authored: &Authored) -> Result<Vec<Lint>, Trouble> {
+pub(crate) fn findings(authored: &Authored) -> Result<Vec<Lint>, CliError> {
     let files = authored.all_cases()?;
     let mut coverage: Option<Coverage> = None;
     let mut roles = authored.roles();
@@ -43,7 +43,7 @@ pub(crate) fn findings(authored: &Authored) -> Result<Vec<Lint>, Trouble> {
         None => authored.engine(&palisade_engine::AbsolutePath::root())?,
     };
     let surroundings = Surroundings { roles: Some(roles), coverage: coverage.as_ref() };
-    lint(&engine, &surroundings).map_err(|error| Trouble::new(format!("cannot look at the policies: {error}"), ""))
+    lint(&engine, &surroundings).map_err(|error| CliError::new(format!("cannot look at the policies: {error}"), ""))
 }
 
 fn human(found: &[Lint]) -> String {

@@ -12,9 +12,9 @@ mod watch;
 pub(crate) use self::sandbox::plan_of;
 use crate::args::{Policy, PolicyAction};
 use crate::exit::Exit;
-use crate::report::Trouble;
+use crate::report::CliError;
 
-pub(crate) fn run(args: &Policy) -> Result<Exit, Trouble> {
+pub(crate) fn run(args: &Policy) -> Result<Exit, CliError> {
     match &args.action {
         PolicyAction::Validate(args) => validate::run(args),
         PolicyAction::Test(args) => test::run(args),

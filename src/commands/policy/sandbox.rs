@@ -13,10 +13,10 @@ use serde_json::{Value, json};
 
 use crate::args::PolicyExplainSandbox;
 use crate::exit::Exit;
-use crate::report::{self, Trouble};
+use crate::report::{self, CliError};
 use crate::{commands, config};
 
-pub(crate) fn run(args: &PolicyExplainSandbox) -> Result<Exit, Trouble> {
+pub(crate) fn run(args: &PolicyExplainSandbox) -> Result<Exit, CliError> {
     let settings = config::load_for_check(&args.context)?;
     let facts = dry_run::facts(&settings);
     let engine = settings.engine.now();

@@ -7,9 +7,9 @@ use palisade_grammar::Catalogue;
 
 use crate::args::{PolicyShow, Shown};
 use crate::exit::Exit;
-use crate::report::{self, Trouble};
+use crate::report::{self, CliError};
 
-pub(crate) fn run(args: &PolicyShow) -> Result<Exit, Trouble> {
+pub(crate) fn run(args: &PolicyShow) -> Result<Exit, CliError> {
     let text = match (args.what, args.name.as_deref()) {
         (Shown::Profile, None) => profiles(),
         (Shown::Profile, Some(name)) => profile(name)?,
@@ -39,8 +39,8 @@ fn profiles() -> String {
 }
 
 /// Every file that a set on this profile is made of, the guards first.
-fn profile(name: &str) -> Result<String, Trouble> {
-    let files = Source::of_profile(name).map_err(|error| Trouble::of(&error))?;
+fn profile(name: &str) -> Result<String, CliError> {
+    let files = Source::of_profile(name).map_err(|error| CliError::of(&error))?;
     let mut text = String::new();
     for (file, source) in palisade_policies::GUARDS {
         let _ = writeln!(text, "// ==== {file}\n\n{}", source.trim_end());
@@ -54,7 +54,7 @@ fn profile(name: &str) -> Result<String, Trouble> {
 }
 
 /// The declarations of the schema that name something: an entity, an action, an attribute.
-fn from_schema(name: &str) -> Result<String, Trouble> {
+fn from_schema(name: &str) -> Result<String, CliError> {
     let words = |line: &str| line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == name);
     let mut found = String::new();
     for block in blocks(palisade_policies::SCHEMA) {
@@ -66,7 +66,7 @@ fn from_schema(name: &str) -> Result<String, Trouble> {
     if found.is_empty() {
         let code = palisade_policies::SCHEMA.lines().map(|line| line.split("//").next().unwrap_or_default());
         let names = code.flat_map(|line| line.split(|c: char| !c.is_alphanumeric() && c != '_'));
-        return Err(Trouble::new(
+        return Err(CliError::new(
             format!("nothing in the schema is called `{name}`"),
             near(name, names, "`palisade policy show schema` prints all of it"),
         ));
@@ -91,7 +91,7 @@ fn blocks(text: &str) -> impl Iterator<Item = String> {
     })
 }
 
-fn group(name: &str) -> Result<String, Trouble> {
+fn group(name: &str) -> Result<String, CliError> {
     let (_, table) = palisade_policies::GROUPS;
     let is_header = |line: &str| line.starts_with('[');
     let is_meant = |line: &str| {
@@ -102,7 +102,7 @@ fn group(name: &str) -> Result<String, Trouble> {
     if lines.peek().is_none() {
         let names: Vec<&str> = table.lines().filter_map(|line| line.strip_prefix('[')?.strip_suffix(']')).collect();
         let short = names.iter().filter_map(|name| Some(name.split_once('.')?.1.trim_matches('"')));
-        return Err(Trouble::new(
+        return Err(CliError::new(
             format!("no group is called `{name}`"),
             near(name, short, &format!("the groups are: {}", names.join(", "))),
         ));
@@ -136,12 +136,12 @@ fn programs() -> String {
 }
 
 /// What a policy can name of one program: itself and its subcommands, each with its options.
-fn program(name: &str) -> Result<String, Trouble> {
+fn program(name: &str) -> Result<String, CliError> {
     let catalogue = Catalogue::shared();
     if !catalogue.has_program(name) {
         let help = "`palisade policy show programs` lists those that one describes; others can be named, and are in no command group";
         let help = near(name, catalogue.programs(), help);
-        return Err(Trouble::new(format!("no table describes `{name}`"), help));
+        return Err(CliError::new(format!("no table describes `{name}`"), help));
     }
     let is_meant = |id: &&str| id.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '));
     let mut text = String::new();

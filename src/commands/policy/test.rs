@@ -9,7 +9,7 @@ use crate::args::{PolicyTest, TestFormat};
 use crate::commands;
 use crate::config::Authored;
 use crate::exit::Exit;
-use crate::report::{self, Trouble};
+use crate::report::{self, CliError};
 
 /// Everything that was judged.
 struct Run {
@@ -17,15 +17,15 @@ struct Run {
     coverage: Option<Coverage>,
 }
 
-pub(crate) fn run(args: &PolicyTest) -> Result<Exit, Trouble> {
+pub(crate) fn run(args: &PolicyTest) -> Result<Exit, CliError> {
     if let Some(min) = args.min.filter(|min| *min > 100) {
-        return Err(Trouble::new(format!("`--min` is `{min}`, which is not a number from 0 to 100"), ""));
+        return Err(CliError::new(format!("`--min` is `{min}`, which is not a number from 0 to 100"), ""));
     }
     let authored = Authored::of(&args.set)?;
     let files = authored.cases()?;
     if files.iter().all(|file| file.cases().is_empty()) {
         let help = "cases stand in `cases/*.toml` below the policy directory; docs/authoring.md shows one";
-        return Err(Trouble::new("there is no case to test", help));
+        return Err(CliError::new("there is no case to test", help));
     }
     let run = judge(&authored, &files, args.coverage)?;
     let failed = run.checked.iter().filter(|checked| checked.failure.is_some()).count();
@@ -44,7 +44,7 @@ pub(crate) fn run(args: &PolicyTest) -> Result<Exit, Trouble> {
     Ok(if failed > 0 || thin { Exit::Findings } else { Exit::Fine })
 }
 
-fn judge(authored: &Authored, files: &[Cases], wanted: bool) -> Result<Run, Trouble> {
+fn judge(authored: &Authored, files: &[Cases], wanted: bool) -> Result<Run, CliError> {
     let mut run = Run { checked: Vec::new(), coverage: None };
     for file in files {
         let engine = authored.engine(file.home())?;

@@ -5,9 +5,9 @@ use palisade_engine::{BundleError, Finding};
 use crate::args::{Context, PolicyValidate};
 use crate::config::{Authored, ConfigError};
 use crate::exit::Exit;
-use crate::report::{self, Trouble};
+use crate::report::{self, CliError};
 
-pub(crate) fn run(args: &PolicyValidate) -> Result<Exit, Trouble> {
+pub(crate) fn run(args: &PolicyValidate) -> Result<Exit, CliError> {
     let authored = Authored::of(&args.set)?;
     let (bundle, findings) = match authored.bundle() {
         Ok(bundle) => (Some(bundle), Vec::new()),
@@ -48,7 +48,7 @@ pub(crate) fn run(args: &PolicyValidate) -> Result<Exit, Trouble> {
 }
 
 /// Groups and programs that nothing has: Cedar knows neither, and a policy about one never holds.
-fn unknown_names(authored: &Authored) -> Result<Vec<Finding>, Trouble> {
+fn unknown_names(authored: &Authored) -> Result<Vec<Finding>, CliError> {
     let found = super::lint::findings(authored)?.into_iter();
     let unknown = found.filter(|lint| ["unknown-group", "unknown-program"].contains(&lint.rule.id));
     let findings = unknown.map(|lint| {

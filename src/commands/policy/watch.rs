@@ -11,7 +11,7 @@ use super::test;
 use crate::args::{PolicySet, PolicyTest, TestFormat};
 use crate::config::{self, Authored};
 use crate::exit::Exit;
-use crate::report::{self, Trouble};
+use crate::report::{self, CliError};
 
 /// How often it looks.
 const TURN: Duration = Duration::from_millis(300);
@@ -22,15 +22,15 @@ const MAX_ENTRIES: usize = 10_000;
 /// What tells one state of the files from another.
 type Seen = BTreeMap<PathBuf, (u64, Option<SystemTime>)>;
 
-pub(crate) fn run(set: &PolicySet) -> Result<Exit, Trouble> {
+pub(crate) fn run(set: &PolicySet) -> Result<Exit, CliError> {
     let Some(place) =
         Authored::of(set).map_or_else(|_| set.path.clone(), |authored| authored.path().map(Path::to_owned))
     else {
         let help = "name a policy directory; what Palisade ships does not change";
-        return Err(Trouble::new("there is nothing to watch", help));
+        return Err(CliError::new("there is nothing to watch", help));
     };
     if let Err(error) = place.metadata() {
-        return Err(Trouble::from(config::unreadable("", &place, &error)));
+        return Err(CliError::from(config::unreadable("", &place, &error)));
     }
     let watched: Vec<PathBuf> = std::iter::once(place).chain(set.config.clone()).collect();
     let args = PolicyTest { set: set.clone(), format: TestFormat::Human, coverage: true, min: None };

@@ -12,9 +12,9 @@ use crate::args::{Context, Redact};
 use crate::commands;
 use crate::commands::approvals::{ask_all, servers, told};
 use crate::exit::Exit;
-use crate::report::{self, Trouble, one_line, printable};
+use crate::report::{self, CliError, one_line, printable};
 
-pub(super) fn run(args: &Redact) -> Result<Exit, Trouble> {
+pub(super) fn run(args: &Redact) -> Result<Exit, CliError> {
     let servers = servers(&Context { config: args.config.clone(), ..Context::default() })?;
     match &args.dropped {
         Some(id) => drop_one(servers, id, args.json),
@@ -47,7 +47,7 @@ impl Met {
     }
 }
 
-fn list(servers: &[Server], json: bool) -> Result<Exit, Trouble> {
+fn list(servers: &[Server], json: bool) -> Result<Exit, CliError> {
     let (answers, failed) = ask_all(servers, &Ask::Learned);
     let (mut learned, mut more, mut met) = (Vec::new(), 0, Met { failed, refused: false });
     let nobody_runs = answers.is_empty() && !failed;
@@ -78,7 +78,7 @@ fn list(servers: &[Server], json: bool) -> Result<Exit, Trouble> {
     Ok(met.exit())
 }
 
-fn drop_one(mut servers: Vec<Server>, id: &str, json: bool) -> Result<Exit, Trouble> {
+fn drop_one(mut servers: Vec<Server>, id: &str, json: bool) -> Result<Exit, CliError> {
     let chain = id.split('-').next().unwrap_or_default();
     servers.retain(|server| server.chain() == chain);
     let (answers, failed) = ask_all(&servers, &Ask::Unlearn { which: Which::One(id.to_owned()) });
@@ -95,13 +95,13 @@ fn drop_one(mut servers: Vec<Server>, id: &str, json: bool) -> Result<Exit, Trou
             let what = format!("no running server has learned a value of the id `{}`", one_line(id));
             let help =
                 "`palisade redact --learned` lists them; name the server's settings with `--config`, if it has its own";
-            Err(Trouble::new(what, help))
+            Err(CliError::new(what, help))
         }
         exit => Ok(exit),
     }
 }
 
-fn drop_all(servers: &[Server], json: bool) -> Result<Exit, Trouble> {
+fn drop_all(servers: &[Server], json: bool) -> Result<Exit, CliError> {
     let (answers, failed) = ask_all(servers, &Ask::Unlearn { which: Which::All });
     let (mut ids, mut met) = (Vec::new(), Met { failed, refused: false });
     if answers.is_empty() && !failed {
@@ -117,7 +117,7 @@ fn drop_all(servers: &[Server], json: bool) -> Result<Exit, Trouble> {
     Ok(met.exit())
 }
 
-fn dropped(ids: &[String], json: bool) -> Result<Exit, Trouble> {
+fn dropped(ids: &[String], json: bool) -> Result<Exit, CliError> {
     let lines = || ids.iter().map(|id| format!("{} is dropped\n", printable(id))).collect();
     report::print(&if json { commands::json(&serde_json::json!({ "dropped": ids }))? } else { lines() });
     Ok(Exit::Fine)

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use palisade_mcp::http::terms::Candidate;
+use palisade_mcp::http::config::Candidate;
 use palisade_mcp::http::{Principal, Server};
 use palisade_runner::Settings;
 use palisade_runner::sandbox::plan::Level;
@@ -11,21 +11,21 @@ use super::{Seen, host};
 use crate::args::Context;
 use crate::exit::Exit;
 use crate::http::Served;
-use crate::report::{self, Trouble};
+use crate::report::{self, CliError};
 use crate::{commands, config};
 
-pub(super) fn serve(context: &Context, address: &str) -> Result<Exit, Trouble> {
+pub(super) fn serve(context: &Context, address: &str) -> Result<Exit, CliError> {
     commands::begin_to_probe();
     let seen = Seen::first(context);
     let (terms, served) = config::serve(context, address)?;
     let settings = served.iter().map(|served| config::load_served(context, served));
     let settings = settings.collect::<Result<Vec<_>, _>>()?;
     let candidates: Vec<_> = served.iter().zip(&settings).map(candidate).collect();
-    terms.check(&candidates).map_err(|error| Trouble::of(&error))?;
+    terms.check(&candidates).map_err(|error| CliError::of(&error))?;
     commands::warn_of_missing_secrets(context)?;
     let proofs: Vec<_> = served.iter().map(|served| served.proof.clone()).collect();
     let runtime = commands::runtime()?;
-    let server = runtime.block_on(Server::open(terms, &proofs)).map_err(|error| Trouble::of(&error))?;
+    let server = runtime.block_on(Server::open(terms, &proofs)).map_err(|error| CliError::of(&error))?;
     let ended = host(&runtime, context, seen, settings, async |pipelines, stopped| {
         let principal =
             |(served, pipeline): (Served, _)| Principal { name: served.agent, proof: served.proof, pipeline };

@@ -15,17 +15,17 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::args::{Context, Serve};
 use crate::exit::Exit;
-use crate::report::Trouble;
+use crate::report::CliError;
 use crate::{commands, config, reload, report};
 
-pub(crate) fn run(args: &Serve) -> Result<Exit, Trouble> {
+pub(crate) fn run(args: &Serve) -> Result<Exit, CliError> {
     match &args.http {
         None => on_standard_streams(&args.context),
         Some(address) => http::serve(&args.context, address),
     }
 }
 
-fn on_standard_streams(context: &Context) -> Result<Exit, Trouble> {
+fn on_standard_streams(context: &Context) -> Result<Exit, CliError> {
     // First of all: what is looked at is the agent's view.
     let view = config::enter_view(context)?;
     commands::begin_to_probe();
@@ -36,7 +36,7 @@ fn on_standard_streams(context: &Context) -> Result<Exit, Trouble> {
     let ended = host(&runtime, context, seen, settings, async |pipelines, stopped| {
         let Some(pipeline) = pipelines.into_iter().next() else { return Ok(()) };
         palisade_mcp::serve_stdio(pipeline, stopped).await.map_err(|error| {
-            Trouble::new(error.to_string(), "`serve` speaks MCP on standard input and output; an MCP client starts it")
+            CliError::new(error.to_string(), "`serve` speaks MCP on standard input and output; an MCP client starts it")
         })
     });
     // A reader thread may still wait for standard input, which need never come.
@@ -64,7 +64,7 @@ struct House {
 }
 
 impl House {
-    async fn open(settings: Settings, control: &control::Settings) -> Result<Self, Trouble> {
+    async fn open(settings: Settings, control: &control::Settings) -> Result<Self, CliError> {
         let hangup = listen(SignalKind::hangup())?;
         let agent = settings.surroundings.principal.agent.clone();
         let pipeline = Pipeline::open(settings)?;
@@ -80,7 +80,7 @@ impl House {
             Err(error) => {
                 // Nobody could stop it.
                 pipeline.shut_down().await?;
-                Err(Trouble::of(&error))
+                Err(CliError::of(&error))
             }
         }
     }
@@ -104,8 +104,8 @@ fn host(
     context: &Context,
     seen: Seen,
     settings: Vec<Settings>,
-    serve: impl AsyncFnOnce(Vec<Arc<Pipeline>>, Pin<Box<dyn Future<Output = ()> + Send>>) -> Result<(), Trouble>,
-) -> Result<(), Trouble> {
+    serve: impl AsyncFnOnce(Vec<Arc<Pipeline>>, Pin<Box<dyn Future<Output = ()> + Send>>) -> Result<(), CliError>,
+) -> Result<(), CliError> {
     let control = config::control(context)?;
     let record = settings.first().map(|settings| settings.audit.directory.clone()).unwrap_or_default();
     let export = config::export(context)?;
@@ -126,7 +126,7 @@ fn host(
             Ok(exporters) => exporters,
             Err(error) => {
                 end(houses).await?;
-                return Err(Trouble::new(format!("cannot export the record: {error}"), ""));
+                return Err(CliError::new(format!("cannot export the record: {error}"), ""));
             }
         };
         let pipelines = houses.iter().map(|house| Arc::clone(&house.pipeline)).collect();
@@ -145,7 +145,7 @@ fn host(
 }
 
 /// Ends all sessions of all, side by side, so that none outlives its server because another takes its time.
-async fn end(houses: Vec<House>) -> Result<(), Trouble> {
+async fn end(houses: Vec<House>) -> Result<(), CliError> {
     let mut ends = tokio::task::JoinSet::new();
     for House { pipeline, door, .. } in houses {
         drop(door);
@@ -156,14 +156,14 @@ async fn end(houses: Vec<House>) -> Result<(), Trouble> {
         match end {
             Ok(Ok(())) => {}
             Ok(Err(failure)) => ended = Err(failure.into()),
-            Err(error) => ended = Err(Trouble::new(format!("a session could not be ended: {error}"), "")),
+            Err(error) => ended = Err(CliError::new(format!("a session could not be ended: {error}"), "")),
         }
     }
     ended
 }
 
 /// Done once the process is told to stop.
-fn stopped() -> Result<impl Future<Output = ()> + Send + use<>, Trouble> {
+fn stopped() -> Result<impl Future<Output = ()> + Send + use<>, CliError> {
     let mut terminate = listen(SignalKind::terminate())?;
     let mut interrupt = listen(SignalKind::interrupt())?;
     // SIGHUP looks at the policies again; without its client a server ends as its input does.
@@ -175,6 +175,6 @@ fn stopped() -> Result<impl Future<Output = ()> + Send + use<>, Trouble> {
     })
 }
 
-fn listen(kind: SignalKind) -> Result<Signal, Trouble> {
-    signal(kind).map_err(|error| Trouble::new(format!("cannot listen for signals: {error}"), ""))
+fn listen(kind: SignalKind) -> Result<Signal, CliError> {
+    signal(kind).map_err(|error| CliError::new(format!("cannot listen for signals: {error}"), ""))
 }

@@ -12,7 +12,7 @@ use crate as audit;
 use crate::Line;
 
 /// How long one request may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Bytes of a collector's answer that are read.
 const MAX_ANSWER: u64 = 64 << 10;
@@ -136,7 +136,7 @@ pub(super) struct Client {
 impl Client {
     pub(super) fn new(to: &Otlp) -> Self {
         let config = ureq::Agent::config_builder()
-            .timeout_global(Some(PATIENCE))
+            .timeout_global(Some(TIMEOUT))
             .http_status_as_error(false)
             // What is on record goes where the operator said, and nowhere else.
             .max_redirects(0)

@@ -26,7 +26,7 @@ const FACILITY: u8 = 13;
 const ENTERPRISE: u32 = 32473;
 
 /// How long a connection, and each write, may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where messages go.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -278,25 +278,25 @@ fn connect(to: &Syslog) -> io::Result<Link> {
             let from = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
             let socket = UdpSocket::bind(from)?;
             socket.connect(to)?;
-            socket.set_write_timeout(Some(PATIENCE))?;
+            socket.set_write_timeout(Some(TIMEOUT))?;
             Ok(Link::Udp(socket))
         }
         Target::Tcp(address) => {
-            let stream = TcpStream::connect_timeout(&resolved(address)?, PATIENCE)?;
-            stream.set_write_timeout(Some(PATIENCE))?;
+            let stream = TcpStream::connect_timeout(&resolved(address)?, TIMEOUT)?;
+            stream.set_write_timeout(Some(TIMEOUT))?;
             Ok(Link::Tcp(stream))
         }
         Target::Tls(address) => {
             let trust = to.trust.as_ref().ok_or_else(|| io::Error::other("nobody vouches for the collector"))?;
-            let stream = TcpStream::connect_timeout(&resolved(address)?, PATIENCE)?;
-            stream.set_write_timeout(Some(PATIENCE))?;
-            stream.set_read_timeout(Some(PATIENCE))?;
+            let stream = TcpStream::connect_timeout(&resolved(address)?, TIMEOUT)?;
+            stream.set_write_timeout(Some(TIMEOUT))?;
+            stream.set_read_timeout(Some(TIMEOUT))?;
             Ok(Link::Tls(Box::new(trust.connect(address, stream)?)))
         }
         Target::Unix(path) => {
             let socket = UnixDatagram::unbound()?;
             socket.connect(path)?;
-            socket.set_write_timeout(Some(PATIENCE))?;
+            socket.set_write_timeout(Some(TIMEOUT))?;
             Ok(Link::Unix(socket))
         }
     }

@@ -89,7 +89,7 @@ fn disguised(text: &str, token: &str) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Known values in every coat that a program may put on them.
+/// Known values in every encoding that a program may put on them.
 fn encodings(score: &mut Score, random: &mut Random) {
     for _ in 0..40 {
         let value = made("<pw><an6>", random);
@@ -167,7 +167,7 @@ fn containers(score: &mut Score, random: &mut Random) {
             let Ok(mut child) = child else { continue }; // not installed
             child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
             let packed = child.wait_with_output().unwrap().stdout;
-            // Dumps show the token in another coat, which only a value that is known can be told by.
+            // Dumps show the token in another encoding, which only a value that is known can be told by.
             let redactor = match program {
                 "tar" | "cpio" => REDACTOR.clone(),
                 _ => REDACTOR.with_known(&[KnownValue::new("K", token.as_str())]),

@@ -8,7 +8,7 @@ use super::super::meter::{Exceeded, Meter, unwatched};
 use super::*;
 
 /// Long enough for the busiest machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// As root nothing is closed to the server, which counts on; [`all_of_it_holds_for_an_unprivileged_server`] runs this as another.
 #[test]
@@ -26,7 +26,7 @@ fn a_directory_that_is_closed_to_the_server_has_passed_its_limit() {
         let meter = Meter::start(&process, limits, disks).unwrap().unwrap();
         let passed = runtime().block_on(async {
             let mut watch = meter.watch().await;
-            tokio::time::timeout(PATIENCE, watch.exceeded()).await
+            tokio::time::timeout(TIMEOUT, watch.exceeded()).await
         });
         assert_eq!(passed.ok(), Some(Exceeded::Disk), "{script}");
         process.kill().unwrap();
@@ -100,6 +100,6 @@ fn a_session_whose_watch_comes_to_grief_is_ended() {
         panic!("on purpose");
     });
     assert!(died.join().is_err());
-    let ended = runtime().block_on(async { tokio::time::timeout(PATIENCE, process.wait()).await });
+    let ended = runtime().block_on(async { tokio::time::timeout(TIMEOUT, process.wait()).await });
     assert!(ended.is_ok());
 }

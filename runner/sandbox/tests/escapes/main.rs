@@ -353,7 +353,7 @@ impl World {
         let process = Arc::new(spawn(prepare(&plan, launch).unwrap()).unwrap());
         let disks = Disks::of(&plan, &self.path("work"));
         // A machine with other work takes long to spend a second of processor time.
-        let patience = if self.metered { 4 * PATIENCE } else { PATIENCE };
+        let patience = if self.metered { 4 * TIMEOUT } else { TIMEOUT };
         let meter = self.metered.then(|| Meter::start(&process, plan.limits, disks).unwrap().unwrap());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let limit = runtime.block_on(async {
@@ -378,7 +378,7 @@ impl World {
         let mut command = Command::new(Self::program(script));
         command.args(&Self::argv(script)[1..]).env_clear().envs(self.environment()).current_dir(self.path("work"));
         let mut child = command.stdin(Stdio::null()).stdout(stdout).stderr(stderr).process_group(0).spawn().unwrap();
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + TIMEOUT;
         while child.try_wait().unwrap().is_none() {
             if Instant::now() > until {
                 child.kill().unwrap();
@@ -479,7 +479,7 @@ impl Drop for World {
 /// So that each has a mark of its own.
 static WORLDS: AtomicU32 = AtomicU32::new(0);
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Everything below a directory: what it is, whose, since when, its contents and attributes.
 fn look(directory: &Path) -> BTreeMap<PathBuf, String> {

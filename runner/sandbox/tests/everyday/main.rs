@@ -16,7 +16,7 @@ use palisade_sandbox::{Launch, prepare, spawn};
 
 const PROGRAMS: &str = include_str!("programs.txt");
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 #[test]
 fn ordinary_programs_work() {
@@ -76,7 +76,7 @@ fn sandboxed(script: &str, root: &Path) -> bool {
     let process = spawn(prepare(&plan(root), launch).unwrap()).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let ended = tokio::time::timeout(PATIENCE, process.wait()).await;
+        let ended = tokio::time::timeout(TIMEOUT, process.wait()).await;
         process.kill().unwrap();
         matches!(ended, Ok(Ok(palisade_sandbox::Ending::Exited(0))))
     })

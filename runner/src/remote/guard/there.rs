@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use palisade_engine::{AbsolutePath, Engine, Transport};
 use palisade_sandbox::meter::Meter;
+use palisade_sandbox::move_watch::MoveWatch;
 use palisade_sandbox::plan::{self, Hole, Level, PathRule, Promise, Rights, SandboxPlan};
-use palisade_sandbox::still::Still;
 use palisade_sandbox::{Disks, SandboxError, probe};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -370,7 +370,7 @@ impl Station {
     fn launch(self: &Arc<Self>, launch: Launch, streams: [OwnedFd; 3]) -> Result<(Arc<Held>, Launched), Failure> {
         let Launch { shell, words, variables, cwd, errands, .. } = launch;
         let cwd = cwd.unwrap_or_else(|| self.start.clone());
-        let still = Still::begin();
+        let still = MoveWatch::begin();
         let mut plan = self.plan()?;
         let (at_terminal, input) = (rustix::termios::isatty(&streams[0]), identity(&streams[0]));
         if at_terminal {

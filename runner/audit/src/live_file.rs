@@ -20,13 +20,13 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// A file that ends where a line does, unless its writer died within one. A read that comes to an unfinished line waits for
 /// its end, for some 200 ms at most.
 #[derive(Debug)]
-pub struct Growing {
+pub struct LiveFile {
     file: BufReader<File>,
     /// What was read last does not end a line.
     within_line: bool,
 }
 
-impl Growing {
+impl LiveFile {
     /// Opens a file, to be read from its beginning.
     ///
     /// # Errors
@@ -37,7 +37,7 @@ impl Growing {
     }
 }
 
-impl BufRead for Growing {
+impl BufRead for LiveFile {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         for _ in 0..LOOKS {
             if !self.within_line || !self.file.fill_buf()?.is_empty() {
@@ -58,7 +58,7 @@ impl BufRead for Growing {
     }
 }
 
-impl Read for Growing {
+impl Read for LiveFile {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let read = self.fill_buf()?.read(into)?;
         self.consume(read);
@@ -79,7 +79,7 @@ mod tests {
         let path = home.path().join("file");
         let mut writer = File::create(&path).unwrap();
         writer.write_all(b"one\ntw").unwrap();
-        let mut reader = Growing::open(&path).unwrap();
+        let mut reader = LiveFile::open(&path).unwrap();
         let mut line = String::new();
         reader.read_line(&mut line).unwrap();
         std::thread::scope(|scope| {
@@ -98,7 +98,7 @@ mod tests {
         let path = home.path().join("file");
         for text in ["", "one\n", "one\ntw"] {
             std::fs::write(&path, text).unwrap();
-            assert_eq!(io::read_to_string(Growing::open(&path).unwrap()).unwrap(), text);
+            assert_eq!(io::read_to_string(LiveFile::open(&path).unwrap()).unwrap(), text);
         }
     }
 }

@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::{CLIENTS, Client, Form, Shell};
 use crate::args::{Cli, Verb};
 use crate::config;
-use crate::report::{Trouble, printable};
+use crate::report::{CliError, printable};
 
 /// How long another program may take to say what it is.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -170,7 +170,7 @@ impl Listed {
         let cli = Cli::try_parse_from(words).map_err(|_| "with arguments that it does not take".to_owned())?;
         let Verb::Serve(serve) = cli.verb else { return Err("without the verb `serve`".to_owned()) };
         let settings = config::load(&serve.context, "serve")
-            .map_err(|error| format!("which would not start: {}", Trouble::from(error)))?;
+            .map_err(|error| format!("which would not start: {}", CliError::from(error)))?;
         let around = settings.surroundings;
         Ok(format!("for `{}` in {}", around.principal.agent, around.workspace))
     }

@@ -15,7 +15,7 @@ use palisade_runner::dry_run::{self, Case};
 use palisade_runner::{Explained, Settings};
 use serde_json::Value;
 
-use crate::report::Trouble;
+use crate::report::CliError;
 
 /// How a decision is made again.
 const ASKED_AGAIN: &str = "Each decision was made again on what it was made on: programs and where they come from, files, what \
@@ -88,10 +88,10 @@ pub(crate) fn decisions(
     path: &Path,
     identity: Option<&Path>,
     found: &mut dyn FnMut(Place, Option<&Value>, &mut Chain),
-) -> Result<(), Trouble> {
+) -> Result<(), CliError> {
     let identity = identity.map(Identity::read).transpose();
     let identity =
-        identity.map_err(|error| Trouble::new(error.to_string(), "`age-keygen` makes such a file"))?.map(Rc::new);
+        identity.map_err(|error| CliError::new(error.to_string(), "`age-keygen` makes such a file"))?.map(Rc::new);
     let mut records = 0_u64;
     for files in super::audit::files(path)? {
         // A yes, and what groups were, is in the same chain.
@@ -108,10 +108,10 @@ fn each(
     path: &Path,
     chain: &mut Chain,
     found: &mut dyn FnMut(Place, Option<&Value>, &mut Chain),
-) -> Result<u64, Trouble> {
+) -> Result<u64, CliError> {
     let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let unreadable = |error: std::io::Error| Trouble::new(format!("cannot read `{}`: {error}", path.display()), "");
-    let mut reader = palisade_audit::Growing::open(path).map_err(unreadable)?;
+    let unreadable = |error: std::io::Error| CliError::new(format!("cannot read `{}`: {error}", path.display()), "");
+    let mut reader = palisade_audit::LiveFile::open(path).map_err(unreadable)?;
     let (mut text, mut records) = (Vec::new(), 0);
     for line in 1_u64.. {
         text.clear();

@@ -24,11 +24,11 @@ const REMEMBERED: usize = 1_024;
 
 /// A search that has begun, from the moment when it did.
 #[derive(Debug)]
-pub struct Still {
+pub struct MoveWatch {
     since: u64,
 }
 
-impl Still {
+impl MoveWatch {
     /// Everything that is listed from now on is watched, as long as this lives.
     pub fn begin() -> Self {
         let mut watch = lock();
@@ -47,7 +47,7 @@ impl Still {
     }
 }
 
-impl Drop for Still {
+impl Drop for MoveWatch {
     fn drop(&mut self) {
         let mut watch = lock();
         watch.searches -= 1;
@@ -82,7 +82,7 @@ struct Moved {
 
 /// One for all searches, since the kernel gives a user few queues.
 #[derive(Default)]
-struct Watch {
+struct WatchQueue {
     queue: Option<OwnedFd>,
     places: HashMap<i32, PathBuf>,
     searches: usize,
@@ -95,14 +95,14 @@ struct Watch {
     refused: Option<(u64, Errno)>,
 }
 
-static WATCH: LazyLock<Mutex<Watch>> = LazyLock::new(Mutex::default);
+static WATCH: LazyLock<Mutex<WatchQueue>> = LazyLock::new(Mutex::default);
 
-fn lock() -> MutexGuard<'static, Watch> {
+fn lock() -> MutexGuard<'static, WatchQueue> {
     // Nothing that holds it can fail half-way.
     WATCH.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Watch {
+impl WatchQueue {
     fn add(&mut self, directory: &Path) {
         if let Err(errno) = self.try_add(directory) {
             self.seen += 1;
@@ -220,14 +220,14 @@ mod tests {
             for name in ["b/.env", "b/file"] {
                 fs::write(path(name), "x").unwrap();
             }
-            let earlier = Still::begin();
+            let earlier = MoveWatch::begin();
             for name in ["", "a", "b"] {
                 watch(&path(name));
             }
             let (here, elsewhere) = ([path("")], [path("").with_extension("y")]);
             assert_eq!(earlier.is_broken(&here, named), Ok(false), "{what}: before");
             happens();
-            let later = Still::begin();
+            let later = MoveWatch::begin();
             assert_eq!(
                 (earlier.is_broken(&here, named), later.is_broken(&here, named)),
                 (Ok(breaks), Ok(false)),
@@ -246,7 +246,7 @@ mod tests {
     /// Nothing is taken for still that nobody could watch.
     #[test]
     fn what_cannot_be_watched_is_an_error() {
-        let mut watch = Watch::default();
+        let mut watch = WatchQueue::default();
         watch.add(Path::new(&"x/".repeat(4096)));
         assert_eq!(watch.is_broken(0, &[], named), Err(Errno::NAMETOOLONG));
         assert_eq!(watch.is_broken(watch.seen, &[], named), Ok(false));

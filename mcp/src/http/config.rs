@@ -29,14 +29,18 @@ pub enum Address {
 }
 
 impl FromStr for Address {
-    type Err = TermsError;
+    type Err = HttpConfigError;
 
-    fn from_str(text: &str) -> Result<Self, TermsError> {
+    fn from_str(text: &str) -> Result<Self, HttpConfigError> {
         if let Some(path) = text.strip_prefix("unix:") {
             let path = PathBuf::from(path);
-            return if path.is_absolute() { Ok(Self::Unix(path)) } else { Err(TermsError::Address(text.to_owned())) };
+            return if path.is_absolute() {
+                Ok(Self::Unix(path))
+            } else {
+                Err(HttpConfigError::Address(text.to_owned()))
+            };
         }
-        text.parse().map(Self::Tcp).map_err(|_| TermsError::Address(text.to_owned()))
+        text.parse().map(Self::Tcp).map_err(|_| HttpConfigError::Address(text.to_owned()))
     }
 }
 
@@ -59,10 +63,10 @@ pub struct Url {
 }
 
 impl FromStr for Url {
-    type Err = TermsError;
+    type Err = HttpConfigError;
 
-    fn from_str(text: &str) -> Result<Self, TermsError> {
-        let bad = || TermsError::Url(text.to_owned());
+    fn from_str(text: &str) -> Result<Self, HttpConfigError> {
+        let bad = || HttpConfigError::Url(text.to_owned());
         let uri: http::Uri = text.parse().map_err(|_| bad())?;
         let scheme = uri.scheme_str().filter(|scheme| ["http", "https"].contains(scheme)).ok_or_else(bad)?;
         let authority = uri.authority().map(http::uri::Authority::as_str).unwrap_or_default();
@@ -174,9 +178,9 @@ impl Fingerprint {
     ///
     /// # Errors
     /// If it cannot be read, others can, or what it holds is no token or too short.
-    pub fn of_file(path: &Path) -> Result<Self, TermsError> {
+    pub fn of_file(path: &Path) -> Result<Self, HttpConfigError> {
         use std::os::unix::fs::MetadataExt as _;
-        let failed = |why: &dyn fmt::Display| TermsError::file("`token-file`", path, why);
+        let failed = |why: &dyn fmt::Display| HttpConfigError::file("`token-file`", path, why);
         let about = std::fs::metadata(path).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => failed(&"there is no such file"),
             _ => failed(&error),
@@ -204,7 +208,7 @@ impl Fingerprint {
 
 /// What the operator set.
 #[derive(Clone, Debug)]
-pub struct Terms {
+pub struct HttpConfig {
     /// Where the server listens.
     pub address: Address,
     /// What clients call it.
@@ -242,7 +246,7 @@ pub struct Candidate<'a> {
 
 /// Settings with which no server starts.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
-pub enum TermsError {
+pub enum HttpConfigError {
     /// Not an address to listen on.
     #[error("`{0}` is no address to listen on")]
     #[diagnostic(help("give an IP address and a port, such as `127.0.0.1:8931`, or `unix:` and an absolute path"))]
@@ -329,66 +333,66 @@ pub enum TermsError {
     },
 }
 
-impl TermsError {
+impl HttpConfigError {
     pub(super) fn file(what: &'static str, path: &Path, why: impl fmt::Display) -> Self {
         Self::File { what, path: path.to_owned(), why: why.to_string() }
     }
 }
 
-impl Terms {
-    /// Whether a server may start with these terms for these principals.
+impl HttpConfig {
+    /// Whether a server may start with this configuration for these principals.
     ///
     /// # Errors
     /// The first reason why not.
-    pub fn check(&self, principals: &[Candidate<'_>]) -> Result<(), TermsError> {
+    pub fn check(&self, principals: &[Candidate<'_>]) -> Result<(), HttpConfigError> {
         self.is_reachable_safely()?;
         if principals.is_empty() {
-            return Err(TermsError::Nobody);
+            return Err(HttpConfigError::Nobody);
         }
         if principals.len() > MAX_PRINCIPALS {
-            return Err(TermsError::TooMany(principals.len()));
+            return Err(HttpConfigError::TooMany(principals.len()));
         }
         for principal in principals {
             if let Address::Unix(path) = &self.address
                 && path.starts_with(principal.workspace)
             {
-                return Err(TermsError::WithinReach { path: path.clone(), name: principal.name.to_owned() });
+                return Err(HttpConfigError::WithinReach { path: path.clone(), name: principal.name.to_owned() });
             }
             if let Some(missing) = self.missing(principal.proof) {
                 let (name, proof) = (principal.name.to_owned(), principal.proof.kind());
-                return Err(TermsError::Unprovable { name, proof, missing });
+                return Err(HttpConfigError::Unprovable { name, proof, missing });
             }
         }
         for (one, other) in pairs(principals) {
             if one.proof == other.proof {
-                return Err(TermsError::Same(one.name.to_owned(), other.name.to_owned()));
+                return Err(HttpConfigError::Same(one.name.to_owned(), other.name.to_owned()));
             }
             if one.workspace.starts_with(other.workspace) || other.workspace.starts_with(one.workspace) {
-                return Err(TermsError::SharedWorkspace(one.name.to_owned(), other.name.to_owned()));
+                return Err(HttpConfigError::SharedWorkspace(one.name.to_owned(), other.name.to_owned()));
             }
         }
         if principals.len() > 1 {
             if principals.iter().any(|principal| !principal.strict) {
-                return Err(TermsError::Lax);
+                return Err(HttpConfigError::Lax);
             }
-            palisade_runner::sandbox::probe().separates_principals().map_err(TermsError::Together)?;
+            palisade_runner::sandbox::probe().separates_principals().map_err(HttpConfigError::Together)?;
         }
         Ok(())
     }
 
-    fn is_reachable_safely(&self) -> Result<(), TermsError> {
+    fn is_reachable_safely(&self) -> Result<(), HttpConfigError> {
         match &self.address {
             Address::Tcp(address) if !self.address.is_local() && self.tls.is_none() => {
-                return Err(TermsError::Plain(*address));
+                return Err(HttpConfigError::Plain(*address));
             }
-            Address::Tcp(_) if !self.address.is_local() && self.url.is_none() => return Err(TermsError::NoUrl),
+            Address::Tcp(_) if !self.address.is_local() && self.url.is_none() => return Err(HttpConfigError::NoUrl),
             Address::Tcp(_) => {}
             Address::Unix(path) => {
                 if self.tls.is_some() {
-                    return Err(TermsError::file("`serve.tls`", path, "a socket in the file system has none"));
+                    return Err(HttpConfigError::file("`serve.tls`", path, "a socket in the file system has none"));
                 }
                 if self.oauth.is_some() && self.url.is_none() {
-                    return Err(TermsError::NoUrl);
+                    return Err(HttpConfigError::NoUrl);
                 }
             }
         }
@@ -398,7 +402,7 @@ impl Terms {
             host == "localhost" || address.is_ok_and(|address| address.is_loopback())
         };
         if self.url.as_ref().is_some_and(|url| url.scheme == "http" && !is_own(url)) {
-            return Err(TermsError::PlainUrl);
+            return Err(HttpConfigError::PlainUrl);
         }
         Ok(())
     }

@@ -24,10 +24,10 @@ use super::{AuditError, Entry, QUEUE, Sync};
 const QUICK: Duration = Duration::from_millis(2);
 
 /// How long tasks wait for a disk that was quick before the thread, which may sleep for [`SOON`] first, finds another that drives them.
-const PATIENCE: Duration = Duration::from_millis(10);
+const TIMEOUT: Duration = Duration::from_millis(10);
 
 /// Where entries are handed in.
-pub(super) struct Desk {
+pub(super) struct GroupCommit {
     queue: mpsc::Sender<Job>,
     shared: Arc<Shared>,
     thread: Thread,
@@ -67,8 +67,8 @@ struct Work {
 /// Nobody writes any more.
 pub(super) struct Ended;
 
-impl Desk {
-    /// Starts the thread, which ends with the desk.
+impl GroupCommit {
+    /// Starts the thread, which ends with the group commit.
     pub(super) fn open(writer: Writer, sync: Sync) -> Result<Self, AuditError> {
         let (queue, jobs) = mpsc::channel(QUEUE);
         let group = if sync == Sync::Always { 1 } else { QUEUE };
@@ -179,7 +179,7 @@ enum Turn {
     WithTasks(Handle),
 }
 
-impl Drop for Desk {
+impl Drop for GroupCommit {
     fn drop(&mut self) {
         self.shared.closed.store(true, Ordering::Release);
         self.thread.unpark();
@@ -225,7 +225,7 @@ impl Shared {
     fn look(&self) {
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some((since, runtime)) = waiting
-            && since.elapsed() >= PATIENCE
+            && since.elapsed() >= TIMEOUT
         {
             // A task from outside wakes a thread up, which takes what it finds and waits for events behind that.
             runtime.spawn(std::future::ready(()));
@@ -247,12 +247,12 @@ impl Shared {
                     Err(TryLockError::Poisoned(_)) => return None,
                 }
             }
-            std::thread::park_timeout(PATIENCE);
+            std::thread::park_timeout(TIMEOUT);
             self.look();
         }
     }
 
-    /// Writes what is left over and does what has its time, until the desk closes.
+    /// Writes what is left over and does what has its time, until the group commit closes.
     fn keep(&self) {
         loop {
             let Some(mut work) = self.work() else { break };
@@ -339,16 +339,16 @@ mod tests {
     #[test]
     fn nothing_is_written_by_a_writer_that_panicked() {
         let home = tempfile::tempdir().unwrap();
-        let desk = sink::open(&settings(&home), sample::start()).unwrap().desk;
+        let group_commit = sink::open(&settings(&home), sample::start()).unwrap().group_commit;
         std::thread::scope(|scope| {
             let panics = scope.spawn(|| {
-                let _held = desk.shared.work.lock();
+                let _held = group_commit.shared.work.lock();
                 std::panic::resume_unwind(Box::new("in the middle of a record"));
             });
             panics.join().unwrap_err();
         });
         for _ in 0..3 {
-            assert!(desk.put_blocking(Entry::Head).is_err());
+            assert!(group_commit.put_blocking(Entry::Head).is_err());
         }
     }
 
@@ -392,13 +392,13 @@ mod tests {
             let audit = Audit::open(&settings, sample::start()).unwrap();
             let entry = entry(&audit);
             // The writer's thread cannot be at it in between.
-            let mut work = audit.shared.desk.shared.work.lock().unwrap();
+            let mut work = audit.shared.group_commit.shared.work.lock().unwrap();
             assert!(work.writer.commit(&[&entry]).iter().all(Result::is_ok));
             let owes = work.writer.owes();
             drop(work);
-            audit.shared.desk.thread.unpark();
+            audit.shared.group_commit.thread.unpark();
             let end = Instant::now() + Duration::from_secs(10);
-            while audit.shared.desk.shared.work.lock().unwrap().writer.owes() {
+            while audit.shared.group_commit.shared.work.lock().unwrap().writer.owes() {
                 assert!(Instant::now() < end, "{sync:?}: still not on disk");
                 std::thread::yield_now();
             }
@@ -414,13 +414,13 @@ mod tests {
     #[test]
     fn a_desk_that_closes_while_somebody_writes_ends_its_thread() {
         let home = tempfile::tempdir().unwrap();
-        let desk = sink::open(&settings(&home), sample::start()).unwrap().desk;
-        let shared = Arc::clone(&desk.shared);
+        let group_commit = sink::open(&settings(&home), sample::start()).unwrap().group_commit;
+        let shared = Arc::clone(&group_commit.shared);
         let work = shared.work.lock().unwrap();
         // It waits for the work, and is woken there by whoever closes.
-        desk.thread.unpark();
+        group_commit.thread.unpark();
         std::thread::sleep(Duration::from_millis(50));
-        drop(desk);
+        drop(group_commit);
         std::thread::sleep(Duration::from_millis(50));
         drop(work);
         let end = Instant::now() + Duration::from_secs(10);
@@ -436,7 +436,7 @@ mod tests {
         let settings = Settings { sync: Sync::Group, ..settings(&home) };
         let begun = sink::open(&settings, sample::start()).unwrap();
         let request = || RequestId { chain: begun.chain, number: 1 };
-        let mut work = begun.desk.shared.work.lock().unwrap();
+        let mut work = begun.group_commit.shared.work.lock().unwrap();
         let outcome = Entry::from(sample::finished(request(), Exit::Code(0), "made"));
         let decision = Entry::from(sample::decided(request(), "make"));
         assert!(work.writer.commit(&[&outcome]).iter().all(Result::is_ok) && work.writer.owes());
@@ -447,7 +447,7 @@ mod tests {
     #[test]
     fn tasks_that_wait_for_a_slow_disk_are_driven_by_another_thread() {
         let home = tempfile::tempdir().unwrap();
-        let desk = sink::open(&settings(&home), sample::start()).unwrap().desk;
+        let group_commit = sink::open(&settings(&home), sample::start()).unwrap().group_commit;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let (outside, inside) = std::os::unix::net::UnixStream::pair().unwrap();
         inside.set_nonblocking(true).unwrap();
@@ -464,7 +464,7 @@ mod tests {
                     inside.try_write(b"!").unwrap();
                 }
             });
-            let shared = Arc::clone(&desk.shared);
+            let shared = Arc::clone(&group_commit.shared);
             let holds = tokio::spawn(async move {
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 let _work = shared.work.lock().unwrap();
@@ -476,7 +476,7 @@ mod tests {
                 let mut outside = outside;
                 std::thread::sleep(Duration::from_millis(200));
                 // What the thread is awake for by itself where something is written.
-                desk.thread.unpark();
+                group_commit.thread.unpark();
                 outside.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
                 for _ in 0..2 {
                     outside.write_all(b"?").unwrap();
@@ -498,11 +498,11 @@ mod tests {
         let request = || RequestId { chain: begun.chain, number: 1 };
         let put = |entry: Entry| {
             let (reply, answer) = oneshot::channel();
-            begun.desk.queue.blocking_send(Job { entry, reply }).unwrap();
+            begun.group_commit.queue.blocking_send(Job { entry, reply }).unwrap();
             answer
         };
         let outcome = || Entry::from(sample::finished(request(), Exit::Code(0), "made"));
-        let mut work = begun.desk.shared.work.lock().unwrap();
+        let mut work = begun.group_commit.shared.work.lock().unwrap();
         let first = put(outcome());
         work.gather();
         assert!(!work.waits());
@@ -518,7 +518,7 @@ mod tests {
         assert_eq!(work.write_taken(), 0);
         drop(work);
         // Whoever has only an outcome leaves both to the thread, which writes them.
-        begun.desk.take_turn(Turn::AtOnce);
+        begun.group_commit.take_turn(Turn::AtOnce);
         assert_eq!(first.blocking_recv().unwrap().unwrap().seq, 4);
         assert_eq!(second.blocking_recv().unwrap().unwrap().seq, 5);
     }

@@ -12,7 +12,7 @@ use super::{Network, SandboxError, call, enforce, group, guard, landlock, mounts
 
 /// What this machine can enforce.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Offer {
+pub struct Capabilities {
     /// The running kernel's release.
     pub kernel: String,
     /// The kernel's Landlock version; 0 where it has none.
@@ -76,10 +76,10 @@ pub struct Finding {
     pub text: String,
 }
 
-static OFFER: OnceLock<Offer> = OnceLock::new();
+static OFFER: OnceLock<Capabilities> = OnceLock::new();
 
 /// What this machine can enforce. Asked once, at the first call, by making a process in each kind of namespace.
-pub fn probe() -> &'static Offer {
+pub fn probe() -> &'static Capabilities {
     OFFER.get_or_init(|| ask(None))
 }
 
@@ -97,7 +97,7 @@ pub fn begin_to_probe() {
     }
 }
 
-impl Offer {
+impl Capabilities {
     /// Whether a session of this level can start here.
     ///
     /// # Errors
@@ -244,7 +244,7 @@ fn yes(present: bool, sentence: &str) -> String {
     if present { sentence.to_owned() } else { format!("missing: {sentence} with a newer kernel") }
 }
 
-impl Offer {
+impl Capabilities {
     /// Who would hold which limit, as a sentence.
     fn limits(&self) -> String {
         let all = Limits {
@@ -277,13 +277,13 @@ impl Offer {
     }
 }
 
-fn ask(made: Option<mpsc::Sender<()>>) -> Offer {
+fn ask(made: Option<mpsc::Sender<()>>) -> Capabilities {
     let Usable { namespaces, refused, mounts } = usable(made);
     let (groups, groups_refused) = match group::offered(namespaces) {
         Ok(groups) => (groups, String::new()),
         Err(why) => (Vec::new(), why),
     };
-    Offer {
+    Capabilities {
         kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
         landlock_abi: call::landlock_version(),
         seccomp_filter: call::filter_can_answer(libc::SECCOMP_RET_ERRNO),

@@ -17,7 +17,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 const REST: &str = "others, before";
 
 /// The entries of one server.
-pub(super) struct Book {
+pub(super) struct AuthLog {
     pipeline: Option<Arc<Pipeline>>,
     page: Mutex<Page>,
 }
@@ -42,7 +42,7 @@ impl Page {
     }
 }
 
-impl Book {
+impl AuthLog {
     /// Entries in the chain of this principal's.
     pub(super) fn new(pipeline: Option<Arc<Pipeline>>) -> Self {
         Self { pipeline, page: Mutex::default() }

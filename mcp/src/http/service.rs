@@ -21,14 +21,14 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::access::{Access, Peer, Refusal};
-use super::book::Book;
+use super::auth_log::AuthLog;
 use super::hang_up::{Answer, Owed};
 use super::limits::{BODY, Full as TooMuch, Limits, MAX_BODY, MAX_CLIENTS};
 use super::metadata::{Metadata, challenge};
 use super::metrics::Counts;
 use super::origin::Names;
 use super::seats::Seat;
-use crate::message::Flaw;
+use crate::message::MessageError;
 use crate::server::Handler;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -47,7 +47,7 @@ const READ: HeaderValue = HeaderValue::from_static("mcp-session-id, www-authenti
 type Body = BoxBody<Bytes, Infallible>;
 
 /// What all connections come to.
-pub(super) struct Front {
+pub(super) struct Service {
     pub(super) names: Names,
     /// Where the protocol is spoken.
     pub(super) path: String,
@@ -56,7 +56,7 @@ pub(super) struct Front {
     /// What is each principal's own, by its number.
     pub(super) rooms: Vec<Room>,
     pub(super) counts: Arc<Counts>,
-    pub(super) book: Book,
+    pub(super) auth_log: AuthLog,
 }
 
 /// What is one principal's own: no handle, no protocol session and no pipeline is any other's.
@@ -87,7 +87,7 @@ impl Refused {
     }
 }
 
-impl Front {
+impl Service {
     /// The answer to a request that came over a connection with `peer`.
     pub(super) async fn answer(
         &self,
@@ -149,7 +149,7 @@ impl Front {
                 let refused = self.refused(&refusal);
                 // Clients ask without a proof to be told which one is wanted.
                 if refusal != Refusal::NoProof {
-                    self.book.turned_away(refused.why, peer).await;
+                    self.auth_log.turned_away(refused.why, peer).await;
                 }
                 Err(refused)
             }
@@ -257,19 +257,19 @@ async fn message(headers: &HeaderMap, body: Incoming) -> Result<(Bytes, bool), R
     if let Ok(called) = serde_json::from_slice::<Called>(&bytes) {
         return Ok((bytes, called.method == "initialize"));
     }
-    match Flaw::of(&bytes) {
-        Flaw::Json => Err(unread(&bytes)),
-        Flaw::Message(_) | Flaw::Notification | Flaw::TooLong => Ok((bytes, false)),
+    match MessageError::of(&bytes) {
+        MessageError::Json => Err(unread(&bytes)),
+        MessageError::Message(_) | MessageError::Notification | MessageError::TooLong => Ok((bytes, false)),
     }
 }
 
 /// The refusal of a body that is no message.
 fn unread(body: &[u8]) -> Refused {
     let refused = |why| Refused::new(StatusCode::BAD_REQUEST, why);
-    match Flaw::of(body) {
-        Flaw::Json => Refused { code: -32700, ..refused("the request is no JSON") },
-        Flaw::Message(id) => Refused { id, ..refused("this is no message of the protocol") },
-        Flaw::Notification | Flaw::TooLong => refused("this is no message of the protocol"),
+    match MessageError::of(body) {
+        MessageError::Json => Refused { code: -32700, ..refused("the request is no JSON") },
+        MessageError::Message(id) => Refused { id, ..refused("this is no message of the protocol") },
+        MessageError::Notification | MessageError::TooLong => refused("this is no message of the protocol"),
     }
 }
 

@@ -1,7 +1,7 @@
-//! In what coats a known value can turn up: decides which encodings of it are searched for, and by which first bytes.
+//! Decides which encodings of a known value are searched for, and by which first bytes.
 //!
-//! A coat is a text to look for and the way in which output may dress it up further (escapes, line breaks, separators),
-//! which `compare` undoes. The keys are what the first bytes can look like; a coat that no key announces is not found.
+//! An encoding is a text to look for and the way in which output may escape it further (escapes, line breaks, separators),
+//! which `compare` undoes. The keys are what the first bytes can look like; an encoding that no key announces is not found.
 
 /// How many bytes a key has.
 pub(super) const KEY: usize = 6;
@@ -11,15 +11,15 @@ const BASE32: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
 /// One way in which a value can be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Coat {
+pub(super) struct Encoding {
     pub(super) pattern: Vec<u8>,
-    pub(super) dress: Dress,
+    pub(super) escaping: Escaping,
     pub(super) keys: Vec<[u8; KEY]>,
 }
 
 /// What may stand between and instead of the bytes of a pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Dress {
+pub(super) enum Escaping {
     /// Escapes of JSON, C, shell, URL, HTML, SQL and mail, and line breaks.
     Text,
     /// The same, and `-` and `_` stand for `+` and `/`.
@@ -30,36 +30,37 @@ pub(super) enum Dress {
     Spaced,
 }
 
-/// How many coats are looked for.
+/// How many encodings are looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Wardrobe {
+pub(super) enum EncodingSet {
     /// Those that programs put on without being asked: escapes, Base64, hexadecimal.
     Everyday,
     /// All that are known.
     All,
 }
 
-/// The coats of a value; none if it is too short to be told from chance.
-pub(super) fn coats(value: &[u8], wardrobe: Wardrobe) -> Vec<Coat> {
+/// The encodings of a value; none if it is too short to be told from chance.
+pub(super) fn encodings(value: &[u8], set: EncodingSet) -> Vec<Encoding> {
     let bare: Vec<u8> = value.iter().copied().filter(|byte| !is_passed_over(*byte)).collect();
     if bare.len() < KEY {
         return Vec::new();
     }
-    let mut coats = vec![text(value, &bare), hex(value)];
-    coats.extend(cores(value, BASE64, 6).map(base64));
-    if wardrobe == Wardrobe::All {
-        coats.push(spaced(&bare));
-        coats.extend(turned(value).into_iter().filter(|other| other != value).map(|other| plain(&other)));
+    let mut encodings = vec![text(value, &bare), hex(value)];
+    encodings.extend(cores(value, BASE64, 6).map(base64));
+    if set == EncodingSet::All {
+        encodings.push(spaced(&bare));
+        encodings.extend(turned(value).into_iter().filter(|other| other != value).map(|other| plain(&other)));
         let wide: Vec<u8> = match std::str::from_utf8(value) {
             Ok(text) => text.encode_utf16().flat_map(u16::to_le_bytes).collect(),
             Err(_) => value.iter().flat_map(|&byte| [byte, 0]).collect(),
         };
-        coats.extend(cores(&wide, BASE64, 6).map(base64));
-        coats.extend(cores(value, BASE64, 6).flat_map(|core| cores(&core, BASE64, 6).map(base64).collect::<Vec<_>>()));
-        coats.extend(cores(value, BASE32, 5).map(|core| plain(&core)));
+        encodings.extend(cores(&wide, BASE64, 6).map(base64));
+        encodings
+            .extend(cores(value, BASE64, 6).flat_map(|core| cores(&core, BASE64, 6).map(base64).collect::<Vec<_>>()));
+        encodings.extend(cores(value, BASE32, 5).map(|core| plain(&core)));
     }
-    coats.retain(|coat| !coat.keys.is_empty());
-    coats
+    encodings.retain(|encoding| !encoding.keys.is_empty());
+    encodings
 }
 
 /// The value backwards, in the other letter cases, in ROT13, and as Latin-1.
@@ -91,7 +92,7 @@ fn cores(value: &[u8], alphabet: &[u8], bits: usize) -> impl Iterator<Item = Vec
     })
 }
 
-fn text(value: &[u8], bare: &[u8]) -> Coat {
+fn text(value: &[u8], bare: &[u8]) -> Encoding {
     let styles: [fn(u8) -> String; 22] = [
         |byte| if byte == b'\\' { "\\\\\\\\".into() } else { char::from(byte).into() },
         |byte| if byte == b'\\' { "\\".repeat(8) } else { char::from(byte).into() },
@@ -148,7 +149,7 @@ fn text(value: &[u8], bare: &[u8]) -> Coat {
     keys.extend(by_character(value, utf16));
     keys.extend(by_character(value, |c| if c.is_ascii() { c.into() } else { utf16(c) }));
     keys.extend(first(bare));
-    finished(bare.to_vec(), Dress::Text, keys)
+    finished(bare.to_vec(), Escaping::Text, keys)
 }
 
 /// A character as JSON escapes it.
@@ -164,7 +165,7 @@ fn by_character(value: &[u8], style: impl Fn(char) -> String) -> Option<[u8; KEY
     first(written.as_bytes())
 }
 
-fn hex(value: &[u8]) -> Coat {
+fn hex(value: &[u8]) -> Encoding {
     let bare: Vec<u8> = value.iter().copied().filter(|byte| !matches!(byte, b'\n' | b'\r')).collect();
     let digits = |separate: &dyn Fn(usize) -> &'static str| {
         let bytes = bare.iter().take(KEY).enumerate();
@@ -186,24 +187,24 @@ fn hex(value: &[u8]) -> Coat {
     let upper = |text: &String| text.to_ascii_uppercase().replace('X', "x");
     let keys = written.iter().flat_map(|text| [first(text.as_bytes()), first(upper(text).as_bytes())]).flatten();
     let keys = keys.collect();
-    finished(bare, Dress::Hex, keys)
+    finished(bare, Escaping::Hex, keys)
 }
 
-fn spaced(bare: &[u8]) -> Coat {
+fn spaced(bare: &[u8]) -> Encoding {
     let keys = [b' ', b'-', b'.', b','].into_iter().filter_map(|separator| {
         let written: Vec<u8> = bare.iter().take(KEY).flat_map(|&byte| [byte, separator]).collect();
         first(&written)
     });
-    finished(bare.to_vec(), Dress::Spaced, keys.collect())
+    finished(bare.to_vec(), Escaping::Spaced, keys.collect())
 }
 
-fn plain(value: &[u8]) -> Coat {
+fn plain(value: &[u8]) -> Encoding {
     let bare: Vec<u8> = value.iter().copied().filter(|byte| !is_passed_over(*byte)).collect();
     let keys = [first(value), first(&bare)].into_iter().flatten().collect();
-    finished(bare, Dress::Text, keys)
+    finished(bare, Escaping::Text, keys)
 }
 
-fn base64(core: Vec<u8>) -> Coat {
+fn base64(core: Vec<u8>) -> Encoding {
     let url: Vec<u8> = core
         .iter()
         .map(|byte| match byte {
@@ -218,16 +219,16 @@ fn base64(core: Vec<u8>) -> Coat {
         _ => char::from(byte).into(),
     });
     let keys = [first(&core), first(&url), percent].into_iter().flatten().collect();
-    finished(core, Dress::Base64, keys)
+    finished(core, Escaping::Base64, keys)
 }
 
-fn finished(pattern: Vec<u8>, dress: Dress, mut keys: Vec<[u8; KEY]>) -> Coat {
+fn finished(pattern: Vec<u8>, escaping: Escaping, mut keys: Vec<[u8; KEY]>) -> Encoding {
     keys.sort_unstable();
     keys.dedup();
     if pattern.len() < KEY {
         keys.clear();
     }
-    Coat { pattern, dress, keys }
+    Encoding { pattern, escaping, keys }
 }
 
 fn styled(value: &[u8], style: impl Fn(u8) -> String) -> Option<[u8; KEY]> {
@@ -268,26 +269,28 @@ fn rot13(value: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    fn written(value: &str, dress: Dress) -> Vec<String> {
-        let coats = coats(value.as_bytes(), Wardrobe::All);
-        let of_dress = coats.iter().filter(|coat| coat.dress == dress);
-        of_dress.map(|coat| String::from_utf8_lossy(&coat.pattern).into_owned()).collect()
+    fn written(value: &str, escaping: Escaping) -> Vec<String> {
+        let encodings = encodings(value.as_bytes(), EncodingSet::All);
+        let of_escaping = encodings.iter().filter(|encoding| encoding.escaping == escaping);
+        of_escaping.map(|encoding| String::from_utf8_lossy(&encoding.pattern).into_owned()).collect()
     }
 
     #[test]
     fn base64_cores_are_what_base64_makes_of_the_value_anywhere() {
         // `printf %s "${prefix}secret-value${suffix}" | base64`, for prefixes of 0, 1 and 2 bytes
         for whole in ["c2VjcmV0LXZhbHVl", "LXNlY3JldC12YWx1ZS4u", "LS1zZWNyZXQtdmFsdWUu"] {
-            let found = written("secret-value", Dress::Base64).iter().any(|core| whole.contains(core.as_str()));
+            let found = written("secret-value", Escaping::Base64).iter().any(|core| whole.contains(core.as_str()));
             assert!(found, "{whole}");
         }
         // `printf %s secret-value | base32`
-        assert!(written("secret-value", Dress::Text).contains(&"ONSWG4TFOQWXMYLMOVS".to_owned()));
+        assert!(written("secret-value", Escaping::Text).contains(&"ONSWG4TFOQWXMYLMOVS".to_owned()));
     }
 
     #[test]
-    fn a_value_that_is_too_short_has_no_coats() {
-        assert!(coats(b"12345", Wardrobe::All).is_empty() && coats(b"123\n4\\5", Wardrobe::All).is_empty());
-        assert!(coats(b"123456", Wardrobe::All).iter().all(|coat| coat.pattern.len() >= KEY));
+    fn a_value_that_is_too_short_has_no_encodings() {
+        assert!(
+            encodings(b"12345", EncodingSet::All).is_empty() && encodings(b"123\n4\\5", EncodingSet::All).is_empty()
+        );
+        assert!(encodings(b"123456", EncodingSet::All).iter().all(|encoding| encoding.pattern.len() >= KEY));
     }
 }

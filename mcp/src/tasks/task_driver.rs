@@ -22,7 +22,7 @@ use crate::render::{self, GoesOn, Reply};
 use crate::tools;
 
 /// What is still to come of a call.
-pub(super) struct Course {
+pub(super) struct TaskDriver {
     task: Arc<Task>,
     call: Call,
     reply: Reply,
@@ -46,7 +46,7 @@ enum Waited {
     Ended,
 }
 
-impl Course {
+impl TaskDriver {
     pub(super) fn new(
         task: Arc<Task>,
         call: Call,
@@ -55,13 +55,13 @@ impl Course {
         (put, attendance): (Option<String>, Option<Attendance>),
     ) -> Self {
         let put = put.into_iter().collect();
-        let course = Self { task, call, reply, asks, put, attendance };
-        course.task.stands(match course.reply.goes_on() {
+        let driver = Self { task, call, reply, asks, put, attendance };
+        driver.task.stands(match driver.reply.goes_on() {
             GoesOn::Runs { job, .. } => Stands::Runs(job.clone()),
             GoesOn::Waits(request) => Stands::Waits(request.clone()),
             GoesOn::No => Stands::Works,
         });
-        course
+        driver
     }
 
     /// Goes on to the end, which is known by then.
@@ -72,7 +72,7 @@ impl Course {
     }
 
     async fn follow(mut self, idle: Duration) -> Ended {
-        let until = Instant::now() + tools::MAX_PATIENCE;
+        let until = Instant::now() + tools::MAX_TIMEOUT;
         loop {
             self.reply = match self.reply.goes_on().clone() {
                 GoesOn::No => break,
