@@ -109,3 +109,13 @@ fn statements(block: &str) -> Vec<(String, i32)> {
     }
     statements
 }
+
+/// The glossary defines each word once, and few enough that a newcomer reads it.
+#[test]
+fn the_glossary_is_short_and_defines_each_word_once() {
+    let text = fs::read_to_string(repository().join("docs/glossary.md")).expect("docs/glossary.md");
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| **")?.split_once("** | "));
+    let words: Vec<&str> = rows.map(|(word, _)| word).collect();
+    let different: std::collections::BTreeSet<&&str> = words.iter().collect();
+    assert!((20..=40).contains(&words.len()) && different.len() == words.len(), "{words:?}");
+}

@@ -611,8 +611,8 @@ fn what_an_earlier_command_has_made_is_moved_and_removed() {
         "test ! -e node_modules -a ! -e moved -a ! -e other",
     ];
     let packed = world.path("package/node_modules/p");
-    fs::create_dir_all(packed.join(".husky")).expect("a directory");
-    for name in [".husky/pre-commit", ".envrc"] {
+    fs::create_dir_all(packed.join(".vscode")).expect("a directory");
+    for name in [".vscode/tasks.json", ".envrc"] {
         fs::write(packed.join(name), "true\n").expect("a file");
     }
     let tar = std::process::Command::new("tar")

@@ -429,3 +429,34 @@ fn a_refused_hook_is_told_of_the_directory_for_hooks() {
     }
     assert!(!world.path("work/.git/hooks/pre-commit").exists());
 }
+
+/// Hooks lie where the person's git looks for them, whatever that directory is called. No session changes them there, and where the
+/// person's git does not look they are files of the project.
+#[test]
+fn hooks_that_the_person_has_set_up_stay_as_they_are() {
+    for (named, kept) in [(".githooks", ".githooks"), (".husky/_", ".husky")] {
+        let world = world();
+        let script = format!(
+            "mkdir -p {named} && echo 'echo ran >> ../ran' > {named}/pre-commit && chmod +x {named}/pre-commit && \
+             git config core.hooksPath {named}"
+        );
+        let ended = Ended::of(Command::new("sh").args(["-c", &script]).current_dir(world.workspace()));
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        world.write("work/plant.py", "import sys\nopen(sys.argv[1], 'w').write('touch ../planted')\n");
+        for name in [format!("{named}/pre-commit"), format!("{kept}/new")] {
+            let ended = world.run(&format!("echo 'touch ../planted' > {name}"));
+            assert_eq!(ended.code, Some(126), "{name}: {ended:?}");
+            let ended = world.run(&format!("python3 plant.py {name} 2>/dev/null || echo kept"));
+            assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "kept\n"), "{name}: {ended:?}");
+        }
+        let script = "git -c user.name=P -c user.email=p@example.com commit -q --allow-empty -m more";
+        let ended = Ended::of(Command::new("sh").args(["-c", script]).current_dir(world.workspace()));
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert!(world.path("ran").exists() && !world.path("planted").exists());
+    }
+    let world = world();
+    let ended =
+        world.run("mkdir -p .husky/_ && echo x > .husky/pre-commit && git config core.hooksPath .husky/_ && echo set");
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "set\n"), "{ended:?}");
+    assert_eq!(setting(&world, "core.hooksPath"), "");
+}

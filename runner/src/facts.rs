@@ -31,6 +31,7 @@ use palisade_sandbox::{NPM_SETTINGS, is_own, public_content};
 use serde::{Deserialize, Serialize};
 
 use self::remote_view::View;
+pub use self::repository::hook_directories;
 use self::sight::{Sight, Steps, is_no_directory};
 use crate::clock::Zone;
 use crate::git;

@@ -18,7 +18,7 @@
 //!           ▼  result.rs      what leaves, redacted (`palisade-redact`)
 //! ```
 //!
-//! The modules form no circle (`walls.rs`). From below: `facts`, `policies`, `result` and `target`; `shell`; `record`; `guard`; `network`; `transport`;
+//! The modules form no circle (`tests/walls.rs`). From below: `facts`, `policies`, `result` and `target`; `shell`; `record`; `guard`; `network`; `transport`;
 //! `remote`; `checkpoint`; `overlay`; `session`; `pipeline`.
 
 pub mod caches;
@@ -50,9 +50,6 @@ pub mod session_directory;
 pub mod shell;
 pub mod target;
 pub mod transport;
-#[cfg(test)]
-#[expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
-mod walls;
 
 pub use palisade_engine::Decision;
 pub use palisade_redact::Redacted;

@@ -86,6 +86,10 @@ impl Layers<'_> {
         if let Some(repository) = workspace.as_ref().and_then(repository_of) {
             vocabulary.add_directory("repository", &repository);
         }
+        // A person's git runs what lies there, whatever the directory is called.
+        for hooks in workspace.as_ref().map(facts::hook_directories).unwrap_or_default() {
+            vocabulary.add_directory("runs-later", &hooks);
+        }
         vocabulary.declare("caches");
         if let Some(caches) = self.caches(home) {
             vocabulary.add_directory("caches", caches.directory());

@@ -8,6 +8,7 @@ use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use git2::{Config, ConfigLevel};
 use palisade_engine::{AbsolutePath, MAX_CONFIGURATION, Repository};
 use palisade_sandbox::earlier::Earlier;
 use rustix::fs::OFlags;
@@ -38,6 +39,32 @@ pub(super) fn repository(directory: &AbsolutePath, earlier: Option<&Earlier>) ->
 /// The settings that all working trees of the repository of a directory share.
 pub(super) fn settings(directory: &AbsolutePath) -> Option<PathBuf> {
     places(directory).map(|(_, _, common)| common.join("config"))
+}
+
+/// The directories in a workspace that hold a person's hooks: the one that `core.hooksPath` names, in the repository's settings or in the
+/// person's own. git runs what lies there when the person commits (githooks(5)). husky keeps what it makes in `_` below the project's
+/// hooks, so that these count as well.
+///
+/// A path that is the workspace or holds it is left out: nothing could be written any more. Settings that git cannot read name none.
+#[must_use]
+pub fn hook_directories(workspace: &AbsolutePath) -> Vec<AbsolutePath> {
+    let Some((top, own, common)) = places(workspace) else { return Vec::new() };
+    let named = || -> Result<PathBuf, git2::Error> {
+        let mut settings = Config::open_default()?;
+        for (file, level) in
+            [(common.join("config"), ConfigLevel::Local), (own.join("config.worktree"), ConfigLevel::Worktree)]
+        {
+            if file.is_file() {
+                settings.add_file(&file, level, false)?;
+            }
+        }
+        settings.get_path("core.hooksPath")
+    };
+    let Ok(named) = named().map(|named| top.join(named)) else { return Vec::new() };
+    let real = super::real_directory(&named).or_else(|| AbsolutePath::new(named.to_str()?));
+    let above = real.as_ref().filter(|path| path.name() == "_").and_then(AbsolutePath::parent);
+    let within = |path: &AbsolutePath| path.is_within(workspace) && path != workspace;
+    real.into_iter().chain(above).filter(within).collect()
 }
 
 /// The top of a directory's working tree, that tree's own directory for git, and the one that all trees of the repository share.

@@ -528,7 +528,7 @@ const PLANTS: &[(&str, &str)] = &[
     ("open('.mcp.json', 'w')", "13"),
     ("open('.envrc', 'w')", "13"),
     ("os.mkdir('.claude')", "13"),
-    ("os.mkdir('.husky')", "13"),
+    ("os.mkdir('.husky')", "None"),
     ("os.mkdir('.vscode')", "None"),
     ("open('.vscode/tasks.json', 'w')", "13"),
     ("os.rename('x', '.vscode/tasks.json')", "13"),
