@@ -24,7 +24,7 @@ use crate::report::{Decision, Report};
 use crate::request::{Asker, PolicyContext};
 use crate::source::Source;
 use crate::told::Repository;
-use crate::verdict::{self, Question, Verdict};
+use crate::verdict::{self, ApprovalRequest, Verdict};
 use crate::vocabulary::Vocabulary;
 use crate::world::World;
 
@@ -407,8 +407,8 @@ impl Case {
                 }
                 match verdict::decide(policies, None, inventory, &facts) {
                     // As many yeses as it takes are not there yet: it still waits.
-                    Verdict::Ask(question) if self.too_few(policies, &question) => question.report().clone(),
-                    Verdict::Ask(question) => verdict::approve(policies, question, &self.approvers).report().clone(),
+                    Verdict::Ask(request) if self.too_few(policies, &request) => request.report().clone(),
+                    Verdict::Ask(request) => verdict::approve(policies, request, &self.approvers).report().clone(),
                     decided => decided.report().clone(),
                 }
             }
@@ -416,10 +416,10 @@ impl Case {
     }
 
     /// Whether each of its people may say yes, and these are fewer than policy wants.
-    fn too_few(&self, policies: PolicyContext<'_>, question: &Question) -> bool {
+    fn too_few(&self, policies: PolicyContext<'_>, request: &ApprovalRequest) -> bool {
         let people: BTreeSet<&str> = self.approvers.iter().map(|person| person.user.as_str()).collect();
-        let may = |person| verdict::may_approve(policies, question, person).allowed;
-        people.len() < question.report().quorum() && self.approvers.iter().all(may)
+        let may = |person| verdict::may_approve(policies, request, person).allowed;
+        people.len() < request.report().quorum() && self.approvers.iter().all(may)
     }
 
     /// Judges the case and compares with what it expects.

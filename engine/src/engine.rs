@@ -20,7 +20,7 @@ use crate::replay::{Again, Groups};
 use crate::report::Report;
 use crate::request::{Asker, PolicyContext};
 use crate::standing::{Given, Standing, StandingYes, Unfit};
-use crate::verdict::{Authority, Question, Verdict};
+use crate::verdict::{ApprovalRequest, Authority, Verdict};
 use crate::vocabulary::Vocabulary;
 use crate::{apart, effective, held, peers, replay, verdict};
 
@@ -106,8 +106,8 @@ impl Engine {
     }
 
     /// Judges a script again after the yes of these people, on the facts that they were shown. Never [`Verdict::Ask`].
-    pub fn approve(&self, question: Question, people: &[Approval]) -> Verdict {
-        verdict::approve(self.policies(), question, people)
+    pub fn approve(&self, request: ApprovalRequest, people: &[Approval]) -> Verdict {
+        verdict::approve(self.policies(), request, people)
     }
 
     /// The permits by which this person's yes to a question holds for as long as it says: one for each request that asks, each as narrow as
@@ -115,13 +115,18 @@ impl Engine {
     ///
     /// # Errors
     /// The same words may run something else the next time, or policy wants the yes of several people.
-    pub fn standing(&self, question: &Question, person: &Approval, given: &Given<'_>) -> Result<StandingYes, Unfit> {
-        verdict::standing(self.policies(), question, person, given)
+    pub fn standing(
+        &self,
+        request: &ApprovalRequest,
+        person: &Approval,
+        given: &Given<'_>,
+    ) -> Result<StandingYes, Unfit> {
+        verdict::standing(self.policies(), request, person, given)
     }
 
     /// The standing yeses to this very call that cover all that it asks for, each by itself.
-    pub fn stands<'s>(&self, question: &Question, standing: &'s Standing, call: &str) -> Vec<&'s StandingYes> {
-        verdict::stands(self.policies(), question, standing, call)
+    pub fn stands<'s>(&self, request: &ApprovalRequest, standing: &'s Standing, call: &str) -> Vec<&'s StandingYes> {
+        verdict::stands(self.policies(), request, standing, call)
     }
 
     /// Makes the permit that remembers this person's yes to a session at a target. `report` is the decision that asked for the yes.
@@ -150,8 +155,8 @@ impl Engine {
     }
 
     /// Whether policy lets this person say yes to all that the question asks for.
-    pub fn may_approve(&self, question: &Question, person: &Approval) -> Authority {
-        verdict::may_approve(self.policies(), question, person)
+    pub fn may_approve(&self, request: &ApprovalRequest, person: &Approval) -> Authority {
+        verdict::may_approve(self.policies(), request, person)
     }
 
     /// The same for something other than a script, of which `shown` says what is asked.

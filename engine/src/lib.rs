@@ -5,7 +5,7 @@
 //! groups ─▶ Vocabulary ─▶ Engine ◀── Inventory (palisade-grammar)
 //!                          │    ◀── Facts (gathered by the runner)
 //!                          ▼
-//!          Verdict::{Allow(Grant), Ask(Question), Deny(Denial)}
+//!          Verdict::{Allow(Grant), Ask(ApprovalRequest), Deny(Denial)}
 //! ```
 //!
 //! Modules, each of which uses only those before it in this list:
@@ -94,6 +94,6 @@ pub use crate::source::{Finding, Findings, Source};
 pub use crate::standing::{Given, MAKES_WHAT_IT_NAMES, Standing, StandingError, StandingYes, Unfit};
 pub use crate::told::{MAX_CONFIGURATION, Remote, Repository, Told, remotes};
 pub use crate::variables::{guarded_variable, is_listed as is_listed_variable};
-pub use crate::verdict::{Authority, Denial, Grant, Question, Verdict};
+pub use crate::verdict::{ApprovalRequest, Authority, Denial, Grant, Verdict};
 pub use crate::vocabulary::{LastNames, NamePattern, Vocabulary, VocabularyError};
 pub use crate::world::{makes_links, writes_module};

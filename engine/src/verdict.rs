@@ -34,7 +34,7 @@ pub enum Verdict {
     /// It may run.
     Allow(Grant),
     /// It may run once a person has said yes.
-    Ask(Question),
+    Ask(ApprovalRequest),
     /// It may not run.
     Deny(Denial),
 }
@@ -44,7 +44,7 @@ impl Verdict {
     pub fn report(&self) -> &Report {
         match self {
             Self::Allow(grant) => &grant.report,
-            Self::Ask(question) => &question.report,
+            Self::Ask(request) => &request.report,
             Self::Deny(denial) => &denial.report,
         }
     }
@@ -53,7 +53,7 @@ impl Verdict {
     pub fn inventory(&self) -> &Inventory {
         match self {
             Self::Allow(grant) => &grant.inventory,
-            Self::Ask(question) => &question.inventory,
+            Self::Ask(request) => &request.inventory,
             Self::Deny(denial) => &denial.inventory,
         }
     }
@@ -140,13 +140,13 @@ impl Grant {
 
 /// A script that a person may allow: each of its denied requests would be allowed with `context.approved`.
 #[derive(Clone, Debug)]
-pub struct Question {
+pub struct ApprovalRequest {
     inventory: Inventory,
     facts: Box<Facts>,
     report: Report,
 }
 
-impl Question {
+impl ApprovalRequest {
     /// What was asked and answered.
     pub fn report(&self) -> &Report {
         &self.report
@@ -218,7 +218,7 @@ pub(crate) fn decide(
     report.asked = Some(Box::new(sheaf.asked(facts, &[])));
     match report.decision {
         Decision::Allow => Verdict::Allow(Grant { inventory, facts: Box::new(facts.clone()), report, approved: false }),
-        Decision::Ask => Verdict::Ask(Question { inventory, facts: Box::new(facts.clone()), report }),
+        Decision::Ask => Verdict::Ask(ApprovalRequest { inventory, facts: Box::new(facts.clone()), report }),
         Decision::Deny => Verdict::Deny(Denial { inventory, report }),
     }
 }
@@ -337,10 +337,10 @@ pub(crate) fn rehearse_act(
 }
 
 /// Whether policy lets this person say yes to all that is shown as `ask`. The first no counts.
-pub(crate) fn may_approve(policies: PolicyContext<'_>, question: &Question, person: &Approval) -> Authority {
-    let asker = Asker::new(policies, &question.facts);
-    let drafts = asker.drafts(&raised::script(&question.inventory, &question.facts));
-    may_lift(policies.bundle, &asker, &drafts, &question.report, person)
+pub(crate) fn may_approve(policies: PolicyContext<'_>, request: &ApprovalRequest, person: &Approval) -> Authority {
+    let asker = Asker::new(policies, &request.facts);
+    let drafts = asker.drafts(&raised::script(&request.inventory, &request.facts));
+    may_lift(policies.bundle, &asker, &drafts, &request.report, person)
 }
 
 /// As [`may_approve`], for an act.
@@ -359,19 +359,19 @@ pub(crate) fn may_approve_act(
 /// See [`crate::Engine::standing`].
 pub(crate) fn standing(
     policies: PolicyContext<'_>,
-    question: &Question,
+    request: &ApprovalRequest,
     person: &Approval,
     given: &Given<'_>,
 ) -> Result<StandingYes, Unfit> {
-    let people = question.report.quorum();
+    let people = request.report.quorum();
     if people > 1 {
         return Err(Unfit::Quorum { people });
     }
     // Any part of the script runs with what the yes opens.
-    if let Some(opaque) = question.report.opaque.first() {
+    if let Some(opaque) = request.report.opaque.first() {
         return Err(Unfit::Unclear { what: opaque.text.clone(), why: "it runs code that is not in its words" });
     }
-    let all = posed(policies, question).ok_or(Unfit::Unsaid)?;
+    let all = posed(policies, request).ok_or(Unfit::Unsaid)?;
     if let Some((_, posed)) = all.iter().find(|(asked, posed)| may_run_own_code(*asked, posed)) {
         return Err(Unfit::Unclear {
             what: posed.text(),
@@ -431,15 +431,15 @@ fn posed_visit(policies: PolicyContext<'_>, facts: &Facts) -> Option<Posed> {
 /// See [`crate::Engine::stands`].
 pub(crate) fn stands<'s>(
     policies: PolicyContext<'_>,
-    question: &Question,
+    request: &ApprovalRequest,
     standing: &'s Standing,
     call: &str,
 ) -> Vec<&'s StandingYes> {
     let same: Vec<&StandingYes> = standing.yeses().filter(|yes| yes.call == call).collect();
-    if same.is_empty() || question.report.quorum() > 1 || !question.report.opaque.is_empty() {
+    if same.is_empty() || request.report.quorum() > 1 || !request.report.opaque.is_empty() {
         return Vec::new();
     }
-    let Some(all) = posed(policies, question) else { return Vec::new() };
+    let Some(all) = posed(policies, request) else { return Vec::new() };
     if all.iter().any(|(asked, posed)| may_run_own_code(*asked, posed)) || is_told_by_variables(&all).is_some() {
         return Vec::new();
     }
@@ -448,10 +448,10 @@ pub(crate) fn stands<'s>(
 }
 
 /// The requests of a question as they stand, and whether a yes would lift each. None if one of them cannot be said.
-fn posed(policies: PolicyContext<'_>, question: &Question) -> Option<Vec<(bool, Posed)>> {
-    let asker = Asker::new(policies, &question.facts);
-    let sheet = asker.sheet(asker.drafts(&raised::script(&question.inventory, &question.facts)));
-    let shown = &question.report.requests;
+fn posed(policies: PolicyContext<'_>, request: &ApprovalRequest) -> Option<Vec<(bool, Posed)>> {
+    let asker = Asker::new(policies, &request.facts);
+    let sheet = asker.sheet(asker.drafts(&raised::script(&request.inventory, &request.facts)));
+    let shown = &request.report.requests;
     if sheet.drafts.len() != shown.len() {
         return None;
     }
@@ -661,8 +661,8 @@ fn trace_sheet(asker: &Asker<'_>, sheet: &Sheet, seen: &mut impl FnMut(&Posed)) 
 /// Lifts what people were shown: each request that was `ask` must be allowed with `context.approved`, and its lifting
 /// authorised by `Action::"approve"` for as many of them as it takes. Requests that were not shown as `ask` are asked again
 /// without approval.
-pub(crate) fn approve(policies: PolicyContext<'_>, question: Question, people: &[Approval]) -> Verdict {
-    let Question { inventory, facts, report: shown } = question;
+pub(crate) fn approve(policies: PolicyContext<'_>, request: ApprovalRequest, people: &[Approval]) -> Verdict {
+    let ApprovalRequest { inventory, facts, report: shown } = request;
     let asker = Asker::new(policies, &facts);
     let sheaf = raised::script(&inventory, &facts);
     let sheet = asker.sheet(asker.drafts(&sheaf));
