@@ -16,7 +16,7 @@ use crate::acts::Act;
 use crate::asked::{Script, What};
 use crate::facts::{Facts, Machine, Principal, Scratch, Session, Transport};
 use crate::path::AbsolutePath;
-use crate::raised::{Raised, Sheaf};
+use crate::questions::{Question, Questions};
 use crate::report::Judged;
 
 /// Scripts whose answers are kept. Looking through them all costs less than hashing a key, and less than an answer.
@@ -66,7 +66,7 @@ impl OwnCode {
 #[derive(Default)]
 pub(crate) struct Answers {
     /// Scripts all of whose requests are allowed.
-    scripts: Shelf<(Occasion, Vec<Raised>, Script), Vec<Judged>, MAX_SCRIPTS>,
+    scripts: Shelf<(Occasion, Vec<Question>, Script), Vec<Judged>, MAX_SCRIPTS>,
     /// Acts of the runner's own that are allowed.
     acts: Shelf<(Occasion, Act), ()>,
 }
@@ -79,20 +79,20 @@ impl std::fmt::Debug for Answers {
 
 impl Answers {
     /// The answers to these questions, if all were allowed when they were last asked on the same facts.
-    pub(crate) fn script(&self, sheaf: &Sheaf, facts: &Facts) -> Option<Vec<Judged>> {
+    pub(crate) fn script(&self, questions: &Questions, facts: &Facts) -> Option<Vec<Judged>> {
         let occasion = Occasion::of(facts)?;
         self.scripts
-            .find(|(kept, raised, script)| *script == sheaf.script && *raised == sheaf.raised && *kept == occasion)
+            .find(|(kept, asked, script)| *script == questions.script && *asked == questions.list && *kept == occasion)
     }
 
     /// Keeps the answers to these questions, which are all allowed.
-    pub(crate) fn keep_script(&self, sheaf: &Sheaf, facts: &Facts, judged: &[Judged]) {
-        let is_value = |raised: &Raised| matches!(raised.item.what, What::Env(_));
-        if sheaf.raised.len() > MAX_QUESTIONS || sheaf.raised.iter().any(is_value) || sheaf.bytes() > MAX_TEXT {
+    pub(crate) fn keep_script(&self, questions: &Questions, facts: &Facts, judged: &[Judged]) {
+        let is_value = |question: &Question| matches!(question.item.what, What::Env(_));
+        if questions.list.len() > MAX_QUESTIONS || questions.list.iter().any(is_value) || questions.bytes() > MAX_TEXT {
             return;
         }
         if let Some(occasion) = Occasion::of(facts) {
-            self.scripts.keep((occasion, sheaf.raised.clone(), sheaf.script), judged.to_vec());
+            self.scripts.keep((occasion, questions.list.clone(), questions.script), judged.to_vec());
         }
     }
 

@@ -11,7 +11,7 @@
 //! Modules, each of which uses only those before it in this list:
 //! - plain data: `facts`, `acts`, `asked`, `report`, `source`, `posed`
 //! - one policy set: `indexed`, `slice`, `no_gain`, `vocabulary`, `bundle`
-//! - a script to requests: `raised`, `kept`, `answer`, which asks Cedar, and `request`
+//! - a script to requests: `questions`, `kept`, `answer`, which asks Cedar, and `request`
 //! - answers to a verdict: `explain`, `obligation`, `standing`, `verdict`
 //! - more to ask the same policies: `replay`, `peers`, `effective`, `held`
 //! - the front door: `engine`, and `recipe`, by which another process makes the same one
@@ -47,7 +47,7 @@ mod obligation;
 mod path;
 mod peers;
 mod posed;
-mod raised;
+mod questions;
 mod recipe;
 mod replay;
 mod report;

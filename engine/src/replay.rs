@@ -14,7 +14,7 @@ use crate::asked::{ASKED, Approver, Asked, Field, Files, Item, What};
 use crate::facts::{Clock, Facts, Machine, Principal, Scratch, Session};
 use crate::indexed::Indexed;
 use crate::path::AbsolutePath;
-use crate::raised::Raised;
+use crate::questions::Question;
 use crate::report::{Decision, Judged};
 use crate::request::{Asker, Draft, PolicyContext};
 use crate::verdict;
@@ -132,7 +132,7 @@ impl Asking<'_> {
         if item.cut.contains(&Field::Name) {
             return Err("a secret was redacted from its name".to_owned());
         }
-        let sheet = self.asker.sheet(self.asker.drafts_of(&Raised::from(item.clone()), self.asked.script));
+        let sheet = self.asker.sheet(self.asker.drafts_of(&Question::from(item.clone()), self.asked.script));
         for draft in &sheet.drafts {
             if let Some(why) = self.looks_at_what_is_cut(item, draft) {
                 return Err(why);

@@ -1,4 +1,4 @@
-//! What Cedar is asked: one question that a script raises (`raised`) to requests. The only place where entities, attributes
+//! What Cedar is asked: one question that a script raises (`questions`) to requests. The only place where entities, attributes
 //! and context records are put together, and where the groups and the literals of a policy set come in.
 //!
 //! Every attribute is always set. What the facts do not tell takes the value that forbids most.
@@ -21,7 +21,7 @@ use crate::kept::{Circumstances, Kept, Lasting, OwnCode};
 use crate::no_gain;
 use crate::path::AbsolutePath;
 use crate::posed::Posed;
-use crate::raised::{Raised, Sheaf};
+use crate::questions::{Question, Questions};
 use crate::report::Decision;
 use crate::terms::{Built, bool, clamped, duration, entity, long, named, role_uids, string, strings, text, uid, uids};
 use crate::variables;
@@ -152,13 +152,13 @@ impl<'a> Asker<'a> {
     }
 
     /// What Cedar is to be asked for all of these questions, in their order.
-    pub(crate) fn drafts(&self, sheaf: &Sheaf) -> Vec<Draft> {
-        sheaf.raised.iter().flat_map(|raised| self.drafts_of(raised, sheaf.script)).collect()
+    pub(crate) fn drafts(&self, questions: &Questions) -> Vec<Draft> {
+        questions.list.iter().flat_map(|question| self.drafts_of(question, questions.script)).collect()
     }
 
     /// What Cedar is to be asked for one question: of a tree, also for each path below it that a policy names.
-    pub(crate) fn drafts_of(&self, raised: &Raised, script: Script) -> Vec<Draft> {
-        let Item { what, dir, .. } = &raised.item;
+    pub(crate) fn drafts_of(&self, question: &Question, script: Script) -> Vec<Draft> {
+        let Item { what, dir, .. } = &question.item;
         let directory = match dir.as_deref() {
             None => Some(self.facts.workspace.clone()),
             // One that is no path is as unknown as none.
@@ -167,9 +167,9 @@ impl<'a> Asker<'a> {
         let draft = |action, resource: &str, body| Draft {
             action,
             resource: resource.to_owned(),
-            program: raised.program.clone(),
-            span: raised.span,
-            via: raised.via.clone(),
+            program: question.program.clone(),
+            span: question.span,
+            via: question.via.clone(),
             body,
         };
         match what {
@@ -963,7 +963,7 @@ pub(crate) mod tests {
             ("Clock", "now", "context.clock in Role::\"role\""),
         ];
         for (kind, id, condition) in needed {
-            let whole = asker.sheet(asker.drafts(&crate::raised::script(&inventory, &facts)));
+            let whole = asker.sheet(asker.drafts(&crate::questions::script(&inventory, &facts)));
             let draft = whole.drafts.iter().find(|draft| draft.action == "exec").unwrap();
             let posed = asker.pose(&whole, draft, false).unwrap();
             let lacking = posed.entities.as_ref().clone().remove_entities([uid(kind, id).unwrap()]).unwrap();

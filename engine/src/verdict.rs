@@ -17,7 +17,7 @@ use crate::kept::Answers;
 use crate::obligation;
 use crate::path::AbsolutePath;
 use crate::posed::Posed;
-use crate::raised;
+use crate::questions;
 use crate::report::{Decision, Judged, Reason, Report, Unread};
 use crate::request::{Asker, Draft, PolicyContext, Sheet};
 use crate::standing::{Given, MAKES_WHAT_IT_NAMES, Standing, StandingYes, Unfit};
@@ -195,12 +195,12 @@ pub(crate) fn decide(
     inventory: Inventory,
     facts: &Facts,
 ) -> Verdict {
-    let sheaf = raised::script(&inventory, facts);
-    let mut report = match kept.and_then(|kept| kept.script(&sheaf, facts)) {
+    let questions = questions::script(&inventory, facts);
+    let mut report = match kept.and_then(|kept| kept.script(&questions, facts)) {
         Some(judged) => report(policies.bundle, &inventory, facts, judged, Vec::new()),
         None => {
             let asker = Asker::new(policies, facts);
-            let drafts = asker.drafts(&sheaf);
+            let drafts = asker.drafts(&questions);
             if drafts.len() > MAX_REQUESTS {
                 let report = too_many(policies.bundle, &inventory, drafts.len());
                 return Verdict::Deny(Denial { inventory, report });
@@ -209,13 +209,13 @@ pub(crate) fn decide(
             let judged: Vec<_> =
                 sheet.drafts.iter().map(|draft| judge(policies.bundle, &asker, &sheet, draft)).collect();
             if let Some(kept) = kept.filter(|_| strictest(&judged) == Decision::Allow) {
-                kept.keep_script(&sheaf, facts, &judged);
+                kept.keep_script(&questions, facts, &judged);
             }
             let reasons = explain::reasons(policies.bundle, &asker, &sheet, &judged);
             report(policies.bundle, &inventory, facts, judged, reasons)
         }
     };
-    report.asked = Some(Box::new(sheaf.asked(facts, &[])));
+    report.asked = Some(Box::new(questions.replay_input(facts, &[])));
     match report.decision {
         Decision::Allow => Verdict::Allow(Grant { inventory, facts: Box::new(facts.clone()), report, approved: false }),
         Decision::Ask => Verdict::Ask(ApprovalRequest { inventory, facts: Box::new(facts.clone()), report }),
@@ -229,7 +229,7 @@ pub(crate) fn rehearse(policies: PolicyContext<'_>, inventory: Inventory, facts:
         return decide(policies, None, inventory, facts).report().clone();
     }
     let asker = Asker::new(policies, facts);
-    let drafts = asker.drafts(&raised::script(&inventory, facts));
+    let drafts = asker.drafts(&questions::script(&inventory, facts));
     if drafts.len() > MAX_REQUESTS {
         return too_many(policies.bundle, &inventory, drafts.len());
     }
@@ -271,7 +271,7 @@ fn drafts_at_execve(
     facts: &Facts,
     acts: &[Act],
 ) -> Result<Vec<Draft>, usize> {
-    let mut drafts = asker.drafts(&raised::execution(inventory, facts));
+    let mut drafts = asker.drafts(&questions::execution(inventory, facts));
     if drafts.is_empty() || drafts.len() > MAX_REQUESTS_AT_EXECVE {
         return Err(drafts.len());
     }
@@ -339,7 +339,7 @@ pub(crate) fn rehearse_act(
 /// Whether policy lets this person say yes to all that is shown as `ask`. The first no counts.
 pub(crate) fn may_approve(policies: PolicyContext<'_>, request: &ApprovalRequest, person: &Approval) -> Authority {
     let asker = Asker::new(policies, &request.facts);
-    let drafts = asker.drafts(&raised::script(&request.inventory, &request.facts));
+    let drafts = asker.drafts(&questions::script(&request.inventory, &request.facts));
     may_lift(policies.bundle, &asker, &drafts, &request.report, person)
 }
 
@@ -450,7 +450,7 @@ pub(crate) fn stands<'s>(
 /// The requests of a question as they stand, and whether a yes would lift each. None if one of them cannot be said.
 fn posed(policies: PolicyContext<'_>, request: &ApprovalRequest) -> Option<Vec<(bool, Posed)>> {
     let asker = Asker::new(policies, &request.facts);
-    let sheet = asker.sheet(asker.drafts(&raised::script(&request.inventory, &request.facts)));
+    let sheet = asker.sheet(asker.drafts(&questions::script(&request.inventory, &request.facts)));
     let shown = &request.report.requests;
     if sheet.drafts.len() != shown.len() {
         return None;
@@ -631,7 +631,7 @@ pub(crate) fn trace(
     mut seen: impl FnMut(&Posed),
 ) {
     let asker = Asker::new(policies, facts);
-    let sheet = asker.sheet(asker.drafts(&raised::script(inventory, facts)));
+    let sheet = asker.sheet(asker.drafts(&questions::script(inventory, facts)));
     trace_sheet(&asker, &sheet, &mut seen);
     for approver in approvers {
         for draft in sheet.drafts.iter().take(MAX_REQUESTS) {
@@ -664,8 +664,8 @@ fn trace_sheet(asker: &Asker<'_>, sheet: &Sheet, seen: &mut impl FnMut(&Posed)) 
 pub(crate) fn approve(policies: PolicyContext<'_>, request: ApprovalRequest, people: &[Approval]) -> Verdict {
     let ApprovalRequest { inventory, facts, report: shown } = request;
     let asker = Asker::new(policies, &facts);
-    let sheaf = raised::script(&inventory, &facts);
-    let sheet = asker.sheet(asker.drafts(&sheaf));
+    let questions = questions::script(&inventory, &facts);
+    let sheet = asker.sheet(asker.drafts(&questions));
     let judged: Vec<Judged> = sheet
         .drafts
         .iter()
@@ -678,7 +678,7 @@ pub(crate) fn approve(policies: PolicyContext<'_>, request: ApprovalRequest, peo
     let complete = judged.len() == sheet.drafts.len() && judged.len() == shown.requests.len();
     let reasons = explain::reasons(policies.bundle, &asker, &sheet, &judged);
     let mut report = report(policies.bundle, &inventory, &facts, judged, reasons);
-    report.asked = Some(Box::new(sheaf.asked(&facts, people)));
+    report.asked = Some(Box::new(questions.replay_input(&facts, people)));
     if complete && report.decision == Decision::Allow {
         return Verdict::Allow(Grant { inventory, facts, report, approved: true });
     }
@@ -820,7 +820,7 @@ fn report(
         files: Vec::new(),
     });
     let unknown = inventory.commands().iter().filter_map(|command| {
-        let reason = raised::unknown(command, facts)?;
+        let reason = questions::unknown(command, facts)?;
         let (span, files) = (command.program.span, command.invocation.project.clone());
         let detail = match (reason, files.as_slice()) {
             (OpaqueReason::ProjectCode, []) => {
