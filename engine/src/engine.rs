@@ -8,7 +8,6 @@ use std::sync::OnceLock;
 use palisade_grammar::Inventory;
 
 use crate::acts::{Act, Approval, FileAction, Oversight};
-use crate::asked::Asked;
 use crate::bundle::Bundle;
 use crate::effective::Effective;
 use crate::facts::Facts;
@@ -17,6 +16,7 @@ use crate::kept::{Answers, Kept};
 use crate::path::AbsolutePath;
 use crate::peers::Connection;
 use crate::replay::{Again, Groups};
+use crate::replay_input::ReplayInput;
 use crate::report::Report;
 use crate::request::{Asker, PolicyContext};
 use crate::standing::{Given, Standing, StandingYes, Unfit};
@@ -59,7 +59,7 @@ impl Engine {
 
     /// Asks again what was asked before, under the policies and groups of this engine. `then` is what [`Self::path_groups`] told
     /// of the set of the time; without it every path group counts as changed.
-    pub fn ask_again(&self, asked: &Asked<String>, then: Option<&Groups>) -> Again {
+    pub fn ask_again(&self, asked: &ReplayInput<String>, then: Option<&Groups>) -> Again {
         replay::ask(self.policies(), asked, then)
     }
 

@@ -13,10 +13,10 @@ use std::sync::{Mutex, PoisonError};
 use cedar_policy::{Context, Entities, RestrictedExpression};
 
 use crate::acts::Act;
-use crate::asked::{Script, What};
 use crate::facts::{Facts, Machine, Principal, Scratch, Session, Transport};
 use crate::path::AbsolutePath;
 use crate::questions::{Question, Questions};
+use crate::replay_input::{Script, What};
 use crate::report::Judged;
 
 /// Scripts whose answers are kept. Looking through them all costs less than hashing a key, and less than an answer.

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Modules, each of which uses only those before it in this list:
-//! - plain data: `facts`, `acts`, `asked`, `report`, `source`, `posed`
+//! - plain data: `facts`, `acts`, `replay_input`, `report`, `source`, `posed`
 //! - one policy set: `indexed`, `slice`, `no_gain`, `vocabulary`, `bundle`
 //! - a script to requests: `questions`, `kept`, `answer`, which asks Cedar, and `request`
 //! - answers to a verdict: `explain`, `obligation`, `standing`, `verdict`
@@ -25,7 +25,6 @@ mod acts;
 mod anatomy;
 mod answer;
 mod apart;
-mod asked;
 mod bundle;
 mod case;
 mod coverage;
@@ -50,6 +49,7 @@ mod posed;
 mod questions;
 mod recipe;
 mod replay;
+mod replay_input;
 mod report;
 mod request;
 mod slice;
@@ -65,10 +65,6 @@ mod world;
 
 pub use crate::acts::{Act, Approval, FileAction, Oversight, Receiver};
 pub use crate::apart::is_apart;
-pub use crate::asked::{
-    ASKED, Approver, Asked, Exec, Field, Files, Host, Item, Neighbours, Peer, Script, Session as AskedSession,
-    Variable, What, Who,
-};
 pub use crate::bundle::{Bundle, BundleError, Note};
 pub use crate::case::{Case, CaseError, Cases, Checked, Moment, TimeZones};
 pub use crate::coverage::{ClauseCoverage, Coverage, PolicyCoverage};
@@ -89,6 +85,10 @@ pub use crate::path::AbsolutePath;
 pub use crate::peers::Connection;
 pub use crate::recipe::{Recipe, RecipeError};
 pub use crate::replay::{Again, Groups, LeftOut};
+pub use crate::replay_input::{
+    Approver, Exec, Field, Files, Host, Item, Neighbours, Peer, REPLAY_INPUT_VERSION, ReplayInput, Script,
+    Session as ReplaySession, Variable, What, Who,
+};
 pub use crate::report::{Decision, Judged, Reason, Report, Unread};
 pub use crate::source::{Finding, Findings, Source};
 pub use crate::standing::{Given, MAKES_WHAT_IT_NAMES, Standing, StandingError, StandingYes, Unfit};

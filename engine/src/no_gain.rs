@@ -20,9 +20,9 @@ use palisade_grammar::OpaqueReason;
 use serde_json::Value;
 
 use crate::acts::Receiver;
-use crate::asked::Exec;
 use crate::facts::{Facts, Origin};
 use crate::indexed::Indexed;
+use crate::replay_input::Exec;
 use crate::slice::Index;
 use crate::stack::DEEP;
 use crate::terms::uid;

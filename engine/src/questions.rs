@@ -11,10 +11,12 @@ use palisade_grammar::{
 };
 
 use crate::acts::{Approval, FileAction, Receiver};
-use crate::asked::{ASKED, Asked, Exec, Files, Host, Item, Neighbours, Peer, Script, Session, Variable, What, Who};
 use crate::facts::{AtExecve, Crowd, Facts, Machine, Origin, Program};
 use crate::no_gain;
 use crate::path::AbsolutePath;
+use crate::replay_input::{
+    Exec, Files, Host, Item, Neighbours, Peer, REPLAY_INPUT_VERSION, ReplayInput, Script, Session, Variable, What, Who,
+};
 use crate::told::Remote;
 
 /// How deep a command may stand in a text: what the grammar refuses to go beyond.
@@ -63,7 +65,7 @@ impl Questions {
     }
 
     /// The same as plain data, with the circumstances.
-    pub(crate) fn replay_input(self, facts: &Facts, people: &[Approval]) -> Asked<String> {
+    pub(crate) fn replay_input(self, facts: &Facts, people: &[Approval]) -> ReplayInput<String> {
         let Facts { principal, session, clock, machine, .. } = facts;
         let list = |texts: &BTreeSet<String>| texts.iter().cloned().collect::<Vec<_>>();
         let places =
@@ -76,8 +78,8 @@ impl Questions {
             image: machine.image.clone(),
             privileged: machine.privileged,
         };
-        Asked {
-            v: ASKED,
+        ReplayInput {
+            v: REPLAY_INPUT_VERSION,
             who: Some(Who {
                 agent: principal.agent.clone(),
                 user: principal.user.clone(),
@@ -108,7 +110,7 @@ impl Questions {
             script: self.script,
             approvers: people
                 .iter()
-                .map(|person| crate::asked::Approver {
+                .map(|person| crate::replay_input::Approver {
                     user: person.user.clone(),
                     roles: list(&person.roles),
                     via: person.via,

@@ -1,4 +1,4 @@
-//! Asks again, under these policies, what was asked before: an [`Asked`] to an [`Again`].
+//! Asks again, under these policies, what was asked before: a [`ReplayInput`] to an [`Again`].
 //!
 //! What was taken from the text and from the machine is taken as it was then: programs and their origin, files, what a pattern
 //! stood for, the session, the clock. What belongs to a policy set is this one's: groups, and what policies name below a
@@ -10,11 +10,11 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::acts::Approval;
-use crate::asked::{ASKED, Approver, Asked, Field, Files, Item, What};
 use crate::facts::{Clock, Facts, Machine, Principal, Scratch, Session};
 use crate::indexed::Indexed;
 use crate::path::AbsolutePath;
 use crate::questions::Question;
+use crate::replay_input::{Approver, Field, Files, Item, REPLAY_INPUT_VERSION, ReplayInput, What};
 use crate::report::{Decision, Judged};
 use crate::request::{Asker, Draft, PolicyContext};
 use crate::verdict;
@@ -71,8 +71,8 @@ pub(crate) fn groups(vocabulary: &Vocabulary) -> Groups {
 }
 
 /// Asks all of it again. `then` is what [`groups`] told at the time; without it any group may have changed.
-pub(crate) fn ask(policies: PolicyContext<'_>, asked: &Asked<String>, then: Option<&Groups>) -> Again {
-    if asked.v != ASKED {
+pub(crate) fn ask(policies: PolicyContext<'_>, asked: &ReplayInput<String>, then: Option<&Groups>) -> Again {
+    if asked.v != REPLAY_INPUT_VERSION {
         return Again::nothing("it is on record in a form that this version does not know");
     }
     if let Some(field) = asked.cut.iter().find(|field| **field != Field::Shown) {
@@ -93,7 +93,7 @@ pub(crate) fn ask(policies: PolicyContext<'_>, asked: &Asked<String>, then: Opti
 struct Asking<'a> {
     policies: PolicyContext<'a>,
     asker: Asker<'a>,
-    asked: &'a Asked<String>,
+    asked: &'a ReplayInput<String>,
     people: Vec<Approval>,
 }
 
@@ -224,7 +224,7 @@ fn about(item: &Item<String>) -> String {
 }
 
 /// The facts that questions without a script are asked on.
-fn facts(asked: &Asked<String>) -> Option<Facts> {
+fn facts(asked: &ReplayInput<String>) -> Option<Facts> {
     let who = asked.who.as_ref()?;
     let set = |texts: &[String]| texts.iter().cloned().collect::<BTreeSet<String>>();
     let principal = Principal {

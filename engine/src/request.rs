@@ -14,7 +14,6 @@ use palisade_grammar::{Opaque, Span};
 
 use crate::acts::{Act, Approval, FileAction, Oversight, Receiver};
 use crate::answer::answer;
-use crate::asked::{Exec, Files, Item, Neighbours, Peer, Script, Variable, What};
 use crate::bundle::Bundle;
 use crate::facts::{Clock, Facts, Machine, Session, Transport};
 use crate::kept::{Circumstances, Kept, Lasting, OwnCode};
@@ -22,6 +21,7 @@ use crate::no_gain;
 use crate::path::AbsolutePath;
 use crate::posed::Posed;
 use crate::questions::{Question, Questions};
+use crate::replay_input::{Exec, Files, Item, Neighbours, Peer, Script, Variable, What};
 use crate::report::Decision;
 use crate::terms::{Built, bool, clamped, duration, entity, long, named, role_uids, string, strings, text, uid, uids};
 use crate::variables;
