@@ -5,7 +5,7 @@
 use cedar_policy::{Authorizer, Decision, Effect, Policy, PolicyId, PolicySet};
 use serde_json::{Value, json};
 
-use crate::posed::Posed;
+use crate::bound_request::BoundRequest;
 
 /// A policy's conditions, in the order in which they are written.
 #[derive(Default)]
@@ -62,9 +62,9 @@ impl Anatomy {
     }
 
     /// What in the conditions stands in the way of the policy, in words; empty if nothing does.
-    pub(crate) fn obstacles(&self, posed: &Posed) -> Vec<String> {
+    pub(crate) fn obstacles(&self, bound: &BoundRequest) -> Vec<String> {
         let parts = self.clauses.iter().flat_map(|clause| &clause.parts);
-        let fails = |part: &&Part| part.question.holds(posed) == Some(!part.must_hold);
+        let fails = |part: &&Part| part.question.holds(bound) == Some(!part.must_hold);
         parts
             .filter(fails)
             .map(|part| format!("`{}` is {}", shortened(&part.text), if part.must_hold { "false" } else { "true" }))
@@ -93,8 +93,8 @@ impl Clause {
     }
 
     /// Whether its expression is true of a request; `None` if that cannot be said.
-    pub(crate) fn holds(&self, posed: &Posed) -> Option<bool> {
-        self.whole.holds(posed)
+    pub(crate) fn holds(&self, bound: &BoundRequest) -> Option<bool> {
+        self.whole.holds(bound)
     }
 }
 
@@ -116,8 +116,8 @@ impl Question {
         (Self(PolicySet::from_policies([policy]).ok()), unwrapped(&text).to_owned())
     }
 
-    fn holds(&self, posed: &Posed) -> Option<bool> {
-        let response = Authorizer::new().is_authorized(&posed.request, self.0.as_ref()?, &posed.entities);
+    fn holds(&self, bound: &BoundRequest) -> Option<bool> {
+        let response = Authorizer::new().is_authorized(&bound.request, self.0.as_ref()?, &bound.entities);
         let erred = response.diagnostics().errors().next().is_some();
         (!erred).then_some(response.decision() == Decision::Allow)
     }

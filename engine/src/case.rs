@@ -14,14 +14,14 @@ use toml::value::Datetime;
 
 use crate::acts::{Act, Approval, Oversight, Receiver};
 use crate::apart;
+use crate::bound_request::BoundRequest;
 use crate::engine::Engine;
 use crate::facts::{Auth, Channel, Clock, Facts, Lasts, Machine, Principal, Scratch, Session, SessionShell, Transport};
 use crate::no_gain::{hides_options, is_lock_bound};
 use crate::path::AbsolutePath;
-use crate::posed::Posed;
 use crate::replay::{self, Again};
 use crate::report::{Decision, Report};
-use crate::request::{Asker, PolicyContext};
+use crate::request::{PolicyContext, RequestBuilder};
 use crate::source::Source;
 use crate::told::Repository;
 use crate::verdict::{self, ApprovalRequest, Verdict};
@@ -433,7 +433,7 @@ impl Case {
     /// tests and fuzzing.
     pub fn slices_agree(&self, engine: &Engine) -> bool {
         let mut agree = true;
-        self.trace(engine, |posed| agree &= crate::slice::agrees(&engine.bundle.index, posed));
+        self.trace(engine, |bound| agree &= crate::slice::agrees(&engine.bundle.index, bound));
         agree
     }
 
@@ -450,7 +450,7 @@ impl Case {
     }
 
     /// Every request that the case raises, without and with approval.
-    pub(crate) fn trace(&self, engine: &Engine, seen: impl FnMut(&Posed)) {
+    pub(crate) fn trace(&self, engine: &Engine, seen: impl FnMut(&BoundRequest)) {
         let vocabulary = self.vocabulary(engine);
         let policies = PolicyContext { vocabulary: &vocabulary, ..engine.policies() };
         match &self.step {
@@ -469,7 +469,7 @@ impl Case {
     /// What a script is read as, or what would run in its place.
     fn inventory(&self, policies: PolicyContext<'_>, script: &str) -> Inventory {
         let inventory = palisade_grammar::inventory(script.as_bytes());
-        let no_gain = || Asker::new(policies, &self.facts).no_gain();
+        let no_gain = || RequestBuilder::new(policies, &self.facts).no_gain();
         let instead = apart::instead(&inventory, &self.facts, no_gain);
         instead.map_or(inventory, |instead| palisade_grammar::inventory(&instead))
     }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::anatomy::Clause;
+use crate::bound_request::BoundRequest;
 use crate::case::Case;
 use crate::engine::Engine;
-use crate::posed::Posed;
 
 /// What cases have tried of a policy set.
 #[derive(Debug, Default)]
@@ -68,7 +68,7 @@ impl Coverage {
 
     /// Counts what a case tries.
     pub fn add(&mut self, engine: &Engine, case: &Case) {
-        case.trace(engine, |posed| self.count(engine, posed));
+        case.trace(engine, |bound| self.count(engine, bound));
     }
 
     /// By policy id.
@@ -84,8 +84,8 @@ impl Coverage {
         (tried * 100).checked_div(all).unwrap_or(100)
     }
 
-    fn count(&mut self, engine: &Engine, posed: &Posed) {
-        for at in &engine.bundle.index.slice_of(posed).members {
+    fn count(&mut self, engine: &Engine, bound: &BoundRequest) {
+        for at in &engine.bundle.index.slice_of(bound).members {
             let (Some(policy), Some(anatomy)) = (engine.bundle.index.policy(*at), engine.bundle.anatomy(*at)) else {
                 continue;
             };
@@ -94,15 +94,15 @@ impl Coverage {
             counted.considered += 1;
             let mut held = true;
             for (clause, seen) in anatomy.clauses.iter().zip(&mut counted.clauses) {
-                held &= see(clause, seen, posed);
+                held &= see(clause, seen, bound);
             }
             counted.held += usize::from(held);
         }
     }
 }
 
-fn see(clause: &Clause, seen: &mut ClauseCoverage, posed: &Posed) -> bool {
-    let Some(holds) = clause.holds(posed) else { return false };
+fn see(clause: &Clause, seen: &mut ClauseCoverage, bound: &BoundRequest) -> bool {
+    let Some(holds) = clause.holds(bound) else { return false };
     seen.seen_true |= holds;
     seen.seen_false |= !holds;
     holds == clause.is_when
@@ -139,9 +139,9 @@ mod tests {
                     tries.entry(id).or_default().push(index);
                 }
                 // The answer to "may this person say yes?" is in no report.
-                case.trace(&whole, |posed| {
-                    if posed.request.action().is_some_and(|action| action.id().unescaped() == "approve") {
-                        let slice = whole.bundle.index.slice_of(posed);
+                case.trace(&whole, |bound| {
+                    if bound.request.action().is_some_and(|action| action.id().unescaped() == "approve") {
+                        let slice = whole.bundle.index.slice_of(bound);
                         let asked = slice.members.iter().filter_map(|at| whole.bundle.index.policy(*at));
                         asked.for_each(|policy| tries.entry(policy.id().to_string()).or_default().push(index));
                     }

@@ -18,7 +18,7 @@ use crate::peers::Connection;
 use crate::replay::{Again, Groups};
 use crate::replay_input::ReplayInput;
 use crate::report::Report;
-use crate::request::{Asker, PolicyContext};
+use crate::request::{PolicyContext, RequestBuilder};
 use crate::standing::{Given, Standing, StandingYes, Unfit};
 use crate::verdict::{ApprovalRequest, Authority, Verdict};
 use crate::vocabulary::Vocabulary;
@@ -183,7 +183,7 @@ impl Engine {
 
     /// What the principal may do to single paths, no approval given: what kernel rules are made from.
     pub fn permissions<'a>(&'a self, facts: &'a Facts) -> Permissions<'a> {
-        Permissions { bundle: &self.bundle, asker: self.asker(facts) }
+        Permissions { bundle: &self.bundle, builder: self.builder(facts) }
     }
 
     /// Whether policy lets nothing of this path group be read: not what lies at its places, nor in the workspace under its names.
@@ -240,14 +240,14 @@ impl Engine {
     /// Whether policies permit a connection because of the very address that it goes to, and not to whatever address the
     /// name means, or to all there are.
     pub fn grants_address(&self, facts: &Facts, connection: &Connection<'_>, approved: bool) -> bool {
-        peers::grants_address(&self.bundle, &self.asker(facts), connection, approved)
+        peers::grants_address(&self.bundle, &self.builder(facts), connection, approved)
     }
 
     /// Whether the principal may do something that is no command, and the policies that decide it. No approval lifts a
     /// no.
     pub fn answer(&self, facts: &Facts, act: &Act) -> (bool, Vec<String>) {
-        let asker = self.asker(facts);
-        verdict::because(&self.bundle, &asker, &asker.act(act))
+        let builder = self.builder(facts);
+        verdict::because(&self.bundle, &builder, &builder.act(act))
     }
 
     fn permits(&self, facts: &Facts, act: &Act) -> bool {
@@ -310,7 +310,7 @@ impl Engine {
     /// Whether the no-gain principle holds for a session on these facts: the kernel and the exec guard hold every rule, and policy lets
     /// the agent's own code run.
     pub fn is_no_gain(&self, facts: &Facts) -> bool {
-        self.asker(facts).no_gain()
+        self.builder(facts).no_gain()
     }
 
     /// What runs in place of a script that the session's own shell is not given: one that was not read completely becomes the code of
@@ -357,26 +357,26 @@ impl Engine {
         PolicyContext { bundle: &self.bundle, vocabulary: &self.vocabulary, kept: &self.kept }
     }
 
-    fn asker<'a>(&'a self, facts: &'a Facts) -> Asker<'a> {
-        Asker::new(self.policies(), facts)
+    fn builder<'a>(&'a self, facts: &'a Facts) -> RequestBuilder<'a> {
+        RequestBuilder::new(self.policies(), facts)
     }
 }
 
 /// Answers about single paths on one set of facts; cheaper for many than asking anew each time.
 pub struct Permissions<'a> {
     bundle: &'a Bundle,
-    asker: Asker<'a>,
+    builder: RequestBuilder<'a>,
 }
 
 impl Permissions<'_> {
     /// Whether the principal may do `action` to exactly `path`.
     pub fn permits(&self, action: FileAction, path: &AbsolutePath) -> bool {
-        verdict::permits(self.bundle, &self.asker, &self.asker.path(action, path))
+        verdict::permits(self.bundle, &self.builder, &self.builder.path(action, path))
     }
 
     /// The same with the policies that decide it.
     pub fn because(&self, action: FileAction, path: &AbsolutePath) -> (bool, Vec<String>) {
-        verdict::because(self.bundle, &self.asker, &self.asker.path(action, path))
+        verdict::because(self.bundle, &self.builder, &self.builder.path(action, path))
     }
 }
 

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Modules, each of which uses only those before it in this list:
-//! - plain data: `facts`, `acts`, `replay_input`, `report`, `source`, `posed`
+//! - plain data: `facts`, `acts`, `replay_input`, `report`, `source`, `bound_request`
 //! - one policy set: `indexed`, `slice`, `no_gain`, `vocabulary`, `bundle`
 //! - a script to requests: `questions`, `kept`, `answer`, which asks Cedar, and `request`
 //! - answers to a verdict: `explain`, `obligation`, `standing`, `verdict`
@@ -25,6 +25,7 @@ mod acts;
 mod anatomy;
 mod answer;
 mod apart;
+mod bound_request;
 mod bundle;
 mod case;
 mod coverage;
@@ -45,7 +46,6 @@ mod no_gain;
 mod obligation;
 mod path;
 mod peers;
-mod posed;
 mod questions;
 mod recipe;
 mod replay;
