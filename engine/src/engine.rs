@@ -9,10 +9,10 @@ use palisade_grammar::Inventory;
 
 use crate::acts::{Act, Approval, FileAction, Oversight};
 use crate::bundle::Bundle;
+use crate::decision_cache::{DecisionCache, RequestCache};
 use crate::effective::Effective;
 use crate::facts::Facts;
 use crate::held::Unheld;
-use crate::kept::{Answers, Kept};
 use crate::path::AbsolutePath;
 use crate::peers::Connection;
 use crate::replay::{Again, Groups};
@@ -31,8 +31,8 @@ pub struct Engine {
     pub(crate) vocabulary: Vocabulary,
     /// See [`Self::beyond_places`]; asked for with every script.
     unheld: OnceLock<Vec<Unheld>>,
-    kept: Kept,
-    pub(crate) answers: Answers,
+    request_cache: RequestCache,
+    pub(crate) decision_cache: DecisionCache,
 }
 
 impl Engine {
@@ -42,14 +42,14 @@ impl Engine {
             bundle: bundle.counting(&vocabulary),
             vocabulary,
             unheld: OnceLock::new(),
-            kept: Kept::default(),
-            answers: Answers::default(),
+            request_cache: RequestCache::default(),
+            decision_cache: DecisionCache::default(),
         }
     }
 
     /// Judges a script: allowed if every request that it raises is allowed.
     pub fn decide(&self, inventory: Inventory, facts: &Facts) -> Verdict {
-        verdict::decide(self.policies(), self.answers(), inventory, facts)
+        verdict::decide(self.policies(), self.decision_cache(), inventory, facts)
     }
 
     /// Judges a script for show, as if a person had said yes where `approved`. Makes no grant.
@@ -251,7 +251,7 @@ impl Engine {
     }
 
     fn permits(&self, facts: &Facts, act: &Act) -> bool {
-        verdict::permits_act(self.policies(), self.answers(), facts, act)
+        verdict::permits_act(self.policies(), self.decision_cache(), facts, act)
     }
 
     /// Whether some policy permits something only behind a checkpoint.
@@ -347,14 +347,14 @@ impl Engine {
         self.vocabulary.roots().into_iter().chain(named).collect()
     }
 
-    /// Where answers are kept; `None` if some policy looks at what passes by itself, so that none would be found again.
-    fn answers(&self) -> Option<&Answers> {
-        (!self.reads_what_passes()).then_some(&self.answers)
+    /// Where decisions are cached; `None` if some policy reads what changes by itself, so that none would be found again.
+    fn decision_cache(&self) -> Option<&DecisionCache> {
+        (!self.reads_what_passes()).then_some(&self.decision_cache)
     }
 
     /// What requests are made and answered with.
     pub(crate) fn policies(&self) -> PolicyContext<'_> {
-        PolicyContext { bundle: &self.bundle, vocabulary: &self.vocabulary, kept: &self.kept }
+        PolicyContext { bundle: &self.bundle, vocabulary: &self.vocabulary, cache: &self.request_cache }
     }
 
     fn builder<'a>(&'a self, facts: &'a Facts) -> RequestBuilder<'a> {

@@ -11,7 +11,7 @@
 //! Modules, each of which uses only those before it in this list:
 //! - plain data: `facts`, `acts`, `replay_input`, `report`, `source`, `bound_request`
 //! - one policy set: `indexed`, `slice`, `no_gain`, `vocabulary`, `bundle`
-//! - a script to requests: `questions`, `kept`, `answer`, which asks Cedar, and `request`
+//! - a script to requests: `questions`, `decision_cache`, `answer`, which asks Cedar, and `request`
 //! - answers to a verdict: `explain`, `obligation`, `standing`, `verdict`
 //! - more to ask the same policies: `replay`, `peers`, `effective`, `held`
 //! - the front door: `engine`, and `recipe`, by which another process makes the same one
@@ -29,6 +29,7 @@ mod bound_request;
 mod bundle;
 mod case;
 mod coverage;
+mod decision_cache;
 mod depth;
 mod effective;
 mod engine;
@@ -39,7 +40,6 @@ mod host;
 mod indexed;
 mod inert;
 mod installed;
-mod kept;
 mod lint;
 mod nearest;
 mod no_gain;

@@ -16,8 +16,8 @@ use crate::acts::{Act, Approval, FileAction, Oversight, Receiver};
 use crate::answer::answer;
 use crate::bound_request::BoundRequest;
 use crate::bundle::Bundle;
+use crate::decision_cache::{Circumstances, Lasting, OwnCode, RequestCache};
 use crate::facts::{Clock, Facts, Machine, Session, Transport};
-use crate::kept::{Circumstances, Kept, Lasting, OwnCode};
 use crate::no_gain;
 use crate::path::AbsolutePath;
 use crate::questions::{Question, Questions};
@@ -83,7 +83,7 @@ pub(crate) struct PolicyContext<'a> {
     /// The groups that the policies name.
     pub(crate) vocabulary: &'a Vocabulary,
     /// What the same policies made requests of before.
-    pub(crate) kept: &'a Kept,
+    pub(crate) cache: &'a RequestCache,
 }
 
 /// Builds requests for one script, or for one question of the runner's own.
@@ -135,7 +135,7 @@ impl<'a> RequestBuilder<'a> {
     fn permits_own_code(&self) -> bool {
         let key = OwnCode::of(self.facts, self.groups_of(&self.facts.workspace));
         let key = key.filter(|_| !self.policies.bundle.reads.what_passes());
-        let kept = key.as_ref().and_then(|key| self.policies.kept.own_code.find(|known| known == key));
+        let kept = key.as_ref().and_then(|key| self.policies.cache.own_code.find(|known| known == key));
         if let Some(permitted) = kept {
             return permitted;
         }
@@ -146,7 +146,7 @@ impl<'a> RequestBuilder<'a> {
         let draft = RequestDraft::of_nothing_written("exec", "own program", body);
         let permitted = answer(self.policies.bundle, plain.bind_alone(&draft, false)).decision == Decision::Allow;
         if let Some(key) = key {
-            self.policies.kept.own_code.keep(key, permitted);
+            self.policies.cache.own_code.keep(key, permitted);
         }
         permitted
     }
@@ -361,8 +361,8 @@ impl<'a> RequestBuilder<'a> {
                 && kept.session == facts.session.id
                 && kept.own == own
         };
-        let kept = &self.policies.kept.contexts;
-        if let Some(context) = keeps.then(|| kept.find(same)).flatten() {
+        let cache = &self.policies.cache.contexts;
+        if let Some(context) = keeps.then(|| cache.find(same)).flatten() {
             return Ok(context);
         }
         let shared = named([
@@ -385,7 +385,7 @@ impl<'a> RequestBuilder<'a> {
                 session: facts.session.id.clone(),
                 own,
             };
-            kept.keep(key, context.clone());
+            cache.keep(key, context.clone());
         }
         Ok(context)
     }
@@ -528,8 +528,8 @@ impl<'a> RequestBuilder<'a> {
                 && key.path_groups.iter().eq(&path_groups)
                 && key.host_groups == host_groups
         };
-        let kept = &self.policies.kept;
-        if let Some(entities) = kept.entities.find(|key| key.session == session && same_place(key)) {
+        let cache = &self.policies.cache;
+        if let Some(entities) = cache.entities.find(|key| key.session == session && same_place(key)) {
             return Ok(entities);
         }
         let schema = Some(&self.policies.bundle.schema);
@@ -543,17 +543,17 @@ impl<'a> RequestBuilder<'a> {
             host_groups: host_groups.iter().map(|group| (*group).to_owned()).collect(),
             session: None,
         };
-        let surroundings = match kept.surroundings.find(same_place) {
+        let surroundings = match cache.surroundings.find(same_place) {
             Some(entities) => entities,
             None => {
                 let entities = Entities::empty().upsert_entities(self.surroundings()?, schema).map_err(text)?;
-                kept.surroundings.keep(key.clone(), entities.clone());
+                cache.surroundings.keep(key.clone(), entities.clone());
                 entities
             }
         };
         let entity = session.as_ref().map(session_entity).transpose()?;
         let entities = surroundings.upsert_entities(entity, schema).map_err(text)?;
-        kept.entities.keep(Lasting { session, ..key }, entities.clone());
+        cache.entities.keep(Lasting { session, ..key }, entities.clone());
         Ok(entities)
     }
 

@@ -12,9 +12,9 @@ use crate::acts::{Act, Approval, FileAction, Oversight};
 use crate::answer::{Answer, answer};
 use crate::bound_request::BoundRequest;
 use crate::bundle::Bundle;
+use crate::decision_cache::DecisionCache;
 use crate::explain;
 use crate::facts::Facts;
-use crate::kept::Answers;
 use crate::obligation;
 use crate::path::AbsolutePath;
 use crate::questions;
@@ -188,15 +188,15 @@ impl Denial {
     }
 }
 
-/// Asks everything about a script and makes the verdict. `kept`: what these very policies and groups have allowed.
+/// Asks everything about a script and makes the verdict. `cache`: what these very policies and groups have allowed.
 pub(crate) fn decide(
     policies: PolicyContext<'_>,
-    kept: Option<&Answers>,
+    cache: Option<&DecisionCache>,
     inventory: Inventory,
     facts: &Facts,
 ) -> Verdict {
     let questions = questions::script(&inventory, facts);
-    let mut report = match kept.and_then(|kept| kept.script(&questions, facts)) {
+    let mut report = match cache.and_then(|cache| cache.script(&questions, facts)) {
         Some(judged) => report(policies.bundle, &inventory, facts, judged, Vec::new()),
         None => {
             let builder = RequestBuilder::new(policies, facts);
@@ -208,8 +208,8 @@ pub(crate) fn decide(
             let batch = builder.batch(drafts);
             let judged: Vec<_> =
                 batch.drafts.iter().map(|draft| judge(policies.bundle, &builder, &batch, draft)).collect();
-            if let Some(kept) = kept.filter(|_| strictest(&judged) == Decision::Allow) {
-                kept.keep_script(&questions, facts, &judged);
+            if let Some(cache) = cache.filter(|_| strictest(&judged) == Decision::Allow) {
+                cache.keep_script(&questions, facts, &judged);
             }
             let reasons = explain::reasons(policies.bundle, &builder, &batch, &judged);
             report(policies.bundle, &inventory, facts, judged, reasons)
@@ -724,14 +724,19 @@ fn too_many(bundle: &Bundle, inventory: &Inventory, requests: usize) -> Report {
 }
 
 /// The answer to one act of the runner's own, which no approval can lift.
-pub(crate) fn permits_act(policies: PolicyContext<'_>, kept: Option<&Answers>, facts: &Facts, act: &Act) -> bool {
-    if kept.is_some_and(|kept| kept.act(act, facts)) {
+pub(crate) fn permits_act(
+    policies: PolicyContext<'_>,
+    cache: Option<&DecisionCache>,
+    facts: &Facts,
+    act: &Act,
+) -> bool {
+    if cache.is_some_and(|cache| cache.act(act, facts)) {
         return true;
     }
     let builder = RequestBuilder::new(policies, facts);
     let permitted = permits(policies.bundle, &builder, &builder.act(act));
-    if let Some(kept) = kept.filter(|_| permitted) {
-        kept.keep_act(act, facts);
+    if let Some(cache) = cache.filter(|_| permitted) {
+        cache.keep_act(act, facts);
     }
     permitted
 }
