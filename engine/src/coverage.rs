@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::anatomy::Clause;
 use crate::bound_request::BoundRequest;
 use crate::case::Case;
 use crate::engine::Engine;
+use crate::policy_clauses::Clause;
 
 /// What cases have tried of a policy set.
 #[derive(Debug, Default)]
@@ -58,7 +58,7 @@ impl Coverage {
                 return None;
             }
             let place = bundle.note(&id).place;
-            let clauses = bundle.anatomy(at)?.clauses.iter();
+            let clauses = bundle.policy_clauses(at)?.clauses.iter();
             let clauses = clauses.map(|clause| ClauseCoverage { text: clause.text.clone(), ..Default::default() });
             let policy = PolicyCoverage { place, clauses: clauses.collect(), ..Default::default() };
             Some((id, policy))
@@ -86,14 +86,16 @@ impl Coverage {
 
     fn count(&mut self, engine: &Engine, bound: &BoundRequest) {
         for at in &engine.bundle.index.slice_of(bound).members {
-            let (Some(policy), Some(anatomy)) = (engine.bundle.index.policy(*at), engine.bundle.anatomy(*at)) else {
+            let (Some(policy), Some(policy_clauses)) =
+                (engine.bundle.index.policy(*at), engine.bundle.policy_clauses(*at))
+            else {
                 continue;
             };
             let id: &str = policy.id().as_ref();
             let Some(counted) = self.0.get_mut(id) else { continue };
             counted.considered += 1;
             let mut held = true;
-            for (clause, seen) in anatomy.clauses.iter().zip(&mut counted.clauses) {
+            for (clause, seen) in policy_clauses.clauses.iter().zip(&mut counted.clauses) {
                 held &= see(clause, seen, bound);
             }
             counted.held += usize::from(held);

@@ -5,8 +5,7 @@
 //!
 //! Policies that read neither the clock nor the session's age and command count get constant placeholders for them. Only for such policy
 //! sets are decisions cached: allows only, since a denial is worded anew each time, keyed by the questions and every fact that a policy can
-//! read. [`CacheKey::of`] destructures
-//! [`Facts`] exhaustively, so a new fact does not compile until it is placed in or out of the key.
+//! read. [`CacheKey::of`] destructures [`Facts`] exhaustively, so a new fact does not compile until it is placed in or out of the key.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};

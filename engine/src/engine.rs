@@ -12,7 +12,7 @@ use crate::bundle::Bundle;
 use crate::decision_cache::{DecisionCache, RequestCache};
 use crate::effective::Effective;
 use crate::facts::Facts;
-use crate::held::Unheld;
+use crate::kernel_coverage::Unheld;
 use crate::path::AbsolutePath;
 use crate::peers::Connection;
 use crate::replay::{Again, Groups};
@@ -22,7 +22,7 @@ use crate::request::{PolicyContext, RequestBuilder};
 use crate::standing::{Given, Standing, StandingYes, Unfit};
 use crate::verdict::{ApprovalRequest, Authority, Verdict};
 use crate::vocabulary::Vocabulary;
-use crate::{apart, effective, held, peers, replay, verdict};
+use crate::{apart, effective, kernel_coverage, peers, replay, verdict};
 
 /// Decides scripts: a validated set of policies, and the groups that they name.
 #[derive(Debug)]
@@ -287,7 +287,7 @@ impl Engine {
     /// Forbids on files that go by more than where a file lies: by name patterns, which masks hold, or by attributes of the file or
     /// what changes while a session lives, which the decision alone holds. Each with what it reads.
     pub fn beyond_places(&self) -> &[Unheld] {
-        self.unheld.get_or_init(|| held::beyond_places(&self.bundle, &self.vocabulary))
+        self.unheld.get_or_init(|| kernel_coverage::beyond_places(&self.bundle, &self.vocabulary))
     }
 
     /// Whether an invocation of a trusted program has a right that the agent's own code lacks: then a variable that makes it load

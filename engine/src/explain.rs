@@ -89,9 +89,11 @@ fn default_deny(bundle: &Bundle, bound: Option<&BoundRequest>, text: &str, asks:
     }
     let mut nearest: Vec<(usize, String, Vec<String>)> = Vec::new();
     for at in &bundle.index.slice_of(bound).members {
-        let (Some(policy), Some(anatomy)) = (bundle.index.policy(*at), bundle.anatomy(*at)) else { continue };
-        if anatomy.is_permit {
-            let obstacles = anatomy.obstacles(bound);
+        let (Some(policy), Some(policy_clauses)) = (bundle.index.policy(*at), bundle.policy_clauses(*at)) else {
+            continue;
+        };
+        if policy_clauses.is_permit {
+            let obstacles = policy_clauses.obstacles(bound);
             // One without is there only if its condition cannot be split: it says nothing that helps.
             if !obstacles.is_empty() {
                 let is_a_yes = asks && obstacles == ["`context.approved` is false"];

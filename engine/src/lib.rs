@@ -13,7 +13,7 @@
 //! - one policy set: `indexed`, `slice`, `no_gain`, `vocabulary`, `bundle`
 //! - a script to requests: `questions`, `decision_cache`, `answer`, which asks Cedar, and `request`
 //! - answers to a verdict: `explain`, `obligation`, `standing`, `verdict`
-//! - more to ask the same policies: `replay`, `peers`, `effective`, `held`
+//! - more to ask the same policies: `replay`, `peers`, `effective`, `kernel_coverage`
 //! - the front door: `engine`, and `recipe`, by which another process makes the same one
 //! - for authors of policies: `world`, `case`, `coverage`, `lint`
 //!
@@ -22,7 +22,6 @@
 #![forbid(unsafe_code)]
 
 mod acts;
-mod anatomy;
 mod answer;
 mod apart;
 mod bound_request;
@@ -35,17 +34,18 @@ mod effective;
 mod engine;
 mod explain;
 mod facts;
-mod held;
 mod host;
 mod indexed;
 mod inert;
 mod installed;
+mod kernel_coverage;
 mod lint;
 mod nearest;
 mod no_gain;
 mod obligation;
 mod path;
 mod peers;
+mod policy_clauses;
 mod questions;
 mod recipe;
 mod replay;
@@ -74,10 +74,10 @@ pub use crate::facts::{
     AtExecve, Auth, Channel, Clock, Crowd, Facts, Lasts, Machine, Origin, Principal, Program, Scratch, Session,
     SessionShell, Transport,
 };
-pub use crate::held::Unheld;
 pub use crate::host::canonical as canonical_host;
 pub use crate::inert::{links_to, may_change_settings, names_remote};
 pub use crate::installed::{is_installed, is_locked, is_offline, says_offline};
+pub use crate::kernel_coverage::Unheld;
 pub use crate::lint::{Lint, RULES, Rule, Severity, Surroundings, lint};
 pub use crate::nearest::nearest_name;
 pub use crate::no_gain::{hides_options, is_lock_bound, may_connect, says_it_connects};

@@ -9,7 +9,7 @@ use crate::bound_request::BoundRequest;
 
 /// A policy's conditions, in the order in which they are written.
 #[derive(Default)]
-pub(crate) struct Anatomy {
+pub(crate) struct PolicyClauses {
     pub(crate) is_permit: bool,
     pub(crate) clauses: Vec<Clause>,
 }
@@ -51,7 +51,7 @@ pub(crate) fn may_name(text: &str, names: &[&str]) -> bool {
     text.contains('\\') || words.any(|word| names.contains(&word))
 }
 
-impl Anatomy {
+impl PolicyClauses {
     pub(crate) fn of(policy: &Policy) -> Self {
         let json = policy.to_json().unwrap_or_default();
         let conditions = json.get("conditions").and_then(Value::as_array);
