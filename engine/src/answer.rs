@@ -7,8 +7,8 @@ use cedar_policy::{Authorizer, Decision as CedarDecision};
 
 use crate::bound_request::BoundRequest;
 use crate::bundle::Bundle;
+use crate::cedar_values::Built;
 use crate::report::Decision;
-use crate::terms::Built;
 
 /// What Cedar says to one request.
 pub(crate) struct Answer {

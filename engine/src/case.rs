@@ -15,6 +15,7 @@ use toml::value::Datetime;
 use crate::acts::{Act, Approval, Oversight, Receiver};
 use crate::apart;
 use crate::bound_request::BoundRequest;
+use crate::case_facts::World;
 use crate::engine::Engine;
 use crate::facts::{Auth, Channel, Clock, Facts, Lasts, Machine, Principal, Scratch, Session, SessionShell, Transport};
 use crate::no_gain::{hides_options, is_lock_bound};
@@ -26,7 +27,6 @@ use crate::source::Source;
 use crate::told::Repository;
 use crate::verdict::{self, ApprovalRequest, Verdict};
 use crate::vocabulary::Vocabulary;
-use crate::world::World;
 
 /// When cases happen that do not say so: a Wednesday, during the day.
 const NOW: Moment = Moment { year: 2026, month: 11, day: 18, hour: 10, minute: 0, second: 0, is_utc: false };

@@ -15,7 +15,7 @@
 //! - answers to a verdict: `explain`, `obligation`, `standing`, `verdict`
 //! - more to ask the same policies: `replay`, `peers`, `effective`, `kernel_coverage`
 //! - the front door: `engine`, and `recipe`, by which another process makes the same one
-//! - for authors of policies: `world`, `case`, `coverage`, `lint`
+//! - for authors of policies: `case_facts`, `case`, `coverage`, `lint`
 //!
 //! Pure: nothing here opens a file, reads a clock or the environment, or starts anything. Given the same inventory,
 //! facts and bundle, the verdict is the same.
@@ -27,6 +27,8 @@ mod apart;
 mod bound_request;
 mod bundle;
 mod case;
+mod case_facts;
+mod cedar_values;
 mod coverage;
 mod decision_cache;
 mod depth;
@@ -56,17 +58,16 @@ mod slice;
 mod source;
 mod stack;
 mod standing;
-mod terms;
 mod told;
 mod variables;
 mod verdict;
 mod vocabulary;
-mod world;
 
 pub use crate::acts::{Act, Approval, FileAction, Oversight, Receiver};
 pub use crate::apart::is_apart;
 pub use crate::bundle::{Bundle, BundleError, Note};
 pub use crate::case::{Case, CaseError, Cases, Checked, Moment, TimeZones};
+pub use crate::case_facts::{makes_links, writes_module};
 pub use crate::coverage::{ClauseCoverage, Coverage, PolicyCoverage};
 pub use crate::effective::Effective;
 pub use crate::engine::{Engine, Permissions};
@@ -96,4 +97,3 @@ pub use crate::told::{MAX_CONFIGURATION, Remote, Repository, Told, remotes};
 pub use crate::variables::{guarded_variable, is_listed as is_listed_variable};
 pub use crate::verdict::{ApprovalRequest, Authority, Denial, Grant, Verdict};
 pub use crate::vocabulary::{LastNames, NamePattern, Vocabulary, VocabularyError};
-pub use crate::world::{makes_links, writes_module};

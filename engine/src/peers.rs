@@ -10,9 +10,9 @@ use cedar_policy::{Effect, EntityUid, Policy, PrincipalConstraint, ResourceConst
 
 use crate::acts::Act;
 use crate::bundle::Bundle;
+use crate::cedar_values::{Built, uid};
 use crate::facts::Facts;
 use crate::request::RequestBuilder;
-use crate::terms::{Built, uid};
 use crate::verdict;
 
 /// A connection that is wanted.

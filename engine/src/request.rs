@@ -16,6 +16,9 @@ use crate::acts::{Act, Approval, FileAction, Oversight, Receiver};
 use crate::answer::answer;
 use crate::bound_request::BoundRequest;
 use crate::bundle::Bundle;
+use crate::cedar_values::{
+    Built, bool, clamped, duration, entity, long, named, role_uids, string, strings, text, uid, uids,
+};
 use crate::decision_cache::{Circumstances, Lasting, OwnCode, RequestCache};
 use crate::facts::{Clock, Facts, Machine, Session, Transport};
 use crate::no_gain;
@@ -23,7 +26,6 @@ use crate::path::AbsolutePath;
 use crate::questions::{Question, Questions};
 use crate::replay_input::{Exec, Files, Item, Neighbours, Peer, Script, Variable, What};
 use crate::report::Decision;
-use crate::terms::{Built, bool, clamped, duration, entity, long, named, role_uids, string, strings, text, uid, uids};
 use crate::variables;
 use crate::vocabulary::Vocabulary;
 

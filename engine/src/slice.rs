@@ -12,8 +12,8 @@ use cedar_policy::{
 };
 
 use crate::bound_request::BoundRequest;
+use crate::cedar_values::text;
 use crate::indexed::Indexed;
-use crate::terms::text;
 
 /// Slices that are kept. One that is not there costs some 30 µs.
 const MAX_CACHED: usize = 512;
@@ -230,8 +230,8 @@ mod tests {
         let source = crate::Source { name: "many.cedar".to_owned(), text: policies };
         let bundle = Bundle::load(vec![source]).unwrap();
         for n in 0..super::MAX_CACHED + 50 {
-            let uid = crate::terms::uid("Path", &format!("/d{n}")).unwrap();
-            let action = crate::terms::uid("Action", "read").unwrap();
+            let uid = crate::cedar_values::uid("Path", &format!("/d{n}")).unwrap();
+            let action = crate::cedar_values::uid("Action", "read").unwrap();
             let slice = bundle.index.slice(&action, std::iter::empty(), [&uid].into_iter());
             assert!(
                 slice.members.iter().any(|at| bundle
