@@ -10,7 +10,6 @@ use palisade_grammar::Inventory;
 use crate::acts::{Act, Approval, FileAction, Oversight};
 use crate::bundle::Bundle;
 use crate::decision_cache::{DecisionCache, RequestCache};
-use crate::effective::Effective;
 use crate::facts::Facts;
 use crate::kernel_coverage::Unheld;
 use crate::path::AbsolutePath;
@@ -21,8 +20,9 @@ use crate::report::Report;
 use crate::request::{PolicyContext, RequestBuilder};
 use crate::standing::{Given, Standing, StandingYes, Unfit};
 use crate::verdict::{ApprovalRequest, Authority, Verdict};
+use crate::visible_policies::VisiblePolicy;
 use crate::vocabulary::Vocabulary;
-use crate::{apart, effective, kernel_coverage, peers, replay, verdict};
+use crate::{apart, kernel_coverage, peers, replay, verdict, visible_policies};
 
 /// Decides scripts: a validated set of policies, and the groups that they name.
 #[derive(Debug)]
@@ -265,8 +265,8 @@ impl Engine {
     }
 
     /// The policies that can decide about the principal, by id, as it may be told of them.
-    pub fn effective(&self, facts: &Facts) -> Vec<Effective> {
-        effective::about(&self.bundle, facts)
+    pub fn visible_policies(&self, facts: &Facts) -> Vec<VisiblePolicy> {
+        visible_policies::about(&self.bundle, facts)
     }
 
     /// Whether there is a policy of this id.

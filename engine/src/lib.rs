@@ -13,8 +13,8 @@
 //! - one policy set: `indexed`, `slice`, `no_gain`, `vocabulary`, `bundle`
 //! - a script to requests: `questions`, `decision_cache`, `answer`, which asks Cedar, and `request`
 //! - answers to a verdict: `explain`, `obligation`, `standing`, `verdict`
-//! - more to ask the same policies: `replay`, `peers`, `effective`, `kernel_coverage`
-//! - the front door: `engine`, and `recipe`, by which another process makes the same one
+//! - more to ask the same policies: `replay`, `peers`, `visible_policies`, `kernel_coverage`
+//! - the front door: `engine`, and `engine_spec`, by which another process makes the same one
 //! - for authors of policies: `case_facts`, `case`, `coverage`, `lint`
 //!
 //! Pure: nothing here opens a file, reads a clock or the environment, or starts anything. Given the same inventory,
@@ -32,8 +32,8 @@ mod cedar_values;
 mod coverage;
 mod decision_cache;
 mod depth;
-mod effective;
 mod engine;
+mod engine_spec;
 mod explain;
 mod facts;
 mod host;
@@ -49,7 +49,6 @@ mod path;
 mod peers;
 mod policy_clauses;
 mod questions;
-mod recipe;
 mod replay;
 mod replay_input;
 mod report;
@@ -61,6 +60,7 @@ mod standing;
 mod told;
 mod variables;
 mod verdict;
+mod visible_policies;
 mod vocabulary;
 
 pub use crate::acts::{Act, Approval, FileAction, Oversight, Receiver};
@@ -69,8 +69,8 @@ pub use crate::bundle::{Bundle, BundleError, Note};
 pub use crate::case::{Case, CaseError, Cases, Checked, Moment, TimeZones};
 pub use crate::case_facts::{makes_links, writes_module};
 pub use crate::coverage::{ClauseCoverage, Coverage, PolicyCoverage};
-pub use crate::effective::Effective;
 pub use crate::engine::{Engine, Permissions};
+pub use crate::engine_spec::{EngineSpec, EngineSpecError};
 pub use crate::facts::{
     AtExecve, Auth, Channel, Clock, Crowd, Facts, Lasts, Machine, Origin, Principal, Program, Scratch, Session,
     SessionShell, Transport,
@@ -84,7 +84,6 @@ pub use crate::nearest::nearest_name;
 pub use crate::no_gain::{hides_options, is_lock_bound, may_connect, says_it_connects};
 pub use crate::path::AbsolutePath;
 pub use crate::peers::Connection;
-pub use crate::recipe::{Recipe, RecipeError};
 pub use crate::replay::{Again, Groups, LeftOut};
 pub use crate::replay_input::{
     Approver, Exec, Field, Files, Host, Item, Neighbours, Peer, REPLAY_INPUT_VERSION, ReplayInput, Script,
@@ -96,4 +95,5 @@ pub use crate::standing::{Given, MAKES_WHAT_IT_NAMES, Standing, StandingError, S
 pub use crate::told::{MAX_CONFIGURATION, Remote, Repository, Told, remotes};
 pub use crate::variables::{guarded_variable, is_listed as is_listed_variable};
 pub use crate::verdict::{ApprovalRequest, Authority, Denial, Grant, Verdict};
+pub use crate::visible_policies::VisiblePolicy;
 pub use crate::vocabulary::{LastNames, NamePattern, Vocabulary, VocabularyError};

@@ -1,4 +1,4 @@
-//! A policy taken apart: its clauses, each as a question of its own, to say which of them decided.
+//! A policy taken apart: its clauses, each asked by itself, to say which of them decided.
 //!
 //! Decides nothing about a request: what is asked here explains an answer that Cedar has given already.
 
@@ -19,7 +19,7 @@ pub(crate) struct Clause {
     /// `when { … }`, on one line.
     pub(crate) text: String,
     pub(crate) is_when: bool,
-    whole: Question,
+    whole: Condition,
     /// What must hold, or must not, each by itself: the two sides of `&&` in a `when`, of `||` in an `unless`.
     parts: Vec<Part>,
 }
@@ -27,11 +27,11 @@ pub(crate) struct Clause {
 struct Part {
     text: String,
     must_hold: bool,
-    question: Question,
+    condition: Condition,
 }
 
 /// A policy set that allows exactly if an expression is true. `None`: Cedar could not make one of it.
-struct Question(Option<PolicySet>);
+struct Condition(Option<PolicySet>);
 
 /// Characters of a condition that are shown: a list of programs has hundreds.
 const MAX_SHOWN: usize = 100;
@@ -64,7 +64,7 @@ impl PolicyClauses {
     /// What in the conditions stands in the way of the policy, in words; empty if nothing does.
     pub(crate) fn obstacles(&self, bound: &BoundRequest) -> Vec<String> {
         let parts = self.clauses.iter().flat_map(|clause| &clause.parts);
-        let fails = |part: &&Part| part.question.holds(bound) == Some(!part.must_hold);
+        let fails = |part: &&Part| part.condition.holds(bound) == Some(!part.must_hold);
         parts
             .filter(fails)
             .map(|part| format!("`{}` is {}", shortened(&part.text), if part.must_hold { "false" } else { "true" }))
@@ -76,7 +76,7 @@ impl Clause {
     fn of(condition: &Value) -> Option<Self> {
         let is_when = condition.get("kind")?.as_str()? == "when";
         let body = condition.get("body")?;
-        let (whole, text) = Question::of(body);
+        let (whole, text) = Condition::of(body);
         let mut sides = Vec::new();
         split(body, if is_when { "&&" } else { "||" }, &mut sides);
         let part = |side: &&Value| {
@@ -85,8 +85,8 @@ impl Clause {
                 Some(inner) => (inner, !is_when),
                 None => (*side, is_when),
             };
-            let (question, text) = Question::of(inner);
-            Part { text, must_hold, question }
+            let (condition, text) = Condition::of(inner);
+            Part { text, must_hold, condition }
         };
         let text = format!("{} {{ {text} }}", if is_when { "when" } else { "unless" });
         Some(Self { text, is_when, whole, parts: sides.iter().map(part).collect() })
@@ -98,8 +98,8 @@ impl Clause {
     }
 }
 
-impl Question {
-    /// The question, and the expression on one line.
+impl Condition {
+    /// The condition, and the expression on one line.
     fn of(expression: &Value) -> (Self, String) {
         let any = json!({ "op": "All" });
         let policy = json!({

@@ -504,7 +504,7 @@ impl Pipeline {
         let engine = settings.engine.now();
         place.held_to = Some(engine.policy_set().to_owned());
         let init = outpost::Init {
-            policies: engine.recipe(),
+            policies: engine.spec(),
             principal: settings.surroundings.principal.clone(),
             transport: place.transport,
             host: place.host.clone(),
