@@ -16,12 +16,12 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::time::Instant;
 
-use crate::agree::Readers;
 use crate::ast::{
     Arg, Assign, Count, Join, Nested, NestedKind, Note, Part, Pipeline, Redirect, Script, SimpleCommand, Statement,
 };
 use crate::collect::directory::Place;
 use crate::collect::state::{Known, State};
+use crate::cross_check::Readers;
 use crate::inventory::{
     Assignment, Command, CommandId, Effect, EffectKind, Inventory, Opaque, Parser, Redirection, Resolved, Shell, Via,
 };

@@ -4,7 +4,7 @@
 //! reserved word, [`heredoc`] the bodies of here-documents. A word may hold a script, and a script holds words: the two read each other.
 //!
 //! What is not read exactly stops the reading: [`Stop::Unsupported`] where bash would go on, [`Stop::Refuse`] where nothing can be said at
-//! all. While it reads it leaves a [`Page`] for each text, which [`crate::lower`] compares with a second reading.
+//! all. While it reads it leaves a [`Page`] for each text, which [`crate::tree_sitter`] compares with a second reading.
 
 mod compound;
 mod heredoc;

@@ -8,9 +8,9 @@ use std::time::Instant;
 
 use crate::ast::{Arg, Assign, Compound, CompoundKind, NestedKind, Part, Pipeline, Redirect, Script, SimpleCommand};
 use crate::brush;
-use crate::lower::Outliner;
 use crate::reader::{self, Mark, MarkKind, Page, Rest, Stop};
 use crate::span::Span;
+use crate::tree_sitter::Outliner;
 
 /// The readers of one submitted script and of the code in it.
 #[derive(Default)]
