@@ -5,10 +5,10 @@
 
 use cedar_policy::{Authorizer, Decision as CedarDecision};
 
+use crate::bound_request::BoundRequest;
 use crate::bundle::Bundle;
-use crate::posed::Posed;
+use crate::cedar_values::Built;
 use crate::report::Decision;
-use crate::terms::Built;
 
 /// What Cedar says to one request.
 pub(crate) struct Answer {
@@ -21,13 +21,13 @@ pub(crate) struct Answer {
 
 /// Asks Cedar. Allow only if Cedar allows and no policy erred; a request that could not be built, or that does not fit
 /// the schema, is a denial.
-pub(crate) fn answer(bundle: &Bundle, posed: Built<Posed>) -> Answer {
-    let posed = match posed {
-        Ok(posed) => posed,
+pub(crate) fn answer(bundle: &Bundle, bound: Built<BoundRequest>) -> Answer {
+    let bound = match bound {
+        Ok(bound) => bound,
         Err(error) => return Answer { decision: Decision::Deny, determining: Vec::new(), errors: vec![error] },
     };
-    let slice = bundle.index.slice_of(&posed);
-    let response = Authorizer::new().is_authorized(&posed.request, &slice.set, &posed.entities);
+    let slice = bundle.index.slice_of(&bound);
+    let response = Authorizer::new().is_authorized(&bound.request, &slice.set, &bound.entities);
     let mut determining: Vec<String> = response.diagnostics().reason().map(ToString::to_string).collect();
     // Cedar gives them in no particular order.
     determining.sort();

@@ -17,11 +17,11 @@ use miette::Diagnostic;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::anatomy::{Anatomy, may_name};
 use crate::depth::too_deep;
 use crate::indexed::Indexed;
 use crate::no_gain::{self, Privileged};
 use crate::path::AbsolutePath;
+use crate::policy_clauses::{PolicyClauses, may_name};
 use crate::slice::Index;
 use crate::source::{Finding, Findings, Source};
 use crate::stack::{DEEP, deep};
@@ -56,7 +56,7 @@ pub struct Bundle {
     pub(crate) asks_about_trees: bool,
     /// The schema's actions by id, each with the groups above it.
     pub(crate) actions: HashMap<String, Entity>,
-    anatomies: Vec<OnceLock<Anatomy>>,
+    policy_clauses: Vec<OnceLock<PolicyClauses>>,
     sources: Vec<Source>,
     /// The group table beside them, which counts in the fingerprint.
     groups: Option<Source>,
@@ -235,7 +235,7 @@ impl Bundle {
         let index = Index::new(&parsed.set, &schema).map_err(BundleError::Schema)?;
         no_gain::take_apart(&index);
         Ok(Self {
-            anatomies: index.policies().iter().map(|_| OnceLock::new()).collect(),
+            policy_clauses: index.policies().iter().map(|_| OnceLock::new()).collect(),
             actions: actions(&schema)?,
             literals: Literals::of_policies(index.policies()),
             privileged: Privileged::of(&index),
@@ -260,9 +260,9 @@ impl Bundle {
     }
 
     /// Every policy, taken apart on first use.
-    pub(crate) fn anatomy(&self, at: usize) -> Option<&Anatomy> {
+    pub(crate) fn policy_clauses(&self, at: usize) -> Option<&PolicyClauses> {
         let policy = self.index.policy(at)?;
-        Some(self.anatomies.get(at)?.get_or_init(|| deep(|| Anatomy::of(policy)).unwrap_or_default()))
+        Some(self.policy_clauses.get(at)?.get_or_init(|| deep(|| PolicyClauses::of(policy)).unwrap_or_default()))
     }
 
     /// The same set but for one policy, which tests take away to see who notices.
@@ -277,7 +277,7 @@ impl Bundle {
         let set = PolicySet::from_policies(left).unwrap_or_default();
         let index = Index::new(&set, &self.schema)?;
         Ok(Self {
-            anatomies: index.policies().iter().map(|_| OnceLock::new()).collect(),
+            policy_clauses: index.policies().iter().map(|_| OnceLock::new()).collect(),
             literals: Literals::of_policies(index.policies()),
             privileged: Privileged::of(&index),
             asks_about_trees: no_gain::asks_about_trees(&index),

@@ -14,19 +14,19 @@ use toml::value::Datetime;
 
 use crate::acts::{Act, Approval, Oversight, Receiver};
 use crate::apart;
+use crate::bound_request::BoundRequest;
+use crate::case_facts::World;
 use crate::engine::Engine;
 use crate::facts::{Auth, Channel, Clock, Facts, Lasts, Machine, Principal, Scratch, Session, SessionShell, Transport};
 use crate::no_gain::{hides_options, is_lock_bound};
 use crate::path::AbsolutePath;
-use crate::posed::Posed;
 use crate::replay::{self, Again};
 use crate::report::{Decision, Report};
-use crate::request::{Asker, PolicyContext};
+use crate::request::{PolicyContext, RequestBuilder};
 use crate::source::Source;
 use crate::told::Repository;
-use crate::verdict::{self, Question, Verdict};
+use crate::verdict::{self, ApprovalRequest, Verdict};
 use crate::vocabulary::Vocabulary;
-use crate::world::World;
 
 /// When cases happen that do not say so: a Wednesday, during the day.
 const NOW: Moment = Moment { year: 2026, month: 11, day: 18, hour: 10, minute: 0, second: 0, is_utc: false };
@@ -407,8 +407,8 @@ impl Case {
                 }
                 match verdict::decide(policies, None, inventory, &facts) {
                     // As many yeses as it takes are not there yet: it still waits.
-                    Verdict::Ask(question) if self.too_few(policies, &question) => question.report().clone(),
-                    Verdict::Ask(question) => verdict::approve(policies, question, &self.approvers).report().clone(),
+                    Verdict::Ask(request) if self.too_few(policies, &request) => request.report().clone(),
+                    Verdict::Ask(request) => verdict::approve(policies, request, &self.approvers).report().clone(),
                     decided => decided.report().clone(),
                 }
             }
@@ -416,10 +416,10 @@ impl Case {
     }
 
     /// Whether each of its people may say yes, and these are fewer than policy wants.
-    fn too_few(&self, policies: PolicyContext<'_>, question: &Question) -> bool {
+    fn too_few(&self, policies: PolicyContext<'_>, request: &ApprovalRequest) -> bool {
         let people: BTreeSet<&str> = self.approvers.iter().map(|person| person.user.as_str()).collect();
-        let may = |person| verdict::may_approve(policies, question, person).allowed;
-        people.len() < question.report().quorum() && self.approvers.iter().all(may)
+        let may = |person| verdict::may_approve(policies, request, person).allowed;
+        people.len() < request.report().quorum() && self.approvers.iter().all(may)
     }
 
     /// Judges the case and compares with what it expects.
@@ -433,7 +433,7 @@ impl Case {
     /// tests and fuzzing.
     pub fn slices_agree(&self, engine: &Engine) -> bool {
         let mut agree = true;
-        self.trace(engine, |posed| agree &= crate::slice::agrees(&engine.bundle.index, posed));
+        self.trace(engine, |bound| agree &= crate::slice::agrees(&engine.bundle.index, bound));
         agree
     }
 
@@ -450,7 +450,7 @@ impl Case {
     }
 
     /// Every request that the case raises, without and with approval.
-    pub(crate) fn trace(&self, engine: &Engine, seen: impl FnMut(&Posed)) {
+    pub(crate) fn trace(&self, engine: &Engine, seen: impl FnMut(&BoundRequest)) {
         let vocabulary = self.vocabulary(engine);
         let policies = PolicyContext { vocabulary: &vocabulary, ..engine.policies() };
         match &self.step {
@@ -469,7 +469,7 @@ impl Case {
     /// What a script is read as, or what would run in its place.
     fn inventory(&self, policies: PolicyContext<'_>, script: &str) -> Inventory {
         let inventory = palisade_grammar::inventory(script.as_bytes());
-        let no_gain = || Asker::new(policies, &self.facts).no_gain();
+        let no_gain = || RequestBuilder::new(policies, &self.facts).no_gain();
         let instead = apart::instead(&inventory, &self.facts, no_gain);
         instead.map_or(inventory, |instead| palisade_grammar::inventory(&instead))
     }

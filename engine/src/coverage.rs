@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::anatomy::Clause;
+use crate::bound_request::BoundRequest;
 use crate::case::Case;
 use crate::engine::Engine;
-use crate::posed::Posed;
+use crate::policy_clauses::Clause;
 
 /// What cases have tried of a policy set.
 #[derive(Debug, Default)]
@@ -58,7 +58,7 @@ impl Coverage {
                 return None;
             }
             let place = bundle.note(&id).place;
-            let clauses = bundle.anatomy(at)?.clauses.iter();
+            let clauses = bundle.policy_clauses(at)?.clauses.iter();
             let clauses = clauses.map(|clause| ClauseCoverage { text: clause.text.clone(), ..Default::default() });
             let policy = PolicyCoverage { place, clauses: clauses.collect(), ..Default::default() };
             Some((id, policy))
@@ -68,7 +68,7 @@ impl Coverage {
 
     /// Counts what a case tries.
     pub fn add(&mut self, engine: &Engine, case: &Case) {
-        case.trace(engine, |posed| self.count(engine, posed));
+        case.trace(engine, |bound| self.count(engine, bound));
     }
 
     /// By policy id.
@@ -84,25 +84,27 @@ impl Coverage {
         (tried * 100).checked_div(all).unwrap_or(100)
     }
 
-    fn count(&mut self, engine: &Engine, posed: &Posed) {
-        for at in &engine.bundle.index.slice_of(posed).members {
-            let (Some(policy), Some(anatomy)) = (engine.bundle.index.policy(*at), engine.bundle.anatomy(*at)) else {
+    fn count(&mut self, engine: &Engine, bound: &BoundRequest) {
+        for at in &engine.bundle.index.slice_of(bound).members {
+            let (Some(policy), Some(policy_clauses)) =
+                (engine.bundle.index.policy(*at), engine.bundle.policy_clauses(*at))
+            else {
                 continue;
             };
             let id: &str = policy.id().as_ref();
             let Some(counted) = self.0.get_mut(id) else { continue };
             counted.considered += 1;
             let mut held = true;
-            for (clause, seen) in anatomy.clauses.iter().zip(&mut counted.clauses) {
-                held &= see(clause, seen, posed);
+            for (clause, seen) in policy_clauses.clauses.iter().zip(&mut counted.clauses) {
+                held &= see(clause, seen, bound);
             }
             counted.held += usize::from(held);
         }
     }
 }
 
-fn see(clause: &Clause, seen: &mut ClauseCoverage, posed: &Posed) -> bool {
-    let Some(holds) = clause.holds(posed) else { return false };
+fn see(clause: &Clause, seen: &mut ClauseCoverage, bound: &BoundRequest) -> bool {
+    let Some(holds) = clause.holds(bound) else { return false };
     seen.seen_true |= holds;
     seen.seen_false |= !holds;
     holds == clause.is_when
@@ -139,9 +141,9 @@ mod tests {
                     tries.entry(id).or_default().push(index);
                 }
                 // The answer to "may this person say yes?" is in no report.
-                case.trace(&whole, |posed| {
-                    if posed.request.action().is_some_and(|action| action.id().unescaped() == "approve") {
-                        let slice = whole.bundle.index.slice_of(posed);
+                case.trace(&whole, |bound| {
+                    if bound.request.action().is_some_and(|action| action.id().unescaped() == "approve") {
+                        let slice = whole.bundle.index.slice_of(bound);
                         let asked = slice.members.iter().filter_map(|at| whole.bundle.index.policy(*at));
                         asked.for_each(|policy| tries.entry(policy.id().to_string()).or_default().push(index));
                     }

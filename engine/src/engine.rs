@@ -8,21 +8,21 @@ use std::sync::OnceLock;
 use palisade_grammar::Inventory;
 
 use crate::acts::{Act, Approval, FileAction, Oversight};
-use crate::asked::Asked;
 use crate::bundle::Bundle;
-use crate::effective::Effective;
+use crate::decision_cache::{DecisionCache, RequestCache};
 use crate::facts::Facts;
-use crate::held::Unheld;
-use crate::kept::{Answers, Kept};
+use crate::kernel_coverage::Unheld;
 use crate::path::AbsolutePath;
 use crate::peers::Connection;
 use crate::replay::{Again, Groups};
+use crate::replay_input::ReplayInput;
 use crate::report::Report;
-use crate::request::{Asker, PolicyContext};
+use crate::request::{PolicyContext, RequestBuilder};
 use crate::standing::{Given, Standing, StandingYes, Unfit};
-use crate::verdict::{Authority, Question, Verdict};
+use crate::verdict::{ApprovalRequest, Authority, Verdict};
+use crate::visible_policies::VisiblePolicy;
 use crate::vocabulary::Vocabulary;
-use crate::{apart, effective, held, peers, replay, verdict};
+use crate::{apart, kernel_coverage, peers, replay, verdict, visible_policies};
 
 /// Decides scripts: a validated set of policies, and the groups that they name.
 #[derive(Debug)]
@@ -31,8 +31,8 @@ pub struct Engine {
     pub(crate) vocabulary: Vocabulary,
     /// See [`Self::beyond_places`]; asked for with every script.
     unheld: OnceLock<Vec<Unheld>>,
-    kept: Kept,
-    pub(crate) answers: Answers,
+    request_cache: RequestCache,
+    pub(crate) decision_cache: DecisionCache,
 }
 
 impl Engine {
@@ -42,14 +42,14 @@ impl Engine {
             bundle: bundle.counting(&vocabulary),
             vocabulary,
             unheld: OnceLock::new(),
-            kept: Kept::default(),
-            answers: Answers::default(),
+            request_cache: RequestCache::default(),
+            decision_cache: DecisionCache::default(),
         }
     }
 
     /// Judges a script: allowed if every request that it raises is allowed.
     pub fn decide(&self, inventory: Inventory, facts: &Facts) -> Verdict {
-        verdict::decide(self.policies(), self.answers(), inventory, facts)
+        verdict::decide(self.policies(), self.decision_cache(), inventory, facts)
     }
 
     /// Judges a script for show, as if a person had said yes where `approved`. Makes no grant.
@@ -59,7 +59,7 @@ impl Engine {
 
     /// Asks again what was asked before, under the policies and groups of this engine. `then` is what [`Self::path_groups`] told
     /// of the set of the time; without it every path group counts as changed.
-    pub fn ask_again(&self, asked: &Asked<String>, then: Option<&Groups>) -> Again {
+    pub fn ask_again(&self, asked: &ReplayInput<String>, then: Option<&Groups>) -> Again {
         replay::ask(self.policies(), asked, then)
     }
 
@@ -106,8 +106,8 @@ impl Engine {
     }
 
     /// Judges a script again after the yes of these people, on the facts that they were shown. Never [`Verdict::Ask`].
-    pub fn approve(&self, question: Question, people: &[Approval]) -> Verdict {
-        verdict::approve(self.policies(), question, people)
+    pub fn approve(&self, request: ApprovalRequest, people: &[Approval]) -> Verdict {
+        verdict::approve(self.policies(), request, people)
     }
 
     /// The permits by which this person's yes to a question holds for as long as it says: one for each request that asks, each as narrow as
@@ -115,13 +115,18 @@ impl Engine {
     ///
     /// # Errors
     /// The same words may run something else the next time, or policy wants the yes of several people.
-    pub fn standing(&self, question: &Question, person: &Approval, given: &Given<'_>) -> Result<StandingYes, Unfit> {
-        verdict::standing(self.policies(), question, person, given)
+    pub fn standing(
+        &self,
+        request: &ApprovalRequest,
+        person: &Approval,
+        given: &Given<'_>,
+    ) -> Result<StandingYes, Unfit> {
+        verdict::standing(self.policies(), request, person, given)
     }
 
     /// The standing yeses to this very call that cover all that it asks for, each by itself.
-    pub fn stands<'s>(&self, question: &Question, standing: &'s Standing, call: &str) -> Vec<&'s StandingYes> {
-        verdict::stands(self.policies(), question, standing, call)
+    pub fn stands<'s>(&self, request: &ApprovalRequest, standing: &'s Standing, call: &str) -> Vec<&'s StandingYes> {
+        verdict::stands(self.policies(), request, standing, call)
     }
 
     /// Makes the permit that remembers this person's yes to a session at a target. `report` is the decision that asked for the yes.
@@ -150,8 +155,8 @@ impl Engine {
     }
 
     /// Whether policy lets this person say yes to all that the question asks for.
-    pub fn may_approve(&self, question: &Question, person: &Approval) -> Authority {
-        verdict::may_approve(self.policies(), question, person)
+    pub fn may_approve(&self, request: &ApprovalRequest, person: &Approval) -> Authority {
+        verdict::may_approve(self.policies(), request, person)
     }
 
     /// The same for something other than a script, of which `shown` says what is asked.
@@ -178,7 +183,7 @@ impl Engine {
 
     /// What the principal may do to single paths, no approval given: what kernel rules are made from.
     pub fn permissions<'a>(&'a self, facts: &'a Facts) -> Permissions<'a> {
-        Permissions { bundle: &self.bundle, asker: self.asker(facts) }
+        Permissions { bundle: &self.bundle, builder: self.builder(facts) }
     }
 
     /// Whether policy lets nothing of this path group be read: not what lies at its places, nor in the workspace under its names.
@@ -235,18 +240,18 @@ impl Engine {
     /// Whether policies permit a connection because of the very address that it goes to, and not to whatever address the
     /// name means, or to all there are.
     pub fn grants_address(&self, facts: &Facts, connection: &Connection<'_>, approved: bool) -> bool {
-        peers::grants_address(&self.bundle, &self.asker(facts), connection, approved)
+        peers::grants_address(&self.bundle, &self.builder(facts), connection, approved)
     }
 
     /// Whether the principal may do something that is no command, and the policies that decide it. No approval lifts a
     /// no.
     pub fn answer(&self, facts: &Facts, act: &Act) -> (bool, Vec<String>) {
-        let asker = self.asker(facts);
-        verdict::because(&self.bundle, &asker, &asker.act(act))
+        let builder = self.builder(facts);
+        verdict::because(&self.bundle, &builder, &builder.act(act))
     }
 
     fn permits(&self, facts: &Facts, act: &Act) -> bool {
-        verdict::permits_act(self.policies(), self.answers(), facts, act)
+        verdict::permits_act(self.policies(), self.decision_cache(), facts, act)
     }
 
     /// Whether some policy permits something only behind a checkpoint.
@@ -260,8 +265,8 @@ impl Engine {
     }
 
     /// The policies that can decide about the principal, by id, as it may be told of them.
-    pub fn effective(&self, facts: &Facts) -> Vec<Effective> {
-        effective::about(&self.bundle, facts)
+    pub fn visible_policies(&self, facts: &Facts) -> Vec<VisiblePolicy> {
+        visible_policies::about(&self.bundle, facts)
     }
 
     /// Whether there is a policy of this id.
@@ -282,7 +287,7 @@ impl Engine {
     /// Forbids on files that go by more than where a file lies: by name patterns, which masks hold, or by attributes of the file or
     /// what changes while a session lives, which the decision alone holds. Each with what it reads.
     pub fn beyond_places(&self) -> &[Unheld] {
-        self.unheld.get_or_init(|| held::beyond_places(&self.bundle, &self.vocabulary))
+        self.unheld.get_or_init(|| kernel_coverage::beyond_places(&self.bundle, &self.vocabulary))
     }
 
     /// Whether an invocation of a trusted program has a right that the agent's own code lacks: then a variable that makes it load
@@ -305,7 +310,7 @@ impl Engine {
     /// Whether the no-gain principle holds for a session on these facts: the kernel and the exec guard hold every rule, and policy lets
     /// the agent's own code run.
     pub fn is_no_gain(&self, facts: &Facts) -> bool {
-        self.asker(facts).no_gain()
+        self.builder(facts).no_gain()
     }
 
     /// What runs in place of a script that the session's own shell is not given: one that was not read completely becomes the code of
@@ -342,36 +347,36 @@ impl Engine {
         self.vocabulary.roots().into_iter().chain(named).collect()
     }
 
-    /// Where answers are kept; `None` if some policy looks at what passes by itself, so that none would be found again.
-    fn answers(&self) -> Option<&Answers> {
-        (!self.reads_what_passes()).then_some(&self.answers)
+    /// Where decisions are cached; `None` if some policy reads what changes by itself, so that none would be found again.
+    fn decision_cache(&self) -> Option<&DecisionCache> {
+        (!self.reads_what_passes()).then_some(&self.decision_cache)
     }
 
     /// What requests are made and answered with.
     pub(crate) fn policies(&self) -> PolicyContext<'_> {
-        PolicyContext { bundle: &self.bundle, vocabulary: &self.vocabulary, kept: &self.kept }
+        PolicyContext { bundle: &self.bundle, vocabulary: &self.vocabulary, cache: &self.request_cache }
     }
 
-    fn asker<'a>(&'a self, facts: &'a Facts) -> Asker<'a> {
-        Asker::new(self.policies(), facts)
+    fn builder<'a>(&'a self, facts: &'a Facts) -> RequestBuilder<'a> {
+        RequestBuilder::new(self.policies(), facts)
     }
 }
 
 /// Answers about single paths on one set of facts; cheaper for many than asking anew each time.
 pub struct Permissions<'a> {
     bundle: &'a Bundle,
-    asker: Asker<'a>,
+    builder: RequestBuilder<'a>,
 }
 
 impl Permissions<'_> {
     /// Whether the principal may do `action` to exactly `path`.
     pub fn permits(&self, action: FileAction, path: &AbsolutePath) -> bool {
-        verdict::permits(self.bundle, &self.asker, &self.asker.path(action, path))
+        verdict::permits(self.bundle, &self.builder, &self.builder.path(action, path))
     }
 
     /// The same with the policies that decide it.
     pub fn because(&self, action: FileAction, path: &AbsolutePath) -> (bool, Vec<String>) {
-        verdict::because(self.bundle, &self.asker, &self.asker.path(action, path))
+        verdict::because(self.bundle, &self.builder, &self.builder.path(action, path))
     }
 }
 

@@ -2,22 +2,27 @@
 
 use std::collections::HashSet;
 
+use crate::bound_request::BoundRequest;
 use crate::bundle::Bundle;
-use crate::posed::Posed;
 use crate::report::{Decision, Judged, Reason};
-use crate::request::{Asker, Draft, Sheet};
+use crate::request::{RequestBatch, RequestBuilder, RequestDraft};
 
 /// Reasons up to which the nearest permits are looked for: each takes questions of its own.
 const MAX_NEAREST: usize = 20;
 
 /// One reason for each policy that stands in the way of a request. Reasons that no approval lifts come first, so that the first line
 /// is the one that matters; the others keep the order of the text. A request that nothing permits names the nearest permit.
-pub(crate) fn reasons(bundle: &Bundle, asker: &Asker<'_>, sheet: &Sheet, judged: &[Judged]) -> Vec<Reason> {
+pub(crate) fn reasons(
+    bundle: &Bundle,
+    builder: &RequestBuilder<'_>,
+    batch: &RequestBatch,
+    judged: &[Judged],
+) -> Vec<Reason> {
     let mut reasons: Vec<(bool, Reason)> = Vec::new();
     let mut known = HashSet::new();
-    for (draft, judged) in sheet.drafts.iter().zip(judged).filter(|(_, judged)| judged.decision != Decision::Allow) {
+    for (draft, judged) in batch.drafts.iter().zip(judged).filter(|(_, judged)| judged.decision != Decision::Allow) {
         let nearest = reasons.len() < MAX_NEAREST;
-        for reason in request_reasons(bundle, asker, sheet, draft, judged, nearest) {
+        for reason in request_reasons(bundle, builder, batch, draft, judged, nearest) {
             if known.insert((reason.policy.clone(), reason.text.clone())) {
                 let final_by_default = judged.decision == Decision::Deny && reason.policy.is_empty();
                 reasons.push((final_by_default || judged.hard.contains(&reason.policy), reason));
@@ -30,9 +35,9 @@ pub(crate) fn reasons(bundle: &Bundle, asker: &Asker<'_>, sheet: &Sheet, judged:
 
 fn request_reasons(
     bundle: &Bundle,
-    asker: &Asker<'_>,
-    sheet: &Sheet,
-    draft: &Draft,
+    builder: &RequestBuilder<'_>,
+    batch: &RequestBatch,
+    draft: &RequestDraft,
     judged: &Judged,
     nearest: bool,
 ) -> Vec<Reason> {
@@ -56,9 +61,9 @@ fn request_reasons(
         return vec![reason("", String::new(), cause, String::new())];
     }
     if judged.determining.is_empty() {
-        let posed = if nearest { asker.pose(sheet, draft, false).ok() } else { None };
+        let bound = if nearest { builder.bind(batch, draft, false).ok() } else { None };
         let asks = judged.decision == Decision::Ask;
-        let (cause, suggest, nearest) = default_deny(bundle, posed.as_ref(), &text, asks);
+        let (cause, suggest, nearest) = default_deny(bundle, bound.as_ref(), &text, asks);
         return vec![Reason { nearest, ..reason("", String::new(), cause, suggest) }];
     }
     let determining = judged.determining.iter().map(|id| {
@@ -75,18 +80,20 @@ fn request_reasons(
 
 /// What to say when no policy permits a request: the permit that comes nearest of those whose scope fits it, and what in its conditions does not.
 /// Why, what would be allowed, and that permit. `asks`: a person's yes is enough.
-fn default_deny(bundle: &Bundle, posed: Option<&Posed>, text: &str, asks: bool) -> (String, String, String) {
+fn default_deny(bundle: &Bundle, bound: Option<&BoundRequest>, text: &str, asks: bool) -> (String, String, String) {
     let unless = if asks { " without a person's yes" } else { "" };
     let mut nothing = format!("No policy permits `{text}`{unless}.");
-    let Some(posed) = posed else { return (nothing, String::new(), String::new()) };
-    if posed.is_in_no_group() {
+    let Some(bound) = bound else { return (nothing, String::new(), String::new()) };
+    if bound.is_in_no_group() {
         nothing.push_str(" It is in no command group: no table describes it, or its directory is not a trusted one.");
     }
     let mut nearest: Vec<(usize, String, Vec<String>)> = Vec::new();
-    for at in &bundle.index.slice_of(posed).members {
-        let (Some(policy), Some(anatomy)) = (bundle.index.policy(*at), bundle.anatomy(*at)) else { continue };
-        if anatomy.is_permit {
-            let obstacles = anatomy.obstacles(posed);
+    for at in &bundle.index.slice_of(bound).members {
+        let (Some(policy), Some(policy_clauses)) = (bundle.index.policy(*at), bundle.policy_clauses(*at)) else {
+            continue;
+        };
+        if policy_clauses.is_permit {
+            let obstacles = policy_clauses.obstacles(bound);
             // One without is there only if its condition cannot be split: it says nothing that helps.
             if !obstacles.is_empty() {
                 let is_a_yes = asks && obstacles == ["`context.approved` is false"];

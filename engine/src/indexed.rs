@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use cedar_policy::Policy;
 use serde_json::Value;
 
-use crate::anatomy::may_name;
+use crate::policy_clauses::may_name;
 
 /// A policy that keeps its JSON form once that has been asked for.
 pub(crate) struct Indexed {

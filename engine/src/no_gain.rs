@@ -20,12 +20,12 @@ use palisade_grammar::OpaqueReason;
 use serde_json::Value;
 
 use crate::acts::Receiver;
-use crate::asked::Exec;
+use crate::cedar_values::uid;
 use crate::facts::{Facts, Origin};
 use crate::indexed::Indexed;
+use crate::replay_input::Exec;
 use crate::slice::Index;
 use crate::stack::DEEP;
-use crate::terms::uid;
 
 /// Actions whose context names the program that acts.
 const BY_PROGRAM: [&str; 5] = ["connect", "read", "write", "delete", "execute"];

@@ -10,9 +10,9 @@ use cedar_policy::{Effect, EntityUid, Policy, PrincipalConstraint, ResourceConst
 
 use crate::acts::Act;
 use crate::bundle::Bundle;
+use crate::cedar_values::{Built, uid};
 use crate::facts::Facts;
-use crate::request::Asker;
-use crate::terms::{Built, uid};
+use crate::request::RequestBuilder;
 use crate::verdict;
 
 /// A connection that is wanted.
@@ -67,7 +67,12 @@ fn is_unconditional(policy: &Policy) -> bool {
     every && !policy.has_non_scope_constraint()
 }
 
-pub(crate) fn grants_address(bundle: &Bundle, asker: &Asker<'_>, wanted: &Connection<'_>, approved: bool) -> bool {
+pub(crate) fn grants_address(
+    bundle: &Bundle,
+    builder: &RequestBuilder<'_>,
+    wanted: &Connection<'_>,
+    approved: bool,
+) -> bool {
     let literal = wanted.address.to_canonical().to_string();
     // By the name that it goes by, and by the address itself where a policy names that.
     let permits = |host: &str, address: IpAddr| {
@@ -77,7 +82,7 @@ pub(crate) fn grants_address(bundle: &Bundle, asker: &Asker<'_>, wanted: &Connec
             port: wanted.port,
             program: wanted.program.to_owned(),
         };
-        verdict::permitting(bundle, asker, &asker.act(&act), approved)
+        verdict::permitting(bundle, builder, &builder.act(&act), approved)
     };
     let own = |host: &str, elsewhere: &dyn Fn(IpAddr) -> Option<Vec<String>>| {
         let Some(here) = permits(host, wanted.address) else { return false };

@@ -1,4 +1,4 @@
-//! Asks again, under these policies, what was asked before: an [`Asked`] to an [`Again`].
+//! Asks again, under these policies, what was asked before: a [`ReplayInput`] to an [`Again`].
 //!
 //! What was taken from the text and from the machine is taken as it was then: programs and their origin, files, what a pattern
 //! stood for, the session, the clock. What belongs to a policy set is this one's: groups, and what policies name below a
@@ -10,13 +10,13 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::acts::Approval;
-use crate::asked::{ASKED, Approver, Asked, Field, Files, Item, What};
 use crate::facts::{Clock, Facts, Machine, Principal, Scratch, Session};
 use crate::indexed::Indexed;
 use crate::path::AbsolutePath;
-use crate::raised::Raised;
+use crate::questions::Question;
+use crate::replay_input::{Approver, Field, Files, Item, REPLAY_INPUT_VERSION, ReplayInput, What};
 use crate::report::{Decision, Judged};
-use crate::request::{Asker, Draft, PolicyContext};
+use crate::request::{PolicyContext, RequestBuilder, RequestDraft};
 use crate::verdict;
 use crate::vocabulary::Vocabulary;
 
@@ -71,8 +71,8 @@ pub(crate) fn groups(vocabulary: &Vocabulary) -> Groups {
 }
 
 /// Asks all of it again. `then` is what [`groups`] told at the time; without it any group may have changed.
-pub(crate) fn ask(policies: PolicyContext<'_>, asked: &Asked<String>, then: Option<&Groups>) -> Again {
-    if asked.v != ASKED {
+pub(crate) fn ask(policies: PolicyContext<'_>, asked: &ReplayInput<String>, then: Option<&Groups>) -> Again {
+    if asked.v != REPLAY_INPUT_VERSION {
         return Again::nothing("it is on record in a form that this version does not know");
     }
     if let Some(field) = asked.cut.iter().find(|field| **field != Field::Shown) {
@@ -86,14 +86,14 @@ pub(crate) fn ask(policies: PolicyContext<'_>, asked: &Asked<String>, then: Opti
         lasts: person.lasts,
     };
     let people = asked.approvers.iter().map(person).collect();
-    let again = Asking { policies, asker: Asker::new(policies, &facts), asked, people };
+    let again = Asking { policies, builder: RequestBuilder::new(policies, &facts), asked, people };
     again.all(then)
 }
 
 struct Asking<'a> {
     policies: PolicyContext<'a>,
-    asker: Asker<'a>,
-    asked: &'a Asked<String>,
+    builder: RequestBuilder<'a>,
+    asked: &'a ReplayInput<String>,
     people: Vec<Approval>,
 }
 
@@ -132,34 +132,34 @@ impl Asking<'_> {
         if item.cut.contains(&Field::Name) {
             return Err("a secret was redacted from its name".to_owned());
         }
-        let sheet = self.asker.sheet(self.asker.drafts_of(&Raised::from(item.clone()), self.asked.script));
-        for draft in &sheet.drafts {
+        let batch = self.builder.batch(self.builder.drafts_of(&Question::from(item.clone()), self.asked.script));
+        for draft in &batch.drafts {
             if let Some(why) = self.looks_at_what_is_cut(item, draft) {
                 return Err(why);
             }
         }
         let judge = |draft| {
-            let judged = verdict::judge(self.policies.bundle, &self.asker, &sheet, draft);
+            let judged = verdict::judge(self.policies.bundle, &self.builder, &batch, draft);
             if judged.decision != Decision::Ask || self.people.is_empty() {
                 return judged;
             }
-            verdict::lift(self.policies.bundle, &self.asker, &sheet, draft, &self.people)
+            verdict::lift(self.policies.bundle, &self.builder, &batch, draft, &self.people)
         };
-        Ok(sheet.drafts.iter().map(judge).collect())
+        Ok(batch.drafts.iter().map(judge).collect())
     }
 
     /// The policy that could look at something that is not as it was, if there is one.
-    fn looks_at_what_is_cut(&self, item: &Item<String>, draft: &Draft) -> Option<String> {
+    fn looks_at_what_is_cut(&self, item: &Item<String>, draft: &RequestDraft) -> Option<String> {
         let names = |field: Field| field.attributes().unwrap_or_default();
         let cut: Vec<Field> = item.cut.iter().copied().filter(|field| !names(*field).is_empty()).collect();
         if cut.is_empty() {
             return None;
         }
-        let posed = match self.asker.pose_alone(draft, false) {
-            Ok(posed) => posed,
+        let bound = match self.builder.bind_alone(draft, false) {
+            Ok(bound) => bound,
             Err(why) => return Some(why),
         };
-        let slice = self.policies.bundle.index.slice_of(&posed);
+        let slice = self.policies.bundle.index.slice_of(&bound);
         let policies = || slice.members.iter().filter_map(|at| self.policies.bundle.index.policy(*at));
         let found = cut.iter().find_map(|field| {
             let policy = policies().find(|policy| names(*field).iter().any(|name| reads(policy, name)))?;
@@ -224,7 +224,7 @@ fn about(item: &Item<String>) -> String {
 }
 
 /// The facts that questions without a script are asked on.
-fn facts(asked: &Asked<String>) -> Option<Facts> {
+fn facts(asked: &ReplayInput<String>) -> Option<Facts> {
     let who = asked.who.as_ref()?;
     let set = |texts: &[String]| texts.iter().cloned().collect::<BTreeSet<String>>();
     let principal = Principal {

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use palisade_grammar::{OpaqueReason, Span};
 use serde::Serialize;
 
-use crate::asked::Asked;
+use crate::replay_input::ReplayInput;
 
 /// Everything that was asked about one script, and the answers: plain text that has not passed a redactor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub struct Report {
     pub checkpoint: Vec<String>,
     /// What was asked, in a form in which it can be asked again. None for what is no script to be run, and for one that
     /// raises too many questions.
-    pub asked: Option<Box<Asked<String>>>,
+    pub asked: Option<Box<ReplayInput<String>>>,
 }
 
 impl Report {

@@ -1,4 +1,4 @@
-//! What Cedar is asked: one question that a script raises (`raised`) to requests. The only place where entities, attributes
+//! What Cedar is asked: one question that a script raises (`questions`) to requests. The only place where entities, attributes
 //! and context records are put together, and where the groups and the literals of a policy set come in.
 //!
 //! Every attribute is always set. What the facts do not tell takes the value that forbids most.
@@ -14,16 +14,18 @@ use palisade_grammar::{Opaque, Span};
 
 use crate::acts::{Act, Approval, FileAction, Oversight, Receiver};
 use crate::answer::answer;
-use crate::asked::{Exec, Files, Item, Neighbours, Peer, Script, Variable, What};
+use crate::bound_request::BoundRequest;
 use crate::bundle::Bundle;
+use crate::cedar_values::{
+    Built, bool, clamped, duration, entity, long, named, role_uids, string, strings, text, uid, uids,
+};
+use crate::decision_cache::{Circumstances, Lasting, OwnCode, RequestCache};
 use crate::facts::{Clock, Facts, Machine, Session, Transport};
-use crate::kept::{Circumstances, Kept, Lasting, OwnCode};
 use crate::no_gain;
 use crate::path::AbsolutePath;
-use crate::posed::Posed;
-use crate::raised::{Raised, Sheaf};
+use crate::questions::{Question, Questions};
+use crate::replay_input::{Exec, Files, Item, Neighbours, Peer, Script, Variable, What};
 use crate::report::Decision;
-use crate::terms::{Built, bool, clamped, duration, entity, long, named, role_uids, string, strings, text, uid, uids};
 use crate::variables;
 use crate::vocabulary::Vocabulary;
 
@@ -39,7 +41,7 @@ static UNREAD_CLOCK: LazyLock<Clock> =
     LazyLock::new(|| Clock { now: "1970-01-01T00:00:00.000Z".to_owned(), time_of_day_ms: 0, weekday: 0 });
 
 /// A request before the answer to "approved?" is known.
-pub(crate) struct Draft {
+pub(crate) struct RequestDraft {
     /// The action's id.
     pub(crate) action: &'static str,
     /// The resource, for people.
@@ -83,11 +85,11 @@ pub(crate) struct PolicyContext<'a> {
     /// The groups that the policies name.
     pub(crate) vocabulary: &'a Vocabulary,
     /// What the same policies made requests of before.
-    pub(crate) kept: &'a Kept,
+    pub(crate) cache: &'a RequestCache,
 }
 
 /// Builds requests for one script, or for one question of the runner's own.
-pub(crate) struct Asker<'a> {
+pub(crate) struct RequestBuilder<'a> {
     policies: PolicyContext<'a>,
     facts: &'a Facts,
     /// The entities that every request refers to, checked once.
@@ -106,13 +108,13 @@ pub(crate) struct Asker<'a> {
 }
 
 /// The questions that belong together, and one store for them.
-pub(crate) struct Sheet {
+pub(crate) struct RequestBatch {
     /// The questions.
-    pub(crate) drafts: Vec<Draft>,
+    pub(crate) drafts: Vec<RequestDraft>,
     store: Built<Arc<Entities>>,
 }
 
-impl<'a> Asker<'a> {
+impl<'a> RequestBuilder<'a> {
     pub(crate) fn new(policies: PolicyContext<'a>, facts: &'a Facts) -> Self {
         Self {
             policies,
@@ -135,7 +137,7 @@ impl<'a> Asker<'a> {
     fn permits_own_code(&self) -> bool {
         let key = OwnCode::of(self.facts, self.groups_of(&self.facts.workspace));
         let key = key.filter(|_| !self.policies.bundle.reads.what_passes());
-        let kept = key.as_ref().and_then(|key| self.policies.kept.own_code.find(|known| known == key));
+        let kept = key.as_ref().and_then(|key| self.policies.cache.own_code.find(|known| known == key));
         if let Some(permitted) = kept {
             return permitted;
         }
@@ -143,33 +145,33 @@ impl<'a> Asker<'a> {
         let plain = Self { no_gain: OnceCell::from(false), ..Self::new(self.policies, self.facts) };
         let body =
             plain.command_body(&no_gain::own_program(self.facts), Script::default(), Some(&self.facts.workspace));
-        let draft = Draft::of_nothing_written("exec", "own program", body);
-        let permitted = answer(self.policies.bundle, plain.pose_alone(&draft, false)).decision == Decision::Allow;
+        let draft = RequestDraft::of_nothing_written("exec", "own program", body);
+        let permitted = answer(self.policies.bundle, plain.bind_alone(&draft, false)).decision == Decision::Allow;
         if let Some(key) = key {
-            self.policies.kept.own_code.keep(key, permitted);
+            self.policies.cache.own_code.keep(key, permitted);
         }
         permitted
     }
 
     /// What Cedar is to be asked for all of these questions, in their order.
-    pub(crate) fn drafts(&self, sheaf: &Sheaf) -> Vec<Draft> {
-        sheaf.raised.iter().flat_map(|raised| self.drafts_of(raised, sheaf.script)).collect()
+    pub(crate) fn drafts(&self, questions: &Questions) -> Vec<RequestDraft> {
+        questions.list.iter().flat_map(|question| self.drafts_of(question, questions.script)).collect()
     }
 
     /// What Cedar is to be asked for one question: of a tree, also for each path below it that a policy names.
-    pub(crate) fn drafts_of(&self, raised: &Raised, script: Script) -> Vec<Draft> {
-        let Item { what, dir, .. } = &raised.item;
+    pub(crate) fn drafts_of(&self, question: &Question, script: Script) -> Vec<RequestDraft> {
+        let Item { what, dir, .. } = &question.item;
         let directory = match dir.as_deref() {
             None => Some(self.facts.workspace.clone()),
             // One that is no path is as unknown as none.
             Some(directory) => AbsolutePath::new(directory),
         };
-        let draft = |action, resource: &str, body| Draft {
+        let draft = |action, resource: &str, body| RequestDraft {
             action,
             resource: resource.to_owned(),
-            program: raised.program.clone(),
-            span: raised.span,
-            via: raised.via.clone(),
+            program: question.program.clone(),
+            span: question.span,
+            via: question.via.clone(),
             body,
         };
         match what {
@@ -195,8 +197,8 @@ impl<'a> Asker<'a> {
         &self,
         files: &Files<String>,
         directory: Option<&AbsolutePath>,
-        draft: impl Fn(&'static str, &str, Built<Body>) -> Draft,
-    ) -> Vec<Draft> {
+        draft: impl Fn(&'static str, &str, Built<Body>) -> RequestDraft,
+    ) -> Vec<RequestDraft> {
         let groups: Option<BTreeSet<String>> = files.below.as_ref().map(|below| below.iter().cloned().collect());
         let reach = match (files.tree, &groups) {
             (false, _) => Reach::Itself,
@@ -233,27 +235,27 @@ impl<'a> Asker<'a> {
     }
 
     /// Questions with a store that holds what they refer to.
-    pub(crate) fn sheet(&self, drafts: Vec<Draft>) -> Sheet {
+    pub(crate) fn batch(&self, drafts: Vec<RequestDraft>) -> RequestBatch {
         let store = self.shared_store(&drafts).map(Arc::new);
-        Sheet { drafts, store }
+        RequestBatch { drafts, store }
     }
 
     /// May the principal do this to this very path? Kernel rules are made of the answers, so that the no-gain principle, which rests
     /// on those rules, does not hold here.
-    pub(crate) fn path(&self, action: FileAction, path: &AbsolutePath) -> Draft {
+    pub(crate) fn path(&self, action: FileAction, path: &AbsolutePath) -> RequestDraft {
         let body = self.path_body(Some(path), Reach::Itself, ("", false), Some(&self.facts.cwd), false);
-        Draft::of_nothing_written(action.as_str(), path.as_str(), body)
+        RequestDraft::of_nothing_written(action.as_str(), path.as_str(), body)
     }
 
     /// The question about something other than a script, and one for each file that it touches.
-    pub(crate) fn act_on(&self, act: &Act, files: &[(FileAction, AbsolutePath)]) -> Vec<Draft> {
+    pub(crate) fn act_on(&self, act: &Act, files: &[(FileAction, AbsolutePath)]) -> Vec<RequestDraft> {
         let files = files.iter().map(|(action, path)| self.path(*action, path));
         std::iter::once(self.act(act)).chain(files).collect()
     }
 
     /// May the principal do this?
-    pub(crate) fn act(&self, act: &Act) -> Draft {
-        let mut draft = Draft::of_nothing_written(act.action(), &act.text(), self.act_body(act));
+    pub(crate) fn act(&self, act: &Act) -> RequestDraft {
+        let mut draft = RequestDraft::of_nothing_written(act.action(), &act.text(), self.act_body(act));
         draft.span = Span::new(0, act.text().len());
         draft
     }
@@ -312,22 +314,22 @@ impl<'a> Asker<'a> {
             .with("noGain", bool(free)))
     }
 
-    /// The request, with the store of the sheet that the draft stands on.
-    pub(crate) fn pose(&self, sheet: &Sheet, draft: &Draft, approved: bool) -> Built<Posed> {
+    /// The request, with the store of the batch that the draft stands on.
+    pub(crate) fn bind(&self, batch: &RequestBatch, draft: &RequestDraft, approved: bool) -> Built<BoundRequest> {
         let body = draft.body.as_ref().map_err(Clone::clone)?;
         let entities =
-            if body.apart { Arc::new(self.store_alone(draft.action, body)?) } else { sheet.store.clone()? };
-        self.pose_in(entities, draft.action, body, approved)
+            if body.apart { Arc::new(self.store_alone(draft.action, body)?) } else { batch.store.clone()? };
+        self.bind_in(entities, draft.action, body, approved)
     }
 
     /// The request, with a store of its own.
-    pub(crate) fn pose_alone(&self, draft: &Draft, approved: bool) -> Built<Posed> {
+    pub(crate) fn bind_alone(&self, draft: &RequestDraft, approved: bool) -> Built<BoundRequest> {
         let body = draft.body.as_ref().map_err(Clone::clone)?;
         let entities = self.store_alone(draft.action, body)?;
-        self.pose_in(Arc::new(entities), draft.action, body, approved)
+        self.bind_in(Arc::new(entities), draft.action, body, approved)
     }
 
-    fn pose_in(&self, entities: Arc<Entities>, name: &'static str, body: &Body, approved: bool) -> Built<Posed> {
+    fn bind_in(&self, entities: Arc<Entities>, name: &'static str, body: &Body, approved: bool) -> Built<BoundRequest> {
         let action = uid("Action", name)?;
         let principal = uid("Agent", &self.facts.principal.agent)?;
         let resource = body.entity.uid();
@@ -337,7 +339,7 @@ impl<'a> Asker<'a> {
         // With the context checked, this is all that is left of what `Request::new` does with a schema.
         validate_scope_variables(&principal, &action, &resource, &self.policies.bundle.schema).map_err(text)?;
         let request = Request::new(principal.clone(), action.clone(), resource.clone(), context, None).map_err(text)?;
-        Ok(Posed::new(request, entities, principal, action, resource))
+        Ok(BoundRequest::new(request, entities, principal, action, resource))
     }
 
     /// The context of a request, checked against the schema: the one that was made of the same before, if there is one.
@@ -361,8 +363,8 @@ impl<'a> Asker<'a> {
                 && kept.session == facts.session.id
                 && kept.own == own
         };
-        let kept = &self.policies.kept.contexts;
-        if let Some(context) = keeps.then(|| kept.find(same)).flatten() {
+        let cache = &self.policies.cache.contexts;
+        if let Some(context) = keeps.then(|| cache.find(same)).flatten() {
             return Ok(context);
         }
         let shared = named([
@@ -385,13 +387,13 @@ impl<'a> Asker<'a> {
                 session: facts.session.id.clone(),
                 own,
             };
-            kept.keep(key, context.clone());
+            cache.keep(key, context.clone());
         }
         Ok(context)
     }
 
     /// The request by which a person's yes is itself authorised.
-    pub(crate) fn approval(&self, draft: &Draft, person: &Approval) -> Built<Posed> {
+    pub(crate) fn approval(&self, draft: &RequestDraft, person: &Approval) -> Built<BoundRequest> {
         let body = draft.body.as_ref().map_err(Clone::clone)?;
         let principal = uid("User", &person.user)?;
         let action = uid("Action", "approve")?;
@@ -411,11 +413,11 @@ impl<'a> Asker<'a> {
         let entities = self.store_alone("approve", body)?;
         let entities = entities.upsert_entities([approver], schema).map_err(text)?;
         self.complete(&entities, [&principal, &action, &resource])?;
-        Ok(Posed::new(request, Arc::new(entities), principal, action, resource))
+        Ok(BoundRequest::new(request, Arc::new(entities), principal, action, resource))
     }
 
     /// The request by which what a person wants with the agent or the record is authorised.
-    pub(crate) fn oversight(&self, user: &str, roles: &BTreeSet<String>, what: &Oversight) -> Built<Posed> {
+    pub(crate) fn oversight(&self, user: &str, roles: &BTreeSet<String>, what: &Oversight) -> Built<BoundRequest> {
         let principal = uid("User", user)?;
         let action = uid("Action", what.action())?;
         let mut context = vec![("clock".to_owned(), entity("Clock", CLOCK)?)];
@@ -446,7 +448,7 @@ impl<'a> Asker<'a> {
         let lasting = self.lasting()?.upsert_entities(self.passing()?.into_values(), schema).map_err(text)?;
         let entities = lasting.upsert_entities(added.into_values(), schema).map_err(text)?;
         self.complete(&entities, [&principal, &action, &resource])?;
-        Ok(Posed::new(request, Arc::new(entities), principal, action, resource))
+        Ok(BoundRequest::new(request, Arc::new(entities), principal, action, resource))
     }
 
     /// Refuses a store in which something is missing that a policy may dereference: `in` on a missing entity is
@@ -470,7 +472,7 @@ impl<'a> Asker<'a> {
     }
 
     /// One store for all drafts of a script but those that need one of their own.
-    fn shared_store(&self, drafts: &[Draft]) -> Built<Entities> {
+    fn shared_store(&self, drafts: &[RequestDraft]) -> Built<Entities> {
         let lasting = self.lasting()?;
         let mut added = self.passing()?;
         for draft in drafts {
@@ -528,8 +530,8 @@ impl<'a> Asker<'a> {
                 && key.path_groups.iter().eq(&path_groups)
                 && key.host_groups == host_groups
         };
-        let kept = &self.policies.kept;
-        if let Some(entities) = kept.entities.find(|key| key.session == session && same_place(key)) {
+        let cache = &self.policies.cache;
+        if let Some(entities) = cache.entities.find(|key| key.session == session && same_place(key)) {
             return Ok(entities);
         }
         let schema = Some(&self.policies.bundle.schema);
@@ -543,17 +545,17 @@ impl<'a> Asker<'a> {
             host_groups: host_groups.iter().map(|group| (*group).to_owned()).collect(),
             session: None,
         };
-        let surroundings = match kept.surroundings.find(same_place) {
+        let surroundings = match cache.surroundings.find(same_place) {
             Some(entities) => entities,
             None => {
                 let entities = Entities::empty().upsert_entities(self.surroundings()?, schema).map_err(text)?;
-                kept.surroundings.keep(key.clone(), entities.clone());
+                cache.surroundings.keep(key.clone(), entities.clone());
                 entities
             }
         };
         let entity = session.as_ref().map(session_entity).transpose()?;
         let entities = surroundings.upsert_entities(entity, schema).map_err(text)?;
-        kept.entities.keep(Lasting { session, ..key }, entities.clone());
+        cache.entities.keep(Lasting { session, ..key }, entities.clone());
         Ok(entities)
     }
 
@@ -799,7 +801,7 @@ impl<'a> Asker<'a> {
     }
 }
 
-impl Draft {
+impl RequestDraft {
     /// A question that no part of a script raised.
     fn of_nothing_written(action: &'static str, resource: &str, body: Built<Body>) -> Self {
         Self {
@@ -930,18 +932,18 @@ pub(crate) mod tests {
     #[test]
     fn the_directories_above_are_kept_once() {
         let (facts, engine) = (facts(), engine(ALL));
-        let asker = Asker::new(engine.policies(), &facts);
+        let builder = RequestBuilder::new(engine.policies(), &facts);
         let deep = "/directory".repeat(200);
         let above = |name: &str| -> Rc<[EntityUid]> {
-            asker.above(&AbsolutePath::new(&format!("{deep}/{name}")).unwrap()).unwrap()
+            builder.above(&AbsolutePath::new(&format!("{deep}/{name}")).unwrap()).unwrap()
         };
         assert_eq!(above("a").len(), 201);
         assert!(Rc::ptr_eq(&above("a"), &above("b")));
         let texts = |path: &str| above(path).iter().map(|id| id.id().unescaped().as_ptr()).collect::<Vec<_>>();
         // A text of a few bytes is held in the id itself.
         assert!(texts("sub/x").into_iter().skip(1).take(197).eq(texts("a").into_iter().take(197)));
-        assert_eq!(asker.ancestors.borrow().len(), 202);
-        assert!(asker.above(&AbsolutePath::root()).unwrap().is_empty());
+        assert_eq!(builder.ancestors.borrow().len(), 202);
+        assert!(builder.above(&AbsolutePath::root()).unwrap().is_empty());
     }
 
     /// What a policy may look at, taken away in turn: Cedar allows without a word, and we do not ask it.
@@ -949,7 +951,7 @@ pub(crate) mod tests {
     fn a_store_that_lacks_something_is_not_asked() {
         let facts = facts();
         let engine = engine(ALL);
-        let asker = Asker::new(engine.policies(), &facts);
+        let builder = RequestBuilder::new(engine.policies(), &facts);
         let inventory = palisade_grammar::inventory(b"cat x");
         let needed = [
             ("Agent", "agent", "principal in Role::\"role\""),
@@ -963,20 +965,20 @@ pub(crate) mod tests {
             ("Clock", "now", "context.clock in Role::\"role\""),
         ];
         for (kind, id, condition) in needed {
-            let whole = asker.sheet(asker.drafts(&crate::raised::script(&inventory, &facts)));
+            let whole = builder.batch(builder.drafts(&crate::questions::script(&inventory, &facts)));
             let draft = whole.drafts.iter().find(|draft| draft.action == "exec").unwrap();
-            let posed = asker.pose(&whole, draft, false).unwrap();
-            let lacking = posed.entities.as_ref().clone().remove_entities([uid(kind, id).unwrap()]).unwrap();
+            let bound = builder.bind(&whole, draft, false).unwrap();
+            let lacking = bound.entities.as_ref().clone().remove_entities([uid(kind, id).unwrap()]).unwrap();
             let forbid = format!("{ALL}@id(\"f\") forbid (principal, action, resource) when {{ {condition} }};");
             let set: PolicySet = forbid.parse().unwrap();
-            let response = Authorizer::new().is_authorized(&posed.request, &set, &lacking);
+            let response = Authorizer::new().is_authorized(&bound.request, &set, &lacking);
             assert_eq!(
                 (response.decision(), response.diagnostics().errors().count()),
                 (Decision::Allow, 0),
                 "the pitfall is gone: {condition}"
             );
-            let damaged = Sheet { drafts: Vec::new(), store: Ok(Arc::new(lacking)) };
-            let refused = asker.pose(&damaged, draft, false).err().unwrap();
+            let damaged = RequestBatch { drafts: Vec::new(), store: Ok(Arc::new(lacking)) };
+            let refused = builder.bind(&damaged, draft, false).err().unwrap();
             assert!(refused.contains("the entity store lacks") && refused.contains(id), "{kind} {id}: {refused}");
         }
     }
@@ -987,15 +989,19 @@ pub(crate) mod tests {
     fn a_request_that_the_schema_does_not_know_is_not_asked() {
         let facts = facts();
         let engine = engine(ALL);
-        let asker = Asker::new(engine.policies(), &facts);
+        let builder = RequestBuilder::new(engine.policies(), &facts);
         let path = AbsolutePath::new("/srv/app/x").unwrap();
         for action in ["raed", "exec", "fileAccess", "connect"] {
-            let draft = Draft { action, ..asker.path(FileAction::Read, &path) };
-            assert!(asker.pose_alone(&draft, false).is_err(), "{action}");
+            let draft = RequestDraft { action, ..builder.path(FileAction::Read, &path) };
+            assert!(builder.bind_alone(&draft, false).is_err(), "{action}");
         }
-        let draft = asker.path(FileAction::Read, &path);
-        assert!(asker.pose_alone(&draft, false).is_ok());
+        let draft = builder.path(FileAction::Read, &path);
+        assert!(builder.bind_alone(&draft, false).is_ok());
         let body = draft.body.unwrap().with("extra", bool(true));
-        assert!(asker.pose_alone(&Draft { body: Ok(body), ..asker.path(FileAction::Read, &path) }, false).is_err());
+        assert!(
+            builder
+                .bind_alone(&RequestDraft { body: Ok(body), ..builder.path(FileAction::Read, &path) }, false)
+                .is_err()
+        );
     }
 }

@@ -11,9 +11,9 @@ use cedar_policy::{
     ActionConstraint, Authorizer, EntityUid, Policy, PolicySet, PrincipalConstraint, ResourceConstraint, Schema,
 };
 
+use crate::bound_request::BoundRequest;
+use crate::cedar_values::text;
 use crate::indexed::Indexed;
-use crate::posed::Posed;
-use crate::terms::text;
 
 /// Slices that are kept. One that is not there costs some 30 µs.
 const MAX_CACHED: usize = 512;
@@ -102,12 +102,12 @@ impl Index {
     }
 
     /// The policies that can have a say in a request.
-    pub(crate) fn slice_of(&self, posed: &Posed) -> Arc<Slice> {
-        let above = |uid: &'_ EntityUid| posed.entities.ancestors(uid).into_iter().flatten();
+    pub(crate) fn slice_of(&self, bound: &BoundRequest) -> Arc<Slice> {
+        let above = |uid: &'_ EntityUid| bound.entities.ancestors(uid).into_iter().flatten();
         self.slice(
-            posed.action(),
-            above(posed.principal()).chain([posed.principal()]),
-            above(posed.resource()).chain([posed.resource()]),
+            bound.action(),
+            above(bound.principal()).chain([bound.principal()]),
+            above(bound.resource()).chain([bound.resource()]),
         )
     }
 
@@ -180,17 +180,17 @@ impl Index {
 }
 
 /// Whether a request's slice and the whole set give the same answer, policies and errors included.
-pub(crate) fn agrees(index: &Index, posed: &Posed) -> bool {
+pub(crate) fn agrees(index: &Index, bound: &BoundRequest) -> bool {
     let Ok(whole) = PolicySet::from_policies(index.policies().iter().map(|policy| policy.policy().clone())) else {
         return false;
     };
     let answer = |set: &PolicySet| {
-        let response = Authorizer::new().is_authorized(&posed.request, set, &posed.entities);
+        let response = Authorizer::new().is_authorized(&bound.request, set, &bound.entities);
         let mut reasons: Vec<String> = response.diagnostics().reason().map(ToString::to_string).collect();
         reasons.sort();
         (response.decision(), reasons, response.diagnostics().errors().count())
     };
-    answer(&index.slice_of(posed).set) == answer(&whole)
+    answer(&index.slice_of(bound).set) == answer(&whole)
 }
 
 #[cfg(test)]
@@ -209,9 +209,9 @@ mod tests {
                 let mut asked = 0;
                 for case in cases.cases() {
                     assert!(case.slices_agree(&engine), "{profile}: {}", case.text());
-                    case.trace(&engine, |posed| {
+                    case.trace(&engine, |bound| {
                         let whole = engine.bundle.index.policies().len();
-                        assert!(engine.bundle.index.slice_of(posed).members.len() < whole);
+                        assert!(engine.bundle.index.slice_of(bound).members.len() < whole);
                         asked += 1;
                     });
                 }
@@ -230,8 +230,8 @@ mod tests {
         let source = crate::Source { name: "many.cedar".to_owned(), text: policies };
         let bundle = Bundle::load(vec![source]).unwrap();
         for n in 0..super::MAX_CACHED + 50 {
-            let uid = crate::terms::uid("Path", &format!("/d{n}")).unwrap();
-            let action = crate::terms::uid("Action", "read").unwrap();
+            let uid = crate::cedar_values::uid("Path", &format!("/d{n}")).unwrap();
+            let action = crate::cedar_values::uid("Action", "read").unwrap();
             let slice = bundle.index.slice(&action, std::iter::empty(), [&uid].into_iter());
             assert!(
                 slice.members.iter().any(|at| bundle

@@ -15,8 +15,8 @@ use cedar_policy::{Authorizer, Decision, Effect, EvalResult, Policy, PolicySet};
 use miette::Diagnostic;
 
 use crate::acts::Approval;
+use crate::bound_request::BoundRequest;
 use crate::facts::Lasts;
-use crate::posed::Posed;
 
 /// Why a yes holds for one call only.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Diagnostic)]
@@ -203,10 +203,10 @@ impl StandingYes {
     }
 
     /// The permits for these requests.
-    pub(crate) fn of(asked: &[Posed], person: &Approval, given: &Given<'_>) -> Result<Self, Unfit> {
+    pub(crate) fn of(asked: &[BoundRequest], person: &Approval, given: &Given<'_>) -> Result<Self, Unfit> {
         let mut texts: Vec<String> = Vec::new();
-        for posed in asked {
-            let text = permit(posed, person, given)?;
+        for bound in asked {
+            let text = permit(bound, person, given)?;
             if !texts.contains(&text) {
                 texts.push(text);
             }
@@ -216,17 +216,17 @@ impl StandingYes {
     }
 
     /// Whether it permits this. A permit that errs permits nothing.
-    pub(crate) fn covers(&self, posed: &Posed) -> bool {
-        let response = Authorizer::new().is_authorized(&posed.request, &self.permits, &posed.entities);
+    pub(crate) fn covers(&self, bound: &BoundRequest) -> bool {
+        let response = Authorizer::new().is_authorized(&bound.request, &self.permits, &bound.entities);
         response.decision() == Decision::Allow
     }
 }
 
 /// A permit for this one request.
-fn permit(posed: &Posed, person: &Approval, given: &Given<'_>) -> Result<String, Unfit> {
-    let action = posed.action().id().unescaped();
-    let resource = posed.resource();
-    let shown = |name: &str| posed.attribute(name).map(|value| plain(&value)).unwrap_or_default();
+fn permit(bound: &BoundRequest, person: &Approval, given: &Given<'_>) -> Result<String, Unfit> {
+    let action = bound.action().id().unescaped();
+    let resource = bound.resource();
+    let shown = |name: &str| bound.attribute(name).map(|value| plain(&value)).unwrap_or_default();
     let unclear = |what: String, why| Unfit::Unclear { what, why };
     let mut conditions = Vec::new();
     let mut is = |left: &str, value: Option<EvalResult>| {
@@ -236,21 +236,21 @@ fn permit(posed: &Posed, person: &Approval, given: &Given<'_>) -> Result<String,
     };
     match person.lasts {
         Lasts::Once => return Err(Unfit::Unsaid),
-        Lasts::Session => is("context.session", posed.circumstance("session"))?,
-        Lasts::Agent | Lasts::Always => is("principal.user", posed.of_principal("user"))?,
+        Lasts::Session => is("context.session", bound.circumstance("session"))?,
+        Lasts::Agent | Lasts::Always => is("principal.user", bound.of_principal("user"))?,
     }
     let scope = match person.lasts {
         Lasts::Always => "principal".to_owned(),
-        Lasts::Once | Lasts::Session | Lasts::Agent => format!("principal == {}", posed.principal()),
+        Lasts::Once | Lasts::Session | Lasts::Agent => format!("principal == {}", bound.principal()),
     };
     let named = if action == "exec" { "resource".to_owned() } else { format!("resource == {resource}") };
     let attributes: &[&str] = match action {
         "exec" => {
-            if posed.attribute("dynamic") != Some(EvalResult::Bool(false)) {
+            if bound.attribute("dynamic") != Some(EvalResult::Bool(false)) {
                 return Err(unclear(shown("text"), "a part of it is known only when it runs"));
             }
-            let names_a_remote = REMOTE.iter().any(|program| posed.is_of(program));
-            if names_a_remote && !posed.tags().contains_key("remote-url") {
+            let names_a_remote = REMOTE.iter().any(|program| bound.is_of(program));
+            if names_a_remote && !bound.tags().contains_key("remote-url") {
                 return Err(unclear(shown("text"), "which remote it means is known only when it runs"));
             }
             &["text", "path", "origin", "spawned", "envNames", "wrappers", "upstream", "downstream"]
@@ -262,8 +262,8 @@ fn permit(posed: &Posed, person: &Approval, given: &Given<'_>) -> Result<String,
             if action == "connect" || action == "setEnv" { &[] } else { &["contains"] }
         }
         "openSession" => {
-            let holds = |name: &str| posed.attribute(name) == Some(EvalResult::Bool(true));
-            let stays = match posed.attribute("transport").map(|transport| plain(&transport)).as_deref() {
+            let holds = |name: &str| bound.attribute(name) == Some(EvalResult::Bool(true));
+            let stays = match bound.attribute("transport").map(|transport| plain(&transport)).as_deref() {
                 Some("ssh") => holds("keyVerified"),
                 Some("docker") => holds("imagePinned"),
                 _ => false,
@@ -279,9 +279,9 @@ fn permit(posed: &Posed, person: &Approval, given: &Given<'_>) -> Result<String,
         other => return Err(Unfit::Other { action: other.to_owned() }),
     };
     for name in attributes {
-        is(&format!("resource.{name}"), posed.attribute(name))?;
+        is(&format!("resource.{name}"), bound.attribute(name))?;
     }
-    let tags = if action == "exec" { posed.tags() } else { BTreeMap::new() };
+    let tags = if action == "exec" { bound.tags() } else { BTreeMap::new() };
     for (name, value) in tags {
         let name = EvalResult::String(name);
         is(&format!("resource.hasTag({name}) && resource.getTag({name})"), Some(value))?;
@@ -294,7 +294,7 @@ fn permit(posed: &Posed, person: &Approval, given: &Given<'_>) -> Result<String,
         _ => &["host", "program", "spawned"],
     };
     for name in circumstances {
-        let value = posed.circumstance(name);
+        let value = bound.circumstance(name);
         if *name == "cwd" && value.as_ref().is_none_or(|value| plain(value).is_empty()) {
             return Err(unclear(shown("text"), "its directory is known only when it runs"));
         }
@@ -311,7 +311,7 @@ fn permit(posed: &Posed, person: &Approval, given: &Given<'_>) -> Result<String,
         annotation("lasts", person.lasts.as_str()),
         annotation("granted", given.granted),
         annotation("call", given.call),
-        format!("permit (\n  {scope},\n  action == {},\n  {named}\n)\nwhen {{\n  {conditions}\n}};\n", posed.action()),
+        format!("permit (\n  {scope},\n  action == {},\n  {named}\n)\nwhen {{\n  {conditions}\n}};\n", bound.action()),
     ]
     .concat())
 }

@@ -10,16 +10,16 @@ use palisade_grammar::{Inventory, OpaqueReason, Span};
 
 use crate::acts::{Act, Approval, FileAction, Oversight};
 use crate::answer::{Answer, answer};
+use crate::bound_request::BoundRequest;
 use crate::bundle::Bundle;
+use crate::decision_cache::DecisionCache;
 use crate::explain;
 use crate::facts::Facts;
-use crate::kept::Answers;
 use crate::obligation;
 use crate::path::AbsolutePath;
-use crate::posed::Posed;
-use crate::raised;
+use crate::questions;
 use crate::report::{Decision, Judged, Reason, Report, Unread};
-use crate::request::{Asker, Draft, PolicyContext, Sheet};
+use crate::request::{PolicyContext, RequestBatch, RequestBuilder, RequestDraft};
 use crate::standing::{Given, MAKES_WHAT_IT_NAMES, Standing, StandingYes, Unfit};
 
 /// Requests that one script may raise. 64 KiB of `a;` would raise 30,000, each of which costs a decision.
@@ -34,7 +34,7 @@ pub enum Verdict {
     /// It may run.
     Allow(Grant),
     /// It may run once a person has said yes.
-    Ask(Question),
+    Ask(ApprovalRequest),
     /// It may not run.
     Deny(Denial),
 }
@@ -44,7 +44,7 @@ impl Verdict {
     pub fn report(&self) -> &Report {
         match self {
             Self::Allow(grant) => &grant.report,
-            Self::Ask(question) => &question.report,
+            Self::Ask(request) => &request.report,
             Self::Deny(denial) => &denial.report,
         }
     }
@@ -53,7 +53,7 @@ impl Verdict {
     pub fn inventory(&self) -> &Inventory {
         match self {
             Self::Allow(grant) => &grant.inventory,
-            Self::Ask(question) => &question.inventory,
+            Self::Ask(request) => &request.inventory,
             Self::Deny(denial) => &denial.inventory,
         }
     }
@@ -140,13 +140,13 @@ impl Grant {
 
 /// A script that a person may allow: each of its denied requests would be allowed with `context.approved`.
 #[derive(Clone, Debug)]
-pub struct Question {
+pub struct ApprovalRequest {
     inventory: Inventory,
     facts: Box<Facts>,
     report: Report,
 }
 
-impl Question {
+impl ApprovalRequest {
     /// What was asked and answered.
     pub fn report(&self) -> &Report {
         &self.report
@@ -188,37 +188,37 @@ impl Denial {
     }
 }
 
-/// Asks everything about a script and makes the verdict. `kept`: what these very policies and groups have allowed.
+/// Asks everything about a script and makes the verdict. `cache`: what these very policies and groups have allowed.
 pub(crate) fn decide(
     policies: PolicyContext<'_>,
-    kept: Option<&Answers>,
+    cache: Option<&DecisionCache>,
     inventory: Inventory,
     facts: &Facts,
 ) -> Verdict {
-    let sheaf = raised::script(&inventory, facts);
-    let mut report = match kept.and_then(|kept| kept.script(&sheaf, facts)) {
+    let questions = questions::script(&inventory, facts);
+    let mut report = match cache.and_then(|cache| cache.script(&questions, facts)) {
         Some(judged) => report(policies.bundle, &inventory, facts, judged, Vec::new()),
         None => {
-            let asker = Asker::new(policies, facts);
-            let drafts = asker.drafts(&sheaf);
+            let builder = RequestBuilder::new(policies, facts);
+            let drafts = builder.drafts(&questions);
             if drafts.len() > MAX_REQUESTS {
                 let report = too_many(policies.bundle, &inventory, drafts.len());
                 return Verdict::Deny(Denial { inventory, report });
             }
-            let sheet = asker.sheet(drafts);
+            let batch = builder.batch(drafts);
             let judged: Vec<_> =
-                sheet.drafts.iter().map(|draft| judge(policies.bundle, &asker, &sheet, draft)).collect();
-            if let Some(kept) = kept.filter(|_| strictest(&judged) == Decision::Allow) {
-                kept.keep_script(&sheaf, facts, &judged);
+                batch.drafts.iter().map(|draft| judge(policies.bundle, &builder, &batch, draft)).collect();
+            if let Some(cache) = cache.filter(|_| strictest(&judged) == Decision::Allow) {
+                cache.keep_script(&questions, facts, &judged);
             }
-            let reasons = explain::reasons(policies.bundle, &asker, &sheet, &judged);
+            let reasons = explain::reasons(policies.bundle, &builder, &batch, &judged);
             report(policies.bundle, &inventory, facts, judged, reasons)
         }
     };
-    report.asked = Some(Box::new(sheaf.asked(facts, &[])));
+    report.asked = Some(Box::new(questions.replay_input(facts, &[])));
     match report.decision {
         Decision::Allow => Verdict::Allow(Grant { inventory, facts: Box::new(facts.clone()), report, approved: false }),
-        Decision::Ask => Verdict::Ask(Question { inventory, facts: Box::new(facts.clone()), report }),
+        Decision::Ask => Verdict::Ask(ApprovalRequest { inventory, facts: Box::new(facts.clone()), report }),
         Decision::Deny => Verdict::Deny(Denial { inventory, report }),
     }
 }
@@ -228,16 +228,16 @@ pub(crate) fn rehearse(policies: PolicyContext<'_>, inventory: Inventory, facts:
     if !approved {
         return decide(policies, None, inventory, facts).report().clone();
     }
-    let asker = Asker::new(policies, facts);
-    let drafts = asker.drafts(&raised::script(&inventory, facts));
+    let builder = RequestBuilder::new(policies, facts);
+    let drafts = builder.drafts(&questions::script(&inventory, facts));
     if drafts.len() > MAX_REQUESTS {
         return too_many(policies.bundle, &inventory, drafts.len());
     }
-    let sheet = asker.sheet(drafts);
+    let batch = builder.batch(drafts);
     let judged =
-        sheet.drafts.iter().map(|draft| judged(draft, answer(policies.bundle, asker.pose(&sheet, draft, true))));
+        batch.drafts.iter().map(|draft| judged(draft, answer(policies.bundle, builder.bind(&batch, draft, true))));
     let judged: Vec<_> = judged.collect();
-    let reasons = explain::reasons(policies.bundle, &asker, &sheet, &judged);
+    let reasons = explain::reasons(policies.bundle, &builder, &batch, &judged);
     report(policies.bundle, &inventory, facts, judged, reasons)
 }
 
@@ -249,33 +249,33 @@ pub(crate) fn execution(
     acts: &[Act],
     approved: bool,
 ) -> Report {
-    let asker = Asker::new(policies, facts);
-    let drafts = match drafts_at_execve(&asker, inventory, facts, acts) {
+    let builder = RequestBuilder::new(policies, facts);
+    let drafts = match drafts_at_execve(&builder, inventory, facts, acts) {
         Ok(drafts) => drafts,
         Err(count) => return too_many(policies.bundle, inventory, count),
     };
-    let sheet = asker.sheet(drafts);
+    let batch = builder.batch(drafts);
     let ask = |draft| match approved {
-        false => judge(policies.bundle, &asker, &sheet, draft),
-        true => judged(draft, answer(policies.bundle, asker.pose(&sheet, draft, true))),
+        false => judge(policies.bundle, &builder, &batch, draft),
+        true => judged(draft, answer(policies.bundle, builder.bind(&batch, draft, true))),
     };
-    let judged: Vec<_> = sheet.drafts.iter().map(ask).collect();
-    let reasons = explain::reasons(policies.bundle, &asker, &sheet, &judged);
+    let judged: Vec<_> = batch.drafts.iter().map(ask).collect();
+    let reasons = explain::reasons(policies.bundle, &builder, &batch, &judged);
     report(policies.bundle, inventory, facts, judged, reasons)
 }
 
 /// The requests of an execution; their number if none or too many are raised.
 fn drafts_at_execve(
-    asker: &Asker<'_>,
+    builder: &RequestBuilder<'_>,
     inventory: &Inventory,
     facts: &Facts,
     acts: &[Act],
-) -> Result<Vec<Draft>, usize> {
-    let mut drafts = asker.drafts(&raised::execution(inventory, facts));
+) -> Result<Vec<RequestDraft>, usize> {
+    let mut drafts = builder.drafts(&questions::execution(inventory, facts));
     if drafts.is_empty() || drafts.len() > MAX_REQUESTS_AT_EXECVE {
         return Err(drafts.len());
     }
-    drafts.extend(acts.iter().map(|act| asker.act(act)));
+    drafts.extend(acts.iter().map(|act| builder.act(act)));
     Ok(drafts)
 }
 
@@ -286,9 +286,9 @@ pub(crate) fn may_approve_execution(
     shown: &Report,
     person: &Approval,
 ) -> Authority {
-    let asker = Asker::new(policies, facts);
-    let drafts = drafts_at_execve(&asker, inventory, facts, acts).unwrap_or_default();
-    may_lift(policies.bundle, &asker, &drafts, shown, person)
+    let builder = RequestBuilder::new(policies, facts);
+    let drafts = drafts_at_execve(&builder, inventory, facts, acts).unwrap_or_default();
+    may_lift(policies.bundle, &builder, &drafts, shown, person)
 }
 
 /// As [`approve_act`], for an execution.
@@ -298,19 +298,19 @@ pub(crate) fn approve_execution(
     shown: &Report,
     people: &[Approval],
 ) -> Report {
-    let asker = Asker::new(policies, facts);
-    let drafts = match drafts_at_execve(&asker, inventory, facts, acts) {
+    let builder = RequestBuilder::new(policies, facts);
+    let drafts = match drafts_at_execve(&builder, inventory, facts, acts) {
         Ok(drafts) => drafts,
         Err(count) => return too_many(policies.bundle, inventory, count),
     };
-    let sheet = asker.sheet(drafts);
-    let requests = sheet.drafts.iter().zip(&shown.requests).map(|(draft, shown)| match shown.decision {
-        Decision::Ask => lift(policies.bundle, &asker, &sheet, draft, people),
-        Decision::Allow | Decision::Deny => judge(policies.bundle, &asker, &sheet, draft),
+    let batch = builder.batch(drafts);
+    let requests = batch.drafts.iter().zip(&shown.requests).map(|(draft, shown)| match shown.decision {
+        Decision::Ask => lift(policies.bundle, &builder, &batch, draft, people),
+        Decision::Allow | Decision::Deny => judge(policies.bundle, &builder, &batch, draft),
     });
     let requests: Vec<Judged> = requests.collect();
-    let complete = requests.len() == sheet.drafts.len() && requests.len() == shown.requests.len();
-    let reasons = explain::reasons(policies.bundle, &asker, &sheet, &requests);
+    let complete = requests.len() == batch.drafts.len() && requests.len() == shown.requests.len();
+    let reasons = explain::reasons(policies.bundle, &builder, &batch, &requests);
     let mut report = report(policies.bundle, inventory, facts, requests, reasons);
     if !complete || report.decision != Decision::Allow {
         report.decision = Decision::Deny;
@@ -326,21 +326,21 @@ pub(crate) fn rehearse_act(
     files: &[(FileAction, AbsolutePath)],
     approved: bool,
 ) -> Report {
-    let asker = Asker::new(policies, facts);
-    let sheet = asker.sheet(asker.act_on(act, files));
+    let builder = RequestBuilder::new(policies, facts);
+    let batch = builder.batch(builder.act_on(act, files));
     let judge = |draft| match approved {
-        false => judge(policies.bundle, &asker, &sheet, draft),
-        true => judged(draft, answer(policies.bundle, asker.pose(&sheet, draft, true))),
+        false => judge(policies.bundle, &builder, &batch, draft),
+        true => judged(draft, answer(policies.bundle, builder.bind(&batch, draft, true))),
     };
-    let requests: Vec<Judged> = sheet.drafts.iter().map(judge).collect();
-    act_report(policies.bundle, &asker, &sheet, act, requests)
+    let requests: Vec<Judged> = batch.drafts.iter().map(judge).collect();
+    act_report(policies.bundle, &builder, &batch, act, requests)
 }
 
 /// Whether policy lets this person say yes to all that is shown as `ask`. The first no counts.
-pub(crate) fn may_approve(policies: PolicyContext<'_>, question: &Question, person: &Approval) -> Authority {
-    let asker = Asker::new(policies, &question.facts);
-    let drafts = asker.drafts(&raised::script(&question.inventory, &question.facts));
-    may_lift(policies.bundle, &asker, &drafts, &question.report, person)
+pub(crate) fn may_approve(policies: PolicyContext<'_>, request: &ApprovalRequest, person: &Approval) -> Authority {
+    let builder = RequestBuilder::new(policies, &request.facts);
+    let drafts = builder.drafts(&questions::script(&request.inventory, &request.facts));
+    may_lift(policies.bundle, &builder, &drafts, &request.report, person)
 }
 
 /// As [`may_approve`], for an act.
@@ -352,29 +352,29 @@ pub(crate) fn may_approve_act(
     shown: &Report,
     person: &Approval,
 ) -> Authority {
-    let asker = Asker::new(policies, facts);
-    may_lift(policies.bundle, &asker, &asker.act_on(act, files), shown, person)
+    let builder = RequestBuilder::new(policies, facts);
+    may_lift(policies.bundle, &builder, &builder.act_on(act, files), shown, person)
 }
 
 /// See [`crate::Engine::standing`].
 pub(crate) fn standing(
     policies: PolicyContext<'_>,
-    question: &Question,
+    request: &ApprovalRequest,
     person: &Approval,
     given: &Given<'_>,
 ) -> Result<StandingYes, Unfit> {
-    let people = question.report.quorum();
+    let people = request.report.quorum();
     if people > 1 {
         return Err(Unfit::Quorum { people });
     }
     // Any part of the script runs with what the yes opens.
-    if let Some(opaque) = question.report.opaque.first() {
+    if let Some(opaque) = request.report.opaque.first() {
         return Err(Unfit::Unclear { what: opaque.text.clone(), why: "it runs code that is not in its words" });
     }
-    let all = posed(policies, question).ok_or(Unfit::Unsaid)?;
-    if let Some((_, posed)) = all.iter().find(|(asked, posed)| may_run_own_code(*asked, posed)) {
+    let all = bound(policies, request).ok_or(Unfit::Unsaid)?;
+    if let Some((_, bound)) = all.iter().find(|(asked, bound)| may_run_own_code(*asked, bound)) {
         return Err(Unfit::Unclear {
-            what: posed.text(),
+            what: bound.text(),
             why: "it may run code that is not in its words, or copy what can change",
         });
     }
@@ -387,7 +387,7 @@ pub(crate) fn standing(
     let asked = only_asked(all).ok_or(Unfit::Unsaid)?;
     let made = StandingYes::of(&asked, person, given)?;
     // What does not cover the very thing that it was made of would be found out only when a person is asked again.
-    if asked.iter().all(|posed| made.covers(posed)) { Ok(made) } else { Err(Unfit::Unsaid) }
+    if asked.iter().all(|bound| made.covers(bound)) { Ok(made) } else { Err(Unfit::Unsaid) }
 }
 
 /// See [`crate::Engine::standing_visit`].
@@ -402,9 +402,9 @@ pub(crate) fn standing_visit(
     if people > 1 {
         return Err(Unfit::Quorum { people });
     }
-    let posed = posed_visit(policies, facts).ok_or(Unfit::Unsaid)?;
-    let made = StandingYes::of(std::slice::from_ref(&posed), person, given)?;
-    if made.covers(&posed) { Ok(made) } else { Err(Unfit::Unsaid) }
+    let bound = bound_visit(policies, facts).ok_or(Unfit::Unsaid)?;
+    let made = StandingYes::of(std::slice::from_ref(&bound), person, given)?;
+    if made.covers(&bound) { Ok(made) } else { Err(Unfit::Unsaid) }
 }
 
 /// See [`crate::Engine::stands_for_visit`].
@@ -419,86 +419,93 @@ pub(crate) fn stands_for_visit<'s>(
     if same.is_empty() || report.quorum() > 1 {
         return Vec::new();
     }
-    let Some(posed) = posed_visit(policies, facts) else { return Vec::new() };
-    same.into_iter().filter(|yes| yes.covers(&posed)).collect()
+    let Some(bound) = bound_visit(policies, facts) else { return Vec::new() };
+    same.into_iter().filter(|yes| yes.covers(&bound)).collect()
 }
 
-fn posed_visit(policies: PolicyContext<'_>, facts: &Facts) -> Option<Posed> {
-    let asker = Asker::new(policies, facts);
-    asker.pose_alone(&asker.act(&Act::OpenSession), false).ok()
+fn bound_visit(policies: PolicyContext<'_>, facts: &Facts) -> Option<BoundRequest> {
+    let builder = RequestBuilder::new(policies, facts);
+    builder.bind_alone(&builder.act(&Act::OpenSession), false).ok()
 }
 
 /// See [`crate::Engine::stands`].
 pub(crate) fn stands<'s>(
     policies: PolicyContext<'_>,
-    question: &Question,
+    request: &ApprovalRequest,
     standing: &'s Standing,
     call: &str,
 ) -> Vec<&'s StandingYes> {
     let same: Vec<&StandingYes> = standing.yeses().filter(|yes| yes.call == call).collect();
-    if same.is_empty() || question.report.quorum() > 1 || !question.report.opaque.is_empty() {
+    if same.is_empty() || request.report.quorum() > 1 || !request.report.opaque.is_empty() {
         return Vec::new();
     }
-    let Some(all) = posed(policies, question) else { return Vec::new() };
-    if all.iter().any(|(asked, posed)| may_run_own_code(*asked, posed)) || is_told_by_variables(&all).is_some() {
+    let Some(all) = bound(policies, request) else { return Vec::new() };
+    if all.iter().any(|(asked, bound)| may_run_own_code(*asked, bound)) || is_told_by_variables(&all).is_some() {
         return Vec::new();
     }
     let Some(asked) = only_asked(all) else { return Vec::new() };
-    same.into_iter().filter(|yes| asked.iter().all(|posed| yes.covers(posed))).collect()
+    same.into_iter().filter(|yes| asked.iter().all(|bound| yes.covers(bound))).collect()
 }
 
 /// The requests of a question as they stand, and whether a yes would lift each. None if one of them cannot be said.
-fn posed(policies: PolicyContext<'_>, question: &Question) -> Option<Vec<(bool, Posed)>> {
-    let asker = Asker::new(policies, &question.facts);
-    let sheet = asker.sheet(asker.drafts(&raised::script(&question.inventory, &question.facts)));
-    let shown = &question.report.requests;
-    if sheet.drafts.len() != shown.len() {
+fn bound(policies: PolicyContext<'_>, request: &ApprovalRequest) -> Option<Vec<(bool, BoundRequest)>> {
+    let builder = RequestBuilder::new(policies, &request.facts);
+    let batch = builder.batch(builder.drafts(&questions::script(&request.inventory, &request.facts)));
+    let shown = &request.report.requests;
+    if batch.drafts.len() != shown.len() {
         return None;
     }
-    let each = sheet.drafts.iter().zip(shown);
-    each.map(|(draft, shown)| Some((shown.decision == Decision::Ask, asker.pose(&sheet, draft, false).ok()?))).collect()
+    let each = batch.drafts.iter().zip(shown);
+    each.map(|(draft, shown)| Some((shown.decision == Decision::Ask, builder.bind(&batch, draft, false).ok()?)))
+        .collect()
 }
 
 /// Those that a yes would lift; none if there are none.
-fn only_asked(all: Vec<(bool, Posed)>) -> Option<Vec<Posed>> {
-    let asked: Vec<Posed> = all.into_iter().filter(|(asked, _)| *asked).map(|(_, posed)| posed).collect();
+fn only_asked(all: Vec<(bool, BoundRequest)>) -> Option<Vec<BoundRequest>> {
+    let asked: Vec<BoundRequest> = all.into_iter().filter(|(asked, _)| *asked).map(|(_, bound)| bound).collect();
     Some(asked).filter(|asked| !asked.is_empty())
 }
 
 /// Whether a command may run what the agent has written, with all that a yes to the script opens: what builds, interprets or installs,
 /// and, of commands that policy does not ask about, each that does more than read or make what its words name.
-fn may_run_own_code(asked: bool, posed: &Posed) -> bool {
+fn may_run_own_code(asked: bool, bound: &BoundRequest) -> bool {
     const RUNS: [&str; 3] = ["toolchain", "interpreter", "package-install"];
-    posed.is_command()
-        && !keeps_to_its_words(posed)
+    bound.is_command()
+        && !keeps_to_its_words(bound)
         && match asked {
-            true => RUNS.iter().any(|group| posed.is_in_group(group)),
-            false => !posed.is_builtin() && !posed.is_in_group("read-only"),
+            true => RUNS.iter().any(|group| bound.is_in_group(group)),
+            false => !bound.is_builtin() && !bound.is_in_group("read-only"),
         }
 }
 
 /// Whether this is a program of the machine's own that runs no other program and makes what its words name, and nothing else.
-fn keeps_to_its_words(posed: &Posed) -> bool {
-    let origin = posed.attribute("origin");
+fn keeps_to_its_words(bound: &BoundRequest) -> bool {
+    let origin = bound.attribute("origin");
     let is_system = matches!(origin, Some(EvalResult::EntityUid(origin)) if origin.id().unescaped() == "system");
-    is_system && MAKES_WHAT_IT_NAMES.iter().any(|program| posed.is_of(program))
+    is_system && MAKES_WHAT_IT_NAMES.iter().any(|program| bound.is_of(program))
 }
 
 /// A command that policy does not ask about, and for which a variable is set: the loader of any program runs what some variables name.
-fn is_told_by_variables(all: &[(bool, Posed)]) -> Option<String> {
+fn is_told_by_variables(all: &[(bool, BoundRequest)]) -> Option<String> {
     let mut beside = all
         .iter()
-        .filter(|(asked, posed)| posed.is_command() && !posed.is_builtin() && (!asked || keeps_to_its_words(posed)));
+        .filter(|(asked, bound)| bound.is_command() && !bound.is_builtin() && (!asked || keeps_to_its_words(bound)));
     let (_, first) = beside.clone().next()?;
-    if all.iter().any(|(_, posed)| posed.action().id().unescaped() == "setEnv") {
+    if all.iter().any(|(_, bound)| bound.action().id().unescaped() == "setEnv") {
         return Some(first.text());
     }
     let has_none =
-        |posed: &Posed| matches!(posed.attribute("envNames"), Some(EvalResult::Set(names)) if names.is_empty());
-    beside.find(|(_, posed)| !has_none(posed)).map(|(_, posed)| posed.text())
+        |bound: &BoundRequest| matches!(bound.attribute("envNames"), Some(EvalResult::Set(names)) if names.is_empty());
+    beside.find(|(_, bound)| !has_none(bound)).map(|(_, bound)| bound.text())
 }
 
-fn may_lift(bundle: &Bundle, asker: &Asker<'_>, drafts: &[Draft], shown: &Report, person: &Approval) -> Authority {
+fn may_lift(
+    bundle: &Bundle,
+    builder: &RequestBuilder<'_>,
+    drafts: &[RequestDraft],
+    shown: &Report,
+    person: &Approval,
+) -> Authority {
     let nothing = || Authority { allowed: false, policies: Vec::new(), why: "nothing was asked".to_owned() };
     if drafts.len() != shown.requests.len() {
         return nothing();
@@ -506,7 +513,7 @@ fn may_lift(bundle: &Bundle, asker: &Asker<'_>, drafts: &[Draft], shown: &Report
     let asked = drafts.iter().zip(&shown.requests).filter(|(_, shown)| shown.decision == Decision::Ask);
     let mut last = nothing();
     for (draft, _) in asked {
-        last = authority(bundle, answer(bundle, asker.approval(draft, person)));
+        last = authority(bundle, answer(bundle, builder.approval(draft, person)));
         if !last.allowed {
             return last;
         }
@@ -516,8 +523,8 @@ fn may_lift(bundle: &Bundle, asker: &Asker<'_>, drafts: &[Draft], shown: &Report
 
 /// Whether policy lets a person look after an agent, or the record.
 pub(crate) fn oversees(policies: PolicyContext<'_>, facts: &Facts, person: &Approval, what: &Oversight) -> Authority {
-    let asker = Asker::new(policies, facts);
-    authority(policies.bundle, answer(policies.bundle, asker.oversight(&person.user, &person.roles, what)))
+    let builder = RequestBuilder::new(policies, facts);
+    authority(policies.bundle, answer(policies.bundle, builder.oversight(&person.user, &person.roles, what)))
 }
 
 /// The same as a report, for cases.
@@ -527,8 +534,8 @@ pub(crate) fn rehearse_oversight(
     person: &Approval,
     what: &Oversight,
 ) -> Report {
-    let asker = Asker::new(policies, facts);
-    let answer = answer(policies.bundle, asker.oversight(&person.user, &person.roles, what));
+    let builder = RequestBuilder::new(policies, facts);
+    let answer = answer(policies.bundle, builder.oversight(&person.user, &person.roles, what));
     let (action, resource) = (what.action(), facts.principal.agent.clone());
     let span = Span::new(0, 0);
     let reasons = answer.determining.iter().filter(|_| answer.decision != Decision::Allow).map(|id| {
@@ -559,11 +566,11 @@ pub(crate) fn trace_oversight(
     facts: &Facts,
     person: &Approval,
     what: &Oversight,
-    mut seen: impl FnMut(&Posed),
+    mut seen: impl FnMut(&BoundRequest),
 ) {
-    let asker = Asker::new(policies, facts);
-    if let Ok(posed) = asker.oversight(&person.user, &person.roles, what) {
-        seen(&posed);
+    let builder = RequestBuilder::new(policies, facts);
+    if let Ok(bound) = builder.oversight(&person.user, &person.roles, what) {
+        seen(&bound);
     }
 }
 
@@ -592,28 +599,34 @@ pub(crate) fn approve_act(
     shown: &Report,
     people: &[Approval],
 ) -> Report {
-    let asker = Asker::new(policies, facts);
-    let sheet = asker.sheet(asker.act_on(act, files));
-    let requests = sheet.drafts.iter().zip(&shown.requests).map(|(draft, shown)| match shown.decision {
-        Decision::Ask => lift(policies.bundle, &asker, &sheet, draft, people),
-        Decision::Allow | Decision::Deny => judge(policies.bundle, &asker, &sheet, draft),
+    let builder = RequestBuilder::new(policies, facts);
+    let batch = builder.batch(builder.act_on(act, files));
+    let requests = batch.drafts.iter().zip(&shown.requests).map(|(draft, shown)| match shown.decision {
+        Decision::Ask => lift(policies.bundle, &builder, &batch, draft, people),
+        Decision::Allow | Decision::Deny => judge(policies.bundle, &builder, &batch, draft),
     });
     let requests: Vec<Judged> = requests.collect();
-    let complete = requests.len() == sheet.drafts.len() && requests.len() == shown.requests.len();
-    let mut report = act_report(policies.bundle, &asker, &sheet, act, requests);
+    let complete = requests.len() == batch.drafts.len() && requests.len() == shown.requests.len();
+    let mut report = act_report(policies.bundle, &builder, &batch, act, requests);
     if !complete || report.decision != Decision::Allow {
         report.decision = Decision::Deny;
     }
     report
 }
 
-fn act_report(bundle: &Bundle, asker: &Asker<'_>, sheet: &Sheet, act: &Act, requests: Vec<Judged>) -> Report {
+fn act_report(
+    bundle: &Bundle,
+    builder: &RequestBuilder<'_>,
+    batch: &RequestBatch,
+    act: &Act,
+    requests: Vec<Judged>,
+) -> Report {
     Report {
         decision: strictest(&requests),
         command: act.text(),
         policy_set: bundle.fingerprint().to_owned(),
         opaque: Vec::new(),
-        reasons: explain::reasons(bundle, asker, sheet, &requests),
+        reasons: explain::reasons(bundle, builder, batch, &requests),
         requests,
         // A restore takes one by itself, and nothing else that is no script can be permitted so.
         checkpoint: Vec::new(),
@@ -628,31 +641,31 @@ pub(crate) fn trace(
     inventory: &Inventory,
     facts: &Facts,
     approvers: &[Approval],
-    mut seen: impl FnMut(&Posed),
+    mut seen: impl FnMut(&BoundRequest),
 ) {
-    let asker = Asker::new(policies, facts);
-    let sheet = asker.sheet(asker.drafts(&raised::script(inventory, facts)));
-    trace_sheet(&asker, &sheet, &mut seen);
+    let builder = RequestBuilder::new(policies, facts);
+    let batch = builder.batch(builder.drafts(&questions::script(inventory, facts)));
+    trace_batch(&builder, &batch, &mut seen);
     for approver in approvers {
-        for draft in sheet.drafts.iter().take(MAX_REQUESTS) {
-            if let Ok(posed) = asker.approval(draft, approver) {
-                seen(&posed);
+        for draft in batch.drafts.iter().take(MAX_REQUESTS) {
+            if let Ok(bound) = builder.approval(draft, approver) {
+                seen(&bound);
             }
         }
     }
 }
 
 /// As [`trace`], for an act.
-pub(crate) fn trace_act(policies: PolicyContext<'_>, facts: &Facts, act: &Act, mut seen: impl FnMut(&Posed)) {
-    let asker = Asker::new(policies, facts);
-    trace_sheet(&asker, &asker.sheet(vec![asker.act(act)]), &mut seen);
+pub(crate) fn trace_act(policies: PolicyContext<'_>, facts: &Facts, act: &Act, mut seen: impl FnMut(&BoundRequest)) {
+    let builder = RequestBuilder::new(policies, facts);
+    trace_batch(&builder, &builder.batch(vec![builder.act(act)]), &mut seen);
 }
 
-fn trace_sheet(asker: &Asker<'_>, sheet: &Sheet, seen: &mut impl FnMut(&Posed)) {
-    for draft in sheet.drafts.iter().take(MAX_REQUESTS) {
+fn trace_batch(builder: &RequestBuilder<'_>, batch: &RequestBatch, seen: &mut impl FnMut(&BoundRequest)) {
+    for draft in batch.drafts.iter().take(MAX_REQUESTS) {
         for approved in [false, true] {
-            if let Ok(posed) = asker.pose(sheet, draft, approved) {
-                seen(&posed);
+            if let Ok(bound) = builder.bind(batch, draft, approved) {
+                seen(&bound);
             }
         }
     }
@@ -661,24 +674,24 @@ fn trace_sheet(asker: &Asker<'_>, sheet: &Sheet, seen: &mut impl FnMut(&Posed)) 
 /// Lifts what people were shown: each request that was `ask` must be allowed with `context.approved`, and its lifting
 /// authorised by `Action::"approve"` for as many of them as it takes. Requests that were not shown as `ask` are asked again
 /// without approval.
-pub(crate) fn approve(policies: PolicyContext<'_>, question: Question, people: &[Approval]) -> Verdict {
-    let Question { inventory, facts, report: shown } = question;
-    let asker = Asker::new(policies, &facts);
-    let sheaf = raised::script(&inventory, &facts);
-    let sheet = asker.sheet(asker.drafts(&sheaf));
-    let judged: Vec<Judged> = sheet
+pub(crate) fn approve(policies: PolicyContext<'_>, request: ApprovalRequest, people: &[Approval]) -> Verdict {
+    let ApprovalRequest { inventory, facts, report: shown } = request;
+    let builder = RequestBuilder::new(policies, &facts);
+    let questions = questions::script(&inventory, &facts);
+    let batch = builder.batch(builder.drafts(&questions));
+    let judged: Vec<Judged> = batch
         .drafts
         .iter()
         .zip(&shown.requests)
         .map(|(draft, shown)| match shown.decision {
-            Decision::Ask => lift(policies.bundle, &asker, &sheet, draft, people),
-            Decision::Allow | Decision::Deny => judge(policies.bundle, &asker, &sheet, draft),
+            Decision::Ask => lift(policies.bundle, &builder, &batch, draft, people),
+            Decision::Allow | Decision::Deny => judge(policies.bundle, &builder, &batch, draft),
         })
         .collect();
-    let complete = judged.len() == sheet.drafts.len() && judged.len() == shown.requests.len();
-    let reasons = explain::reasons(policies.bundle, &asker, &sheet, &judged);
+    let complete = judged.len() == batch.drafts.len() && judged.len() == shown.requests.len();
+    let reasons = explain::reasons(policies.bundle, &builder, &batch, &judged);
     let mut report = report(policies.bundle, &inventory, &facts, judged, reasons);
-    report.asked = Some(Box::new(sheaf.asked(&facts, people)));
+    report.asked = Some(Box::new(questions.replay_input(&facts, people)));
     if complete && report.decision == Decision::Allow {
         return Verdict::Allow(Grant { inventory, facts, report, approved: true });
     }
@@ -711,42 +724,57 @@ fn too_many(bundle: &Bundle, inventory: &Inventory, requests: usize) -> Report {
 }
 
 /// The answer to one act of the runner's own, which no approval can lift.
-pub(crate) fn permits_act(policies: PolicyContext<'_>, kept: Option<&Answers>, facts: &Facts, act: &Act) -> bool {
-    if kept.is_some_and(|kept| kept.act(act, facts)) {
+pub(crate) fn permits_act(
+    policies: PolicyContext<'_>,
+    cache: Option<&DecisionCache>,
+    facts: &Facts,
+    act: &Act,
+) -> bool {
+    if cache.is_some_and(|cache| cache.act(act, facts)) {
         return true;
     }
-    let asker = Asker::new(policies, facts);
-    let permitted = permits(policies.bundle, &asker, &asker.act(act));
-    if let Some(kept) = kept.filter(|_| permitted) {
-        kept.keep_act(act, facts);
+    let builder = RequestBuilder::new(policies, facts);
+    let permitted = permits(policies.bundle, &builder, &builder.act(act));
+    if let Some(cache) = cache.filter(|_| permitted) {
+        cache.keep_act(act, facts);
     }
     permitted
 }
 
 /// The answer to one request of the runner's own, which no approval can lift.
-pub(crate) fn permits(bundle: &Bundle, asker: &Asker<'_>, draft: &Draft) -> bool {
-    answer(bundle, asker.pose_alone(draft, false)).decision == Decision::Allow
+pub(crate) fn permits(bundle: &Bundle, builder: &RequestBuilder<'_>, draft: &RequestDraft) -> bool {
+    answer(bundle, builder.bind_alone(draft, false)).decision == Decision::Allow
 }
 
 /// The same with the policies that decided.
-pub(crate) fn because(bundle: &Bundle, asker: &Asker<'_>, draft: &Draft) -> (bool, Vec<String>) {
-    let answer = answer(bundle, asker.pose_alone(draft, false));
+pub(crate) fn because(bundle: &Bundle, builder: &RequestBuilder<'_>, draft: &RequestDraft) -> (bool, Vec<String>) {
+    let answer = answer(bundle, builder.bind_alone(draft, false));
     (answer.decision == Decision::Allow, answer.determining)
 }
 
 /// The policies that permit it, where it is allowed.
-pub(crate) fn permitting(bundle: &Bundle, asker: &Asker<'_>, draft: &Draft, approved: bool) -> Option<Vec<String>> {
-    let answer = answer(bundle, asker.pose_alone(draft, approved));
+pub(crate) fn permitting(
+    bundle: &Bundle,
+    builder: &RequestBuilder<'_>,
+    draft: &RequestDraft,
+    approved: bool,
+) -> Option<Vec<String>> {
+    let answer = answer(bundle, builder.bind_alone(draft, approved));
     (answer.decision == Decision::Allow).then_some(answer.determining)
 }
 
 /// The answer to one request as it stands, and whether a person's yes would make it another.
-pub(crate) fn judge(bundle: &Bundle, asker: &Asker<'_>, sheet: &Sheet, draft: &Draft) -> Judged {
-    let now = answer(bundle, asker.pose(sheet, draft, false));
+pub(crate) fn judge(
+    bundle: &Bundle,
+    builder: &RequestBuilder<'_>,
+    batch: &RequestBatch,
+    draft: &RequestDraft,
+) -> Judged {
+    let now = answer(bundle, builder.bind(batch, draft, false));
     if now.decision == Decision::Allow {
         return judged(draft, now);
     }
-    let approved = answer(bundle, asker.pose(sheet, draft, true));
+    let approved = answer(bundle, builder.bind(batch, draft, true));
     if approved.decision == Decision::Allow && now.errors.is_empty() {
         let quorum = quorum(bundle, now.determining.iter().chain(&approved.determining));
         return Judged { quorum, ..judged(draft, Answer { decision: Decision::Ask, ..now }) };
@@ -760,13 +788,19 @@ fn quorum<'p>(bundle: &Bundle, policies: impl Iterator<Item = &'p String>) -> us
 }
 
 /// The answer to one request with the yes of these people.
-pub(crate) fn lift(bundle: &Bundle, asker: &Asker<'_>, sheet: &Sheet, draft: &Draft, people: &[Approval]) -> Judged {
-    let now = answer(bundle, asker.pose(sheet, draft, false));
-    let approved = answer(bundle, asker.pose(sheet, draft, true));
+pub(crate) fn lift(
+    bundle: &Bundle,
+    builder: &RequestBuilder<'_>,
+    batch: &RequestBatch,
+    draft: &RequestDraft,
+    people: &[Approval],
+) -> Judged {
+    let now = answer(bundle, builder.bind(batch, draft, false));
+    let approved = answer(bundle, builder.bind(batch, draft, true));
     let takes = quorum(bundle, now.determining.iter().chain(&approved.determining));
     let mut who = BTreeSet::new();
     for person in people {
-        let authorised = answer(bundle, asker.approval(draft, person));
+        let authorised = answer(bundle, builder.approval(draft, person));
         if authorised.decision != Decision::Allow {
             return judged(draft, authorised);
         }
@@ -784,7 +818,7 @@ pub(crate) fn strictest(requests: &[Judged]) -> Decision {
     requests.iter().map(|judged| judged.decision).max().unwrap_or(Decision::Deny)
 }
 
-fn judged(draft: &Draft, answer: Answer) -> Judged {
+fn judged(draft: &RequestDraft, answer: Answer) -> Judged {
     Judged {
         action: draft.action,
         resource: draft.resource.clone(),
@@ -820,7 +854,7 @@ fn report(
         files: Vec::new(),
     });
     let unknown = inventory.commands().iter().filter_map(|command| {
-        let reason = raised::unknown(command, facts)?;
+        let reason = questions::unknown(command, facts)?;
         let (span, files) = (command.program.span, command.invocation.project.clone());
         let detail = match (reason, files.as_slice()) {
             (OpaqueReason::ProjectCode, []) => {

@@ -6,8 +6,8 @@
 use std::collections::BTreeSet;
 
 use palisade_engine::{
-    AbsolutePath, Again, Approval, Asked, Bundle, Cases, Channel, Clock, Decision, Engine, Facts, Field, Groups, Lasts,
-    Origin, Principal, Program, Report, Session, Source, Verdict, Vocabulary,
+    AbsolutePath, Again, Approval, Bundle, Cases, Channel, Clock, Decision, Engine, Facts, Field, Groups, Lasts,
+    Origin, Principal, Program, ReplayInput, Report, Session, Source, Verdict, Vocabulary,
 };
 use palisade_grammar::{CommandId, inventory};
 
@@ -50,11 +50,11 @@ fn report(engine: &Engine, script: &str, facts: &Facts) -> Report {
     engine.decide(inventory(script.as_bytes()), facts).report().clone()
 }
 
-fn asked(engine: &Engine, script: &str, facts: &Facts) -> (Asked<String>, Groups) {
+fn asked(engine: &Engine, script: &str, facts: &Facts) -> (ReplayInput<String>, Groups) {
     let asked = *report(engine, script, facts).asked.unwrap();
     // As it comes back from a record.
     let text = serde_json::to_string(&asked).unwrap();
-    let back: Asked<String> = serde_json::from_str(&text).unwrap();
+    let back: ReplayInput<String> = serde_json::from_str(&text).unwrap();
     assert_eq!(back, asked, "{text}");
     (back, engine.path_groups())
 }
@@ -92,7 +92,11 @@ fn every_case_is_decided_again_as_it_was() {
             };
             assert_eq!(answers(&again.requests), answers(&report.requests), "{name}");
             let text = serde_json::to_string(&report.asked).unwrap();
-            assert_eq!(serde_json::from_str::<Option<Box<Asked<String>>>>(&text).unwrap(), report.asked, "{name}");
+            assert_eq!(
+                serde_json::from_str::<Option<Box<ReplayInput<String>>>>(&text).unwrap(),
+                report.asked,
+                "{name}"
+            );
             scripts += 1;
             with_a_yes += usize::from(report.asked.is_some_and(|asked| !asked.approvers.is_empty()));
         }
@@ -201,7 +205,7 @@ fn a_yes_lifts_what_it_lifted() {
     let asked = verdict.report().asked.clone().unwrap();
     let groups = engine.path_groups();
     assert_eq!(engine.ask_again(&asked, Some(&groups)).decision, Some(Decision::Allow));
-    let without = Asked { approvers: Vec::new(), ..*asked.clone() };
+    let without = ReplayInput { approvers: Vec::new(), ..*asked.clone() };
     assert_eq!(engine.ask_again(&without, Some(&groups)).decision, Some(Decision::Ask));
     let stricter = site(&format!("{ALL}{}", ask.replace("boss", "chief")), &[]);
     assert_eq!(stricter.ask_again(&asked, Some(&groups)).decision, Some(Decision::Deny));
@@ -237,8 +241,8 @@ fn what_is_missing_is_left_out_where_a_policy_could_look_at_it() {
         let no = no.replace(&format!("when {{ {condition} }}"), "");
         assert_eq!(site(&no, &[]).ask_again(&asked, Some(&groups)).decision, Some(Decision::Deny), "{cut:?}");
     }
-    let circumstances = Asked { cut: vec![Field::Name], ..whole.clone() };
+    let circumstances = ReplayInput { cut: vec![Field::Name], ..whole.clone() };
     assert_eq!(then.ask_again(&circumstances, Some(&groups)).decision, None);
-    let unknown = Asked { v: 99, ..whole };
+    let unknown = ReplayInput { v: 99, ..whole };
     assert_eq!(then.ask_again(&unknown, Some(&groups)).decision, None);
 }

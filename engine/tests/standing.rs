@@ -5,8 +5,8 @@
 use std::collections::BTreeSet;
 
 use palisade_engine::{
-    AbsolutePath, Approval, Bundle, Channel, Clock, Engine, Facts, Given, Lasts, Origin, Principal, Program, Question,
-    Session, Source, Standing, StandingError, Unfit, Verdict, Vocabulary,
+    AbsolutePath, Approval, ApprovalRequest, Bundle, Channel, Clock, Engine, Facts, Given, Lasts, Origin, Principal,
+    Program, Session, Source, Standing, StandingError, Unfit, Verdict, Vocabulary,
 };
 use palisade_grammar::{CommandId, inventory};
 
@@ -46,7 +46,7 @@ fn facts(agent: &str, session: &str, cwd: &str) -> Facts {
     }
 }
 
-fn ask(engine: &Engine, script: &str, facts: &Facts) -> Question {
+fn ask(engine: &Engine, script: &str, facts: &Facts) -> ApprovalRequest {
     match engine.decide(inventory(script.as_bytes()), facts) {
         Verdict::Ask(question) => question,
         other => panic!("{script}: {other:?}"),

@@ -16,12 +16,12 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::time::Instant;
 
-use crate::agree::Readers;
 use crate::ast::{
     Arg, Assign, Count, Join, Nested, NestedKind, Note, Part, Pipeline, Redirect, Script, SimpleCommand, Statement,
 };
 use crate::collect::directory::Place;
 use crate::collect::state::{Known, State};
+use crate::cross_check::Readers;
 use crate::inventory::{
     Assignment, Command, CommandId, Effect, EffectKind, Inventory, Opaque, Parser, Redirection, Resolved, Shell, Via,
 };
@@ -29,7 +29,7 @@ use crate::limits::{MAX_BYTES, MAX_DEPTH, PARSE_DEADLINE};
 use crate::opaque::OpaqueReason;
 use crate::posix;
 use crate::program::{self, Child, Directory, Runs, peer};
-use crate::reader::{self, Stop};
+use crate::reader::{self, ReadError};
 use crate::span::{Frame, Span};
 use crate::word::{Value, Word, is_name};
 
@@ -270,8 +270,10 @@ impl<'a> Collector<'a> {
         let whole = Span::new(0, text.len());
         limits(text).map_err(|detail| Refusal { span: whole, detail })?;
         self.same_forms(text, None)?;
-        let (script, rest) = self.readers.read(text, 0, self.deadline).map_err(|stop| match stop {
-            Stop::Refuse { span, detail } | Stop::Unsupported { span, detail, .. } => Refusal { span, detail },
+        let (script, rest) = self.readers.read(text, 0, self.deadline).map_err(|error| match error {
+            ReadError::Refuse { span, detail } | ReadError::Unsupported { span, detail, .. } => {
+                Refusal { span, detail }
+            }
         })?;
         let empty = script.statements.is_empty() && rest.is_none();
         let setting = Setting::top();
@@ -1159,7 +1161,7 @@ impl<'a> Collector<'a> {
                 state = self.lines(&script, &setting, state, false)?;
                 rest
             }
-            Err(Stop::Refuse { span, detail } | Stop::Unsupported { span, detail, .. }) => {
+            Err(ReadError::Refuse { span, detail } | ReadError::Unsupported { span, detail, .. }) => {
                 if Instant::now() >= self.deadline {
                     return Err(Refusal { span: word.span, detail });
                 }

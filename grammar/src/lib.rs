@@ -1,25 +1,27 @@
 //! Reads a shell script the way bash does and lists everything that it would run.
 //!
 //! ```text
-//!          ┌─ reader ────────▶ ast ──┐                                        ┌─ programs/*.toml
-//! bytes ─▶ ┤                         ├─ the same tokens? ─▶ collect ──────────┤
-//!          └─ tree-sitter ─▶ lower ──┘                            │           └─ program
-//!                                                                 └─▶ Inventory { commands, opaque }
+//!          ┌─ reader ─────▶ ast ─┐                                      ┌─ programs/*.toml
+//! bytes ─▶ ┼─ tree_sitter ───────┼─ cross_check: the same? ─▶ collect ──┤
+//!          └─ brush ─────────────┘                               │      └─ program
+//!                                                                └─▶ Inventory { commands, opaque }
 //! ```
 //!
-//! Two readings that share no code see every script. `reader` follows bash's own grammar byte by byte, with `reader/words`
-//! for quotes and expansions, and makes the tree; `lower` flattens tree-sitter's. Where they see different words, operators
-//! or command names, nothing is said about the script but that. What neither can read becomes an [`Opaque`] item with
-//! its place and reason: nothing is dropped, nothing is guessed.
+//! Three readings that share no code see every script. `reader` follows bash's own grammar byte by byte, with `reader/words` for quotes
+//! and expansions, and makes the tree; `tree_sitter` flattens another parser's tree; `brush` tells the commands that a third one sees.
+//! Where they see different words, operators or command names, nothing is said about the script but that. What cannot be read becomes an
+//! [`Opaque`] item with its place and reason: nothing is dropped, nothing is guessed.
 //!
 //! `collect` then lists each simple command with what it touches, what feeds it, and the directory it runs in
 //! (`collect/directory`). What a program makes of its words is data: one file a program in `programs/`, read by
 //! `program`. A wrapper such as `sudo` and the command that it runs are two commands, so no rule about the one speaks
 //! for the other.
 //!
-//! Modules, each of which uses only those before it in this list: `limits`, `opaque` and `word` are plain data, `ast` is the tree and
-//! `inventory` the result. `reader` makes the tree; `lower` and `brush` read the text again, and `agree` compares. `program` knows programs,
-//! `posix` knows `sh`, and `collect` puts all of it together.
+//! Modules, each of which uses only those before it in this list:
+//! - plain data: `limits`, `span`, `opaque`, `word`; `ast` is the tree, and `inventory` the result
+//! - readings of a text: `reader`, `tree_sitter`, `brush`; `cross_check` compares them
+//! - knowledge: `program` of programs, `posix` of `sh`
+//! - all of it put together: `collect`, and `effect_on_shell`
 //!
 //! Nothing here opens a file, reads the environment or knows a policy; the only clock is the parse deadline.
 //!
@@ -36,19 +38,19 @@
 
 #![forbid(unsafe_code)]
 
-mod agree;
 mod ast;
 mod brush;
 mod collect;
+mod cross_check;
 mod effect_on_shell;
 mod inventory;
 mod limits;
-mod lower;
 mod opaque;
 mod posix;
 mod program;
 mod reader;
 mod span;
+mod tree_sitter;
 mod word;
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! no program's name stands here but those of builtins.
 
 pub(crate) mod catalogue;
+mod embedded_commands;
 pub(crate) mod peer;
 #[cfg(test)]
 mod project;
@@ -16,7 +17,6 @@ mod project;
 mod reviewed;
 mod role;
 pub(crate) mod table;
-mod told;
 mod vouch;
 
 use std::collections::BTreeSet;

@@ -3,12 +3,12 @@
 //! This file decides how words and operators make up commands; [`words`] decodes each word, [`compound`] reads what begins with a
 //! reserved word, [`heredoc`] the bodies of here-documents. A word may hold a script, and a script holds words: the two read each other.
 //!
-//! What is not read exactly stops the reading: [`Stop::Unsupported`] where bash would go on, [`Stop::Refuse`] where nothing can be said at
-//! all. While it reads it leaves a [`Page`] for each text, which [`crate::lower`] compares with a second reading.
+//! What is not read exactly stops the reading: [`ReadError::Unsupported`] where bash would go on, [`ReadError::Refuse`] where nothing can
+//! be said at all. While it reads it leaves a [`TokenPage`] for each text, which [`crate::cross_check`] compares with a second reading.
 
 mod compound;
 mod heredoc;
-mod page;
+mod token_page;
 mod words;
 
 use std::cell::OnceCell;
@@ -20,14 +20,14 @@ use crate::opaque::OpaqueReason;
 use crate::span::{Frame, Span};
 use crate::word::{Value, Word, is_break, is_name, starts_name};
 use heredoc::Heredoc;
-pub(crate) use page::{Fill, Mark, MarkKind, Page};
+pub(crate) use token_page::{Fill, Mark, MarkKind, TokenPage};
 use words::Mode;
 
 /// What was read before the end or the first thing that is not supported.
 pub(crate) struct Reading {
     pub(crate) script: Script,
     /// The text, and each text nested in it that was read by itself.
-    pub(crate) pages: Vec<Page>,
+    pub(crate) pages: Vec<TokenPage>,
     /// The statement that could not be read; it reaches to the end of the text.
     pub(crate) rest: Option<Rest>,
 }
@@ -41,14 +41,14 @@ pub(crate) struct Rest {
 
 /// Why reading ended early.
 #[derive(Debug)]
-pub(crate) enum Stop {
+pub(crate) enum ReadError {
     /// bash may well read it; we do not.
     Unsupported { span: Span, reason: OpaqueReason, detail: String },
     /// A syntax error or a limit: nothing is said about any part of the text.
     Refuse { span: Span, detail: String },
 }
 
-impl Stop {
+impl ReadError {
     pub(crate) fn unsupported(start: usize, end: usize, detail: &str) -> Self {
         let reason = OpaqueReason::UnknownSyntax;
         Self::Unsupported { span: Span::new(start, end), reason, detail: detail.to_owned() }
@@ -68,7 +68,7 @@ impl Stop {
 }
 
 /// Reads a whole script that is nested `depth` deep.
-pub(crate) fn read(text: &[u8], depth: u32) -> Result<Reading, Stop> {
+pub(crate) fn read(text: &[u8], depth: u32) -> Result<Reading, ReadError> {
     let mut pages = Vec::new();
     let mut reader = Reader::new(text, 0, depth, &mut pages)?;
     let mut script = Script::default();
@@ -86,12 +86,12 @@ pub(crate) fn read(text: &[u8], depth: u32) -> Result<Reading, Stop> {
                 statement.ends_line = reader.peek(0).is_none_or(|byte| byte == b'\n');
                 script.statements.push(statement);
             }
-            Err(Stop::Unsupported { span, reason, detail }) => {
+            Err(ReadError::Unsupported { span, reason, detail }) => {
                 let detail = format!("{detail} (at byte {})", span.start);
                 rest = Some(Rest { span: Span::new(start, text.len()), reason, detail });
                 break;
             }
-            Err(refused @ Stop::Refuse { .. }) => return Err(refused),
+            Err(refused @ ReadError::Refuse { .. }) => return Err(refused),
         }
     }
     let read_to = rest.as_ref().map_or(text.len(), |rest| rest.span.start);
@@ -106,13 +106,13 @@ pub(crate) fn substitution(
     text: &[u8],
     start: usize,
     depth: u32,
-    pages: &mut Vec<Page>,
-) -> Result<(Script, usize), Stop> {
+    pages: &mut Vec<TokenPage>,
+) -> Result<(Script, usize), ReadError> {
     let mut reader = Reader::new(text, start, depth, pages)?;
     reader.in_substitution = true;
     let script = reader.list(&End { bracket: true, missing: "unterminated `$(`", ..End::TEXT })?;
     if reader.peek(0) != Some(b')') {
-        return Err(Stop::refuse(start.saturating_sub(2), "unterminated `$(`"));
+        return Err(ReadError::refuse(start.saturating_sub(2), "unterminated `$(`"));
     }
     let end = reader.at;
     reader.no_open_heredoc()?;
@@ -185,12 +185,12 @@ struct Reader<'a, 'm> {
     heredocs: Vec<Heredoc>,
     /// The last comment so far.
     comment: Option<Span>,
-    page: Page,
-    pages: &'m mut Vec<Page>,
+    page: TokenPage,
+    pages: &'m mut Vec<TokenPage>,
 }
 
 impl<'a, 'm> Reader<'a, 'm> {
-    fn new(text: &'a [u8], at: usize, depth: u32, pages: &'m mut Vec<Page>) -> Result<Self, Stop> {
+    fn new(text: &'a [u8], at: usize, depth: u32, pages: &'m mut Vec<TokenPage>) -> Result<Self, ReadError> {
         too_deep(at, depth)?;
         Ok(Self {
             text,
@@ -199,13 +199,13 @@ impl<'a, 'm> Reader<'a, 'm> {
             in_substitution: false,
             heredocs: Vec::new(),
             comment: None,
-            page: Page::new(at),
+            page: TokenPage::new(at),
             pages,
         })
     }
 
     /// Statements up to one of the ends.
-    fn list(&mut self, end: &End) -> Result<Script, Stop> {
+    fn list(&mut self, end: &End) -> Result<Script, ReadError> {
         let mut script = Script::default();
         loop {
             self.skip_newlines()?;
@@ -225,7 +225,7 @@ impl<'a, 'm> Reader<'a, 'm> {
         }
     }
 
-    fn statement(&mut self, end: &End) -> Result<Statement, Stop> {
+    fn statement(&mut self, end: &End) -> Result<Statement, ReadError> {
         let first = self.pipeline()?;
         let mut rest = Vec::new();
         let mut background = false;
@@ -260,7 +260,7 @@ impl<'a, 'm> Reader<'a, 'm> {
         Ok(Statement { first, rest, background, ends_line: false })
     }
 
-    fn pipeline(&mut self) -> Result<Pipeline, Stop> {
+    fn pipeline(&mut self) -> Result<Pipeline, ReadError> {
         let mut negated = false;
         loop {
             self.skip_blanks();
@@ -303,7 +303,7 @@ impl<'a, 'm> Reader<'a, 'm> {
         }
     }
 
-    fn part(&mut self) -> Result<Part, Stop> {
+    fn part(&mut self) -> Result<Part, ReadError> {
         self.skip_blanks();
         match self.compound()? {
             Some(part) => Ok(part),
@@ -312,7 +312,7 @@ impl<'a, 'm> Reader<'a, 'm> {
     }
 
     /// Reads something nested one level deeper.
-    fn deeper<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, Stop>) -> Result<T, Stop> {
+    fn deeper<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, ReadError>) -> Result<T, ReadError> {
         self.depth += 1;
         too_deep(self.at, self.depth)?;
         let inside = read(self)?;
@@ -320,7 +320,7 @@ impl<'a, 'm> Reader<'a, 'm> {
         Ok(inside)
     }
 
-    fn redirects_only(&mut self) -> Result<Vec<Redirect>, Stop> {
+    fn redirects_only(&mut self) -> Result<Vec<Redirect>, ReadError> {
         let mut redirects = Vec::new();
         loop {
             self.skip_blanks();
@@ -331,7 +331,7 @@ impl<'a, 'm> Reader<'a, 'm> {
         }
     }
 
-    fn simple_command(&mut self) -> Result<Part, Stop> {
+    fn simple_command(&mut self) -> Result<Part, ReadError> {
         let start = self.at;
         let (mut assignments, mut words, mut redirects) = (Vec::new(), Vec::<Arg>::new(), Vec::new());
         let mut end = start;
@@ -380,10 +380,10 @@ impl<'a, 'm> Reader<'a, 'm> {
     }
 
     /// A word that is cut by a line continuation may be a reserved word or an assignment once it is joined.
-    fn continued(&self, start: usize) -> Result<(), Stop> {
+    fn continued(&self, start: usize) -> Result<(), ReadError> {
         let raw = self.text.get(start..self.at).unwrap_or_default();
         if raw.windows(2).any(|pair| pair == b"\\\n") {
-            return Err(Stop::unsupported(
+            return Err(ReadError::unsupported(
                 start,
                 self.at,
                 "a line continuation inside a command's name; join the lines",
@@ -393,7 +393,7 @@ impl<'a, 'm> Reader<'a, 'm> {
     }
 
     /// `NAME=value`, `NAME+=value`, `NAME[…]=value`; before the command word only.
-    fn assignment(&mut self) -> Result<Option<Assign>, Stop> {
+    fn assignment(&mut self) -> Result<Option<Assign>, ReadError> {
         let start = self.at;
         let ahead = self.text.get(start..).unwrap_or_default();
         let length = ahead.iter().take_while(|byte| is_name(**byte)).count();
@@ -413,7 +413,9 @@ impl<'a, 'm> Reader<'a, 'm> {
         if !append && self.text.get(at) != Some(&b'=') {
             return match subscript {
                 None => Ok(None),
-                Some(_) => Err(Stop::unsupported(start, at, "a word with a bracket in a command's place; quote it")),
+                Some(_) => {
+                    Err(ReadError::unsupported(start, at, "a word with a bracket in a command's place; quote it"))
+                }
             };
         }
         at += 1 + usize::from(append);
@@ -435,7 +437,7 @@ impl<'a, 'm> Reader<'a, 'm> {
         Ok(Some(Assign { span: Span::new(start, end), raw, name, partial, value, number }))
     }
 
-    fn word(&mut self, mode: Mode) -> Result<Arg, Stop> {
+    fn word(&mut self, mode: Mode) -> Result<Arg, ReadError> {
         let start = self.at;
         let (arg, end) = words::scan(self.text, start, self.depth, mode, self.pages, &mut self.page)?;
         self.at = end;
@@ -443,19 +445,27 @@ impl<'a, 'm> Reader<'a, 'm> {
         self.page.mark(MarkKind::Word, start, end);
         let joined = self.text.get(..end).is_some_and(|read| read.ends_with(b"\\\n"));
         if joined && matches!(self.peek(0), Some(b'<' | b'>' | b'(')) {
-            return Err(Stop::unsupported(start, end, "a line continuation before an operator; put a blank before it"));
+            return Err(ReadError::unsupported(
+                start,
+                end,
+                "a line continuation before an operator; put a blank before it",
+            ));
         }
         if matches!(self.peek(0), Some(b'<' | b'>')) && names_an_element(&arg.word.raw) {
-            return Err(Stop::unsupported(start, end, "a descriptor in an array; put a blank before the operator"));
+            return Err(ReadError::unsupported(
+                start,
+                end,
+                "a descriptor in an array; put a blank before the operator",
+            ));
         }
         Ok(arg)
     }
 
     /// A here-document's body begins at the next newline, wherever it stands; a word must not hide that newline.
-    fn heredoc_allows(&self, start: usize) -> Result<(), Stop> {
+    fn heredoc_allows(&self, start: usize) -> Result<(), ReadError> {
         let newline = self.text.get(start..self.at).unwrap_or_default().contains(&b'\n');
         if newline && !self.heredocs.is_empty() {
-            return Err(Stop::unsupported(start, self.at, "a word of several lines behind a here-document"));
+            return Err(ReadError::unsupported(start, self.at, "a word of several lines behind a here-document"));
         }
         Ok(())
     }
@@ -465,7 +475,7 @@ impl<'a, 'm> Reader<'a, 'm> {
         matches!(self.peek(0), Some(b'<' | b'>')) && self.peek(1) == Some(b'(')
     }
 
-    fn redirect(&mut self) -> Result<Option<Redirect>, Stop> {
+    fn redirect(&mut self) -> Result<Option<Redirect>, ReadError> {
         let start = self.at;
         let variable = self.named_descriptor()?;
         let ahead = self.text.get(start..).unwrap_or_default();
@@ -515,19 +525,19 @@ impl<'a, 'm> Reader<'a, 'm> {
         let target = self.word(Mode::Plain)?;
         if closes && target.word.raw != "-" {
             // The operator is `>&-`, and what follows is a word of the command.
-            return Err(Stop::unsupported(start, self.at, "a word right behind `>&-`; put a blank between them"));
+            return Err(ReadError::unsupported(start, self.at, "a word right behind `>&-`; put a blank between them"));
         }
         let duplicates = (op == "<&" || op == ">&") && !names_a_file(&target.word);
         if fd.is_some_and(|fd| fd >= SHELLS_OWN) || (duplicates && !is_low_descriptor(&target.word.value)) {
             let detail = "descriptors from 10 up are the shell's own, and which one this is must be written out";
-            return Err(Stop::unsupported(start, self.at, detail));
+            return Err(ReadError::unsupported(start, self.at, detail));
         }
         let body = if document { Some(self.open_heredoc(&target, op == "<<-")?) } else { None };
         Ok(Some(Redirect { span: Span::new(start, self.at), fd, variable, op, target, body }))
     }
 
     /// `{name}>file` opens a descriptor of bash's choice.
-    fn named_descriptor(&self) -> Result<Option<String>, Stop> {
+    fn named_descriptor(&self) -> Result<Option<String>, ReadError> {
         let Some(inside) = self.text.get(self.at..).and_then(|ahead| ahead.strip_prefix(b"{")) else { return Ok(None) };
         let mut name = Vec::new();
         let mut rest = inside;
@@ -556,7 +566,7 @@ impl<'a, 'm> Reader<'a, 'm> {
         Ok(Some(String::from_utf8_lossy(&name).into_owned()))
     }
 
-    fn skip_newlines(&mut self) -> Result<(), Stop> {
+    fn skip_newlines(&mut self) -> Result<(), ReadError> {
         loop {
             self.skip_blanks();
             match self.peek(0) {
@@ -584,14 +594,14 @@ impl<'a, 'm> Reader<'a, 'm> {
     }
 
     /// Consumes an operator.
-    fn operator(&mut self, length: usize) -> Result<(), Stop> {
+    fn operator(&mut self, length: usize) -> Result<(), ReadError> {
         self.page.mark(MarkKind::Operator, self.at, self.at + length);
         self.at += length;
         self.not_continued()
     }
 
     /// Consumes a reserved word that stands here.
-    fn keyword(&mut self, word: &[u8]) -> Result<(), Stop> {
+    fn keyword(&mut self, word: &[u8]) -> Result<(), ReadError> {
         if self.plain_word() != word {
             let word = String::from_utf8_lossy(word);
             return Err(self.refuse(&format!("syntax error: `{word}` is missing here")));
@@ -602,7 +612,7 @@ impl<'a, 'm> Reader<'a, 'm> {
     }
 
     /// bash removes line continuations before it looks for operators, so behind one an operator may go on.
-    fn not_continued(&self) -> Result<(), Stop> {
+    fn not_continued(&self) -> Result<(), ReadError> {
         let mut at = 0;
         while self.peek(at) == Some(b'\\') && self.peek(at + 1) == Some(b'\n') {
             at += 2;
@@ -620,30 +630,30 @@ impl<'a, 'm> Reader<'a, 'm> {
         ahead.get(..length).unwrap_or_default()
     }
 
-    fn reserved(&self) -> Stop {
+    fn reserved(&self) -> ReadError {
         let word = self.plain_word();
         let detail = format!("syntax error: the reserved word `{}` stands here", String::from_utf8_lossy(word));
-        Stop::Refuse { span: Span::new(self.at, self.at + word.len()), detail }
+        ReadError::Refuse { span: Span::new(self.at, self.at + word.len()), detail }
     }
 
     fn peek(&self, ahead: usize) -> Option<u8> {
         self.text.get(self.at + ahead).copied()
     }
 
-    fn unsupported(&self, detail: &str) -> Stop {
-        Stop::unsupported(self.at, self.at + 1, detail)
+    fn unsupported(&self, detail: &str) -> ReadError {
+        ReadError::unsupported(self.at, self.at + 1, detail)
     }
 
-    fn refuse(&self, detail: &str) -> Stop {
-        Stop::refuse(self.at, detail)
+    fn refuse(&self, detail: &str) -> ReadError {
+        ReadError::refuse(self.at, detail)
     }
 }
 
 /// Refuses what is nested deeper than [`MAX_DEPTH`]. Whatever reads something inside of itself asks here, whether or not
 /// it recurses: the other two readings of the text may.
-pub(crate) fn too_deep(at: usize, depth: u32) -> Result<(), Stop> {
+pub(crate) fn too_deep(at: usize, depth: u32) -> Result<(), ReadError> {
     if depth > MAX_DEPTH {
-        return Err(Stop::refuse(at, &format!("nested deeper than the limit of {MAX_DEPTH}")));
+        return Err(ReadError::refuse(at, &format!("nested deeper than the limit of {MAX_DEPTH}")));
     }
     Ok(())
 }

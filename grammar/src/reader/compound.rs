@@ -4,7 +4,7 @@
 
 use std::rc::Rc;
 
-use super::{End, Fill, MarkKind, Reader, Stop, too_deep};
+use super::{End, Fill, MarkKind, ReadError, Reader, too_deep};
 use crate::ast::{Arg, Arm, Compound, CompoundKind, Coproc, Function, Part, Script};
 use crate::reader::words::{self, Mode};
 use crate::span::Span;
@@ -21,7 +21,7 @@ const ARM: End = End { arm: true, words: &[b"esac"], missing: "syntax error: `ca
 
 impl Reader<'_, '_> {
     /// The compound command or definition that begins here, if one does.
-    pub(super) fn compound(&mut self) -> Result<Option<Part>, Stop> {
+    pub(super) fn compound(&mut self) -> Result<Option<Part>, ReadError> {
         match self.plain_word() {
             b"function" => return self.function_keyword().map(Some),
             b"coproc" => return self.coproc().map(Some),
@@ -30,7 +30,7 @@ impl Reader<'_, '_> {
         Ok(self.compound_command()?.map(|compound| Part::Compound(Box::new(compound))))
     }
 
-    fn compound_command(&mut self) -> Result<Option<Compound>, Stop> {
+    fn compound_command(&mut self) -> Result<Option<Compound>, ReadError> {
         let start = self.at;
         let kind = match self.plain_word() {
             _ if self.peek(0) == Some(b'(') => self.bracket()?,
@@ -54,16 +54,16 @@ impl Reader<'_, '_> {
     }
 
     /// A list that must hold something, one level deeper.
-    fn block(&mut self, end: &End) -> Result<Script, Stop> {
+    fn block(&mut self, end: &End) -> Result<Script, ReadError> {
         let opening = self.at;
         let script = self.deeper(|reader| reader.list(end))?;
         if script.statements.is_empty() {
-            return Err(Stop::refuse(opening, "syntax error: a command is missing here"));
+            return Err(ReadError::refuse(opening, "syntax error: a command is missing here"));
         }
         Ok(script)
     }
 
-    fn bracket(&mut self) -> Result<CompoundKind, Stop> {
+    fn bracket(&mut self) -> Result<CompoundKind, ReadError> {
         if self.peek(1) == Some(b'(')
             && let Some(end) = words::arithmetic_end(self.text, self.at + 2)?
         {
@@ -81,7 +81,7 @@ impl Reader<'_, '_> {
         Ok(CompoundKind::Subshell(inside))
     }
 
-    fn branches(&mut self) -> Result<CompoundKind, Stop> {
+    fn branches(&mut self) -> Result<CompoundKind, ReadError> {
         let mut arms = Vec::new();
         let mut word: &[u8] = b"if";
         loop {
@@ -104,7 +104,7 @@ impl Reader<'_, '_> {
         Ok(CompoundKind::If { arms, otherwise })
     }
 
-    fn condition_loop(&mut self) -> Result<CompoundKind, Stop> {
+    fn condition_loop(&mut self) -> Result<CompoundKind, ReadError> {
         let word = self.plain_word();
         self.keyword(word)?;
         let condition = self.block(&DO)?;
@@ -112,14 +112,14 @@ impl Reader<'_, '_> {
         Ok(CompoundKind::While { condition, body })
     }
 
-    fn loop_body(&mut self) -> Result<Script, Stop> {
+    fn loop_body(&mut self) -> Result<Script, ReadError> {
         self.keyword(b"do")?;
         let body = self.block(&DONE)?;
         self.keyword(b"done")?;
         Ok(body)
     }
 
-    fn for_loop(&mut self, select: bool) -> Result<CompoundKind, Stop> {
+    fn for_loop(&mut self, select: bool) -> Result<CompoundKind, ReadError> {
         let start = self.at;
         let word = self.plain_word();
         self.at += word.len();
@@ -154,7 +154,7 @@ impl Reader<'_, '_> {
         Ok(CompoundKind::For { name, words, body })
     }
 
-    fn loop_words(&mut self) -> Result<Vec<Arg>, Stop> {
+    fn loop_words(&mut self) -> Result<Vec<Arg>, ReadError> {
         let mut words = Vec::new();
         loop {
             self.skip_blanks();
@@ -166,7 +166,7 @@ impl Reader<'_, '_> {
     }
 
     /// `for (( …; …; … ))`, of which the second reading sees `while x`.
-    fn arithmetic_loop(&mut self, start: usize) -> Result<CompoundKind, Stop> {
+    fn arithmetic_loop(&mut self, start: usize) -> Result<CompoundKind, ReadError> {
         let Some(end) =
             (if self.peek(1) == Some(b'(') { words::arithmetic_end(self.text, self.at + 2)? } else { None })
         else {
@@ -194,7 +194,7 @@ impl Reader<'_, '_> {
         Ok(CompoundKind::Arithmetic { first: Box::new(first), again: Box::new(again), body })
     }
 
-    fn case(&mut self) -> Result<CompoundKind, Stop> {
+    fn case(&mut self) -> Result<CompoundKind, ReadError> {
         self.keyword(b"case")?;
         self.skip_blanks();
         if self.peek(0).is_none_or(is_break) {
@@ -214,7 +214,7 @@ impl Reader<'_, '_> {
         }
     }
 
-    fn arm(&mut self) -> Result<Arm, Stop> {
+    fn arm(&mut self) -> Result<Arm, ReadError> {
         if self.peek(0) == Some(b'(') {
             self.operator(1)?;
             self.skip_blanks();
@@ -259,7 +259,7 @@ impl Reader<'_, '_> {
     }
 
     /// `[[ … ]]`, which the second reading sees as one word.
-    fn test(&mut self) -> Result<CompoundKind, Stop> {
+    fn test(&mut self) -> Result<CompoundKind, ReadError> {
         let start = self.at;
         let marked = self.page.marks.len();
         let fills = self.page.fills();
@@ -273,7 +273,7 @@ impl Reader<'_, '_> {
                 _ => Mode::Test,
             };
             match (self.peek(0), self.peek(1)) {
-                (None, _) => return Err(Stop::refuse(start, "unterminated `[[`")),
+                (None, _) => return Err(ReadError::refuse(start, "unterminated `[[`")),
                 (Some(b'('), _) if mode == Mode::Test => {
                     open += 1;
                     too_deep(self.at, self.depth + open)?;
@@ -306,7 +306,7 @@ impl Reader<'_, '_> {
         Ok(CompoundKind::Test { words })
     }
 
-    fn skip_test_blanks(&mut self) -> Result<(), Stop> {
+    fn skip_test_blanks(&mut self) -> Result<(), ReadError> {
         loop {
             match (self.peek(0), self.peek(1)) {
                 (Some(b' ' | b'\t'), _) => self.at += 1,
@@ -319,7 +319,7 @@ impl Reader<'_, '_> {
     }
 
     /// `NAME ()` stands here, the name already read.
-    pub(super) fn function(&mut self, start: usize, name: &Arg) -> Result<Part, Stop> {
+    pub(super) fn function(&mut self, start: usize, name: &Arg) -> Result<Part, ReadError> {
         self.at += 1;
         self.skip_blanks();
         let plain = matches!(&name.word.value, Value::Literal(text) if *text == name.word.raw);
@@ -331,7 +331,7 @@ impl Reader<'_, '_> {
     }
 
     /// `function NAME` with or without brackets.
-    fn function_keyword(&mut self) -> Result<Part, Stop> {
+    fn function_keyword(&mut self) -> Result<Part, ReadError> {
         let start = self.at;
         self.at += b"function".len();
         self.skip_blanks();
@@ -347,7 +347,7 @@ impl Reader<'_, '_> {
         self.definition(start, name.word.raw)
     }
 
-    fn definition(&mut self, start: usize, name: String) -> Result<Part, Stop> {
+    fn definition(&mut self, start: usize, name: String) -> Result<Part, ReadError> {
         self.page.forget_marks(start);
         self.page.fill(start, self.at, Fill::Blank);
         self.skip_newlines()?;
@@ -359,7 +359,7 @@ impl Reader<'_, '_> {
         Ok(Part::Function(Function { name, raw, body: Rc::new(body) }))
     }
 
-    fn coproc(&mut self) -> Result<Part, Stop> {
+    fn coproc(&mut self) -> Result<Part, ReadError> {
         let start = self.at;
         self.at += b"coproc".len();
         self.skip_blanks();
@@ -380,7 +380,7 @@ impl Reader<'_, '_> {
         let body = Box::new(self.deeper(Self::part)?);
         if self.in_substitution && matches!(*body, Part::Simple(_)) {
             // bash 5.2 writes a substitution anew before it runs it, and there begins such a command with the coprocess's name.
-            return Err(Stop::unsupported(start, self.at, "a simple command as a coprocess of a substitution"));
+            return Err(ReadError::unsupported(start, self.at, "a simple command as a coprocess of a substitution"));
         }
         Ok(Part::Coproc(Coproc { span: Span::new(start, self.at), name, body }))
     }

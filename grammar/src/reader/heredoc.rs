@@ -6,7 +6,7 @@
 use std::cell::OnceCell;
 use std::rc::Rc;
 
-use super::{Body, Fill, Reader, Stop};
+use super::{Body, Fill, ReadError, Reader};
 use crate::ast::Arg;
 use crate::reader::words;
 use crate::span::Span;
@@ -21,11 +21,11 @@ pub(super) struct Heredoc {
 }
 
 impl Reader<'_, '_> {
-    pub(super) fn open_heredoc(&mut self, target: &Arg, strip_tabs: bool) -> Result<Body, Stop> {
+    pub(super) fn open_heredoc(&mut self, target: &Arg, strip_tabs: bool) -> Result<Body, ReadError> {
         let span = target.word.span;
         let literal = target.word.value.literal().filter(|delimiter| !delimiter.contains('\n'));
         let Some(delimiter) = literal.filter(|_| !target.word.raw.contains(['$', '\n'])) else {
-            return Err(Stop::unsupported(span.start, span.end, "a here-document with a computed delimiter"));
+            return Err(ReadError::unsupported(span.start, span.end, "a here-document with a computed delimiter"));
         };
         let (quoted, delimiter) = (target.word.quoted, delimiter.to_owned());
         let body = Rc::new(OnceCell::new());
@@ -35,7 +35,7 @@ impl Reader<'_, '_> {
     }
 
     /// A newline, and the bodies of the here-documents that it begins.
-    pub(super) fn newline(&mut self) -> Result<(), Stop> {
+    pub(super) fn newline(&mut self) -> Result<(), ReadError> {
         self.at += 1;
         for heredoc in std::mem::take(&mut self.heredocs) {
             let start = self.at;
@@ -49,14 +49,14 @@ impl Reader<'_, '_> {
     }
 
     /// Goes behind the body's delimiter. Returns where the body ends.
-    fn heredoc_end(&mut self, heredoc: &Heredoc) -> Result<usize, Stop> {
+    fn heredoc_end(&mut self, heredoc: &Heredoc) -> Result<usize, ReadError> {
         let mut joined = false;
         loop {
             let start = self.at;
             let ahead = self.text.get(start..).unwrap_or_default();
             if ahead.is_empty() {
                 let detail = format!("the here-document `{}` is not closed", heredoc.delimiter);
-                return Err(Stop::Refuse { span: heredoc.span, detail });
+                return Err(ReadError::Refuse { span: heredoc.span, detail });
             }
             let length = ahead.iter().position(|byte| *byte == b'\n').unwrap_or(ahead.len());
             let line = ahead.get(..length).unwrap_or_default();
@@ -71,20 +71,24 @@ impl Reader<'_, '_> {
             let delimiter = heredoc.delimiter.as_bytes();
             let begins = delimiter.starts_with(content.strip_suffix(b"\\").unwrap_or(content));
             if joined && is_delimiter || continued && begins {
-                return Err(Stop::unsupported(start, self.at, "a continued line that may be the delimiter"));
+                return Err(ReadError::unsupported(start, self.at, "a continued line that may be the delimiter"));
             }
             if self.in_substitution && content.starts_with(delimiter) {
                 // Inside `$( … )` bash may end the document at such a line and read on behind the delimiter.
-                return Err(Stop::unsupported(start, self.at, "a line that begins like the delimiter in `$( … )`"));
+                return Err(ReadError::unsupported(
+                    start,
+                    self.at,
+                    "a line that begins like the delimiter in `$( … )`",
+                ));
             }
             joined = continued;
         }
     }
 
-    pub(super) fn no_open_heredoc(&self) -> Result<(), Stop> {
+    pub(super) fn no_open_heredoc(&self) -> Result<(), ReadError> {
         match self.heredocs.first() {
             None => Ok(()),
-            Some(open) => Err(Stop::Refuse {
+            Some(open) => Err(ReadError::Refuse {
                 span: open.span,
                 detail: format!("the here-document `{}` has no body", open.delimiter),
             }),

@@ -13,7 +13,7 @@ use std::ops::Range;
 pub(crate) use self::arithmetic::{arithmetic_end, evaluate, subscript};
 use crate::ast::{Arg, Arithmetic, Count, Hole, Nested, NestedKind, Note};
 use crate::opaque::OpaqueReason;
-use crate::reader::{self, Fill, Page, Stop};
+use crate::reader::{self, Fill, ReadError, TokenPage};
 use crate::span::{Frame, Span};
 use crate::word::{Value, Word, is_break, is_name, starts_name};
 
@@ -40,9 +40,9 @@ pub(crate) fn scan(
     start: usize,
     depth: u32,
     mode: Mode,
-    pages: &mut Vec<Page>,
-    page: &mut Page,
-) -> Result<(Arg, usize), Stop> {
+    pages: &mut Vec<TokenPage>,
+    page: &mut TokenPage,
+) -> Result<(Arg, usize), ReadError> {
     let mut scanner = Scanner::new(text, start, depth, mode, pages, page);
     if mode == Mode::Value && scanner.peek(0) == Some(b'(') {
         scanner.array()?;
@@ -60,9 +60,9 @@ pub(crate) fn document(
     quoted: bool,
     strip_tabs: bool,
     depth: u32,
-    pages: &mut Vec<Page>,
-) -> Result<Arg, Stop> {
-    let mut unseen = Page::new(range.start);
+    pages: &mut Vec<TokenPage>,
+) -> Result<Arg, ReadError> {
+    let mut unseen = TokenPage::new(range.start);
     let whole = text.get(..range.end).unwrap_or_default();
     let mut scanner = Scanner::new(whole, range.start, depth, Mode::Plain, pages, &mut unseen);
     scanner.document(quoted, strip_tabs)?;
@@ -75,8 +75,8 @@ struct Scanner<'a, 'm> {
     at: usize,
     depth: u32,
     mode: Mode,
-    pages: &'m mut Vec<Page>,
-    page: &'m mut Page,
+    pages: &'m mut Vec<TokenPage>,
+    page: &'m mut TokenPage,
     /// The decoded bytes, expansions left out.
     out: Vec<u8>,
     holes: Vec<Hole>,
@@ -100,7 +100,14 @@ struct Scanner<'a, 'm> {
 }
 
 impl<'a, 'm> Scanner<'a, 'm> {
-    fn new(text: &'a [u8], start: usize, depth: u32, mode: Mode, pages: &'m mut Vec<Page>, page: &'m mut Page) -> Self {
+    fn new(
+        text: &'a [u8],
+        start: usize,
+        depth: u32,
+        mode: Mode,
+        pages: &'m mut Vec<TokenPage>,
+        page: &'m mut TokenPage,
+    ) -> Self {
         Self {
             text,
             start,
@@ -126,7 +133,7 @@ impl<'a, 'm> Scanner<'a, 'm> {
         }
     }
 
-    fn unquoted(&mut self) -> Result<(), Stop> {
+    fn unquoted(&mut self) -> Result<(), ReadError> {
         let mut open = 0_u32;
         while let Some(byte) = self.peek(0) {
             match byte {
@@ -188,8 +195,8 @@ impl<'a, 'm> Scanner<'a, 'm> {
         self.mode == Mode::Plain && self.holes.is_empty() && !self.quoted && self.pattern.is_none()
     }
 
-    fn bracket_in_word(&self) -> Stop {
-        Stop::unsupported(self.at, self.at + 1, "an unquoted bracket inside a word")
+    fn bracket_in_word(&self) -> ReadError {
+        ReadError::unsupported(self.at, self.at + 1, "an unquoted bracket inside a word")
     }
 
     fn finish(self) -> Arg {
@@ -237,7 +244,7 @@ impl<'a, 'm> Scanner<'a, 'm> {
         arg
     }
 
-    fn document(&mut self, quoted: bool, strip_tabs: bool) -> Result<(), Stop> {
+    fn document(&mut self, quoted: bool, strip_tabs: bool) -> Result<(), ReadError> {
         let mut line_start = true;
         while let Some(byte) = self.peek(0) {
             if line_start && strip_tabs && byte == b'\t' {
@@ -264,18 +271,26 @@ impl<'a, 'm> Scanner<'a, 'm> {
             }
             let inside = self.text.get(from..self.at).unwrap_or_default();
             if strip_tabs && self.nested.len() > nested && inside.windows(2).any(|pair| pair == b"\n\t") {
-                return Err(Stop::unsupported(from, self.at, "a substitution of several lines in a `<<-` document"));
+                return Err(ReadError::unsupported(
+                    from,
+                    self.at,
+                    "a substitution of several lines in a `<<-` document",
+                ));
             }
             // bash takes continuations out before it looks at quotes and comments.
             if self.nested.len() > nested && inside.windows(2).any(|pair| pair == b"\\\n") {
-                return Err(Stop::unsupported(from, self.at, "a line continuation in a substitution in a document"));
+                return Err(ReadError::unsupported(
+                    from,
+                    self.at,
+                    "a line continuation in a substitution in a document",
+                ));
             }
         }
         Ok(())
     }
 
     /// A backslash outside quotes.
-    fn escape(&mut self) -> Result<(), Stop> {
+    fn escape(&mut self) -> Result<(), ReadError> {
         match self.peek(1) {
             None => Err(self.refuse("a backslash at the very end escapes nothing")),
             Some(b'\n') => {
@@ -292,13 +307,13 @@ impl<'a, 'm> Scanner<'a, 'm> {
         }
     }
 
-    fn single(&mut self) -> Result<(), Stop> {
+    fn single(&mut self) -> Result<(), ReadError> {
         self.quoted = true;
         let opening = self.at;
         self.at += 1;
         loop {
             match self.peek(0) {
-                None => return Err(Stop::refuse(opening, "unterminated single quote")),
+                None => return Err(ReadError::refuse(opening, "unterminated single quote")),
                 Some(b'\'') => break,
                 Some(byte) => self.take(byte),
             }
@@ -307,13 +322,13 @@ impl<'a, 'm> Scanner<'a, 'm> {
         Ok(())
     }
 
-    fn double(&mut self) -> Result<(), Stop> {
+    fn double(&mut self) -> Result<(), ReadError> {
         self.quoted = true;
         let opening = self.at;
         self.at += 1;
         loop {
             match self.peek(0) {
-                None => return Err(Stop::refuse(opening, "unterminated double quote")),
+                None => return Err(ReadError::refuse(opening, "unterminated double quote")),
                 Some(b'"') => break,
                 Some(b'`') => self.backtick(true)?,
                 Some(b'$') => self.dollar(true)?,
@@ -347,7 +362,7 @@ impl<'a, 'm> Scanner<'a, 'm> {
         self.take(b'~');
     }
 
-    fn dollar(&mut self, quoted: bool) -> Result<(), Stop> {
+    fn dollar(&mut self, quoted: bool) -> Result<(), ReadError> {
         let splits = if quoted { Count::One } else { Count::Any };
         match self.peek(1) {
             Some(b'(') if self.peek(2) == Some(b'(') => match arithmetic_end(self.text, self.at + 3)? {
@@ -401,7 +416,7 @@ impl<'a, 'm> Scanner<'a, 'm> {
         }
     }
 
-    fn substitution(&mut self, splits: Count) -> Result<(), Stop> {
+    fn substitution(&mut self, splits: Count) -> Result<(), ReadError> {
         self.nested_script(NestedKind::Substitution)?;
         self.unknown(splits);
         self.is_substitution();
@@ -416,7 +431,7 @@ impl<'a, 'm> Scanner<'a, 'm> {
         }
     }
 
-    fn process_substitution(&mut self) -> Result<(), Stop> {
+    fn process_substitution(&mut self) -> Result<(), ReadError> {
         let kind = if self.peek(0) == Some(b'<') { NestedKind::Input } else { NestedKind::Output };
         self.nested_script(kind)?;
         self.unknown(Count::One);
@@ -424,7 +439,7 @@ impl<'a, 'm> Scanner<'a, 'm> {
     }
 
     /// `$(`, `<(` or `>(` stands here.
-    fn nested_script(&mut self, kind: NestedKind) -> Result<(), Stop> {
+    fn nested_script(&mut self, kind: NestedKind) -> Result<(), ReadError> {
         let start = self.at;
         if self.peek(2) == Some(b'\\') && self.peek(3) == Some(b'\n') {
             return Err(self.unsupported(4, "a line continuation behind an opening bracket; join the lines"));
@@ -437,14 +452,14 @@ impl<'a, 'm> Scanner<'a, 'm> {
     }
 
     /// Backticks, whose text is read once its own escapes are resolved.
-    fn backtick(&mut self, quoted: bool) -> Result<(), Stop> {
+    fn backtick(&mut self, quoted: bool) -> Result<(), ReadError> {
         let start = self.at;
         let mut code = Vec::new();
         let mut escapes = false;
         self.at += 1;
         loop {
             match (self.peek(0), self.peek(1)) {
-                (None, _) => return Err(Stop::refuse(start, "unterminated backtick")),
+                (None, _) => return Err(ReadError::refuse(start, "unterminated backtick")),
                 (Some(b'`'), _) => break,
                 (Some(b'\\'), Some(byte)) if b"$`\\".contains(&byte) || quoted && byte == b'"' => {
                     escapes = true;
@@ -468,9 +483,13 @@ impl<'a, 'm> Scanner<'a, 'm> {
         self.at += 1;
         let whole = Span::new(start, self.at);
         let frame = if escapes { Frame::Within(whole) } else { Frame::At(start + 1) };
-        let reading = reader::read(&code, self.depth + 1).map_err(|stop| stop.within(frame))?;
+        let reading = reader::read(&code, self.depth + 1).map_err(|error| error.within(frame))?;
         if let Some(rest) = reading.rest {
-            return Err(Stop::Unsupported { span: frame.map(rest.span), reason: rest.reason, detail: rest.detail });
+            return Err(ReadError::Unsupported {
+                span: frame.map(rest.span),
+                reason: rest.reason,
+                detail: rest.detail,
+            });
         }
         self.pages.extend(reading.pages.into_iter().map(|page| page.within(frame)));
         self.nested.push(Nested { kind: NestedKind::Substitution, script: reading.script, frame });
@@ -481,12 +500,12 @@ impl<'a, 'm> Scanner<'a, 'm> {
     }
 
     /// `( … )` behind `NAME=`: words, whose values are not kept.
-    fn array(&mut self) -> Result<(), Stop> {
+    fn array(&mut self) -> Result<(), ReadError> {
         let opening = self.at;
         self.at += 1;
         loop {
             match (self.peek(0), self.peek(1)) {
-                (None, _) => return Err(Stop::refuse(opening, "unterminated `(`")),
+                (None, _) => return Err(ReadError::refuse(opening, "unterminated `(`")),
                 (Some(b' ' | b'\t' | b'\n'), _) => self.at += 1,
                 (Some(b'\\'), Some(b'\n')) => self.at += 2,
                 (Some(b'#'), _) => {
@@ -508,7 +527,7 @@ impl<'a, 'm> Scanner<'a, 'm> {
         Ok(())
     }
 
-    fn element(&mut self) -> Result<(), Stop> {
+    fn element(&mut self) -> Result<(), ReadError> {
         let (arg, end) = scan(self.text, self.at, self.depth, Mode::Plain, self.pages, self.page)?;
         if end == self.at || self.text.get(end) == Some(&b'(') {
             return Err(self.unsupported(1, "a bracket inside an array"));
@@ -521,7 +540,7 @@ impl<'a, 'm> Scanner<'a, 'm> {
     }
 
     /// `[key]=value`; without `=` it is a pattern.
-    fn keyed_element(&mut self) -> Result<(), Stop> {
+    fn keyed_element(&mut self) -> Result<(), ReadError> {
         let (arithmetic, nested, end) = subscript(self.text, self.at, self.depth, self.pages)?;
         let behind = self.text.get(end..).unwrap_or_default();
         if !behind.starts_with(b"=") && !behind.starts_with(b"+=") {
@@ -599,11 +618,11 @@ impl<'a, 'm> Scanner<'a, 'm> {
         self.notes.push(Note { reason, span, detail: detail.to_owned() });
     }
 
-    fn unsupported(&self, length: usize, detail: &str) -> Stop {
-        Stop::unsupported(self.at, self.at + length, detail)
+    fn unsupported(&self, length: usize, detail: &str) -> ReadError {
+        ReadError::unsupported(self.at, self.at + length, detail)
     }
 
-    fn refuse(&self, detail: &str) -> Stop {
-        Stop::refuse(self.at, detail)
+    fn refuse(&self, detail: &str) -> ReadError {
+        ReadError::refuse(self.at, detail)
     }
 }

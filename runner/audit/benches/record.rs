@@ -100,7 +100,7 @@ fn begin(directory: &Path, sync: Sync) -> Audit {
 const SCRIPT: &str = "cargo build --workspace && git status --short";
 
 /// What a script of the usual size asks.
-fn questions() -> palisade_engine::Asked<String> {
+fn questions() -> palisade_engine::ReplayInput<String> {
     let path = |text: &str| AbsolutePath::new(text).expect("a path");
     let principal = Principal::os_user("build-agent", "alice", ["developer".to_owned()].into());
     let clock = Clock { now: "2026-11-21T12:00:00.000Z".to_owned(), time_of_day_ms: 43_200_000, weekday: 5 };
@@ -112,7 +112,7 @@ fn questions() -> palisade_engine::Asked<String> {
     verdict.report().asked.as_deref().expect("what was asked").clone()
 }
 
-fn redacted(asked: &palisade_engine::Asked<String>, redactor: &Redactor) -> Asked {
+fn redacted(asked: &palisade_engine::ReplayInput<String>, redactor: &Redactor) -> Asked {
     let mut make = |text: &String| -> Result<Redacted, Redacted> { Ok(redactor.text(text)) };
     Asked::Asked(Box::new(asked.map(&mut make)))
 }

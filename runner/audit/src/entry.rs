@@ -237,7 +237,7 @@ pub struct Decided {
 #[serde(rename_all = "snake_case")]
 pub enum Asked {
     /// The questions, with what was redacted out of them noted.
-    Asked(Box<palisade_engine::Asked<Redacted>>),
+    Asked(Box<palisade_engine::ReplayInput<Redacted>>),
     /// They are not on record, for this reason.
     NotAsked(Term),
 }

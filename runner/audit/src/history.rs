@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use palisade_engine::{Asked, Groups, What, Who};
+use palisade_engine::{Groups, ReplayInput, What, Who};
 use serde_json::Value;
 
 use super::select::kind;
@@ -36,7 +36,7 @@ impl History {
 ///
 /// # Errors
 /// If the record says why it does not tell, or is not to be understood.
-pub fn asked(decision: &Value) -> Option<Result<Asked<String>, &'static str>> {
+pub fn asked(decision: &Value) -> Option<Result<ReplayInput<String>, &'static str>> {
     if let Some(why) = decision.get("not_asked") {
         return Some(Err(match why.as_str() {
             Some("too-long") => "it asks more than a record holds",
@@ -48,8 +48,8 @@ pub fn asked(decision: &Value) -> Option<Result<Asked<String>, &'static str>> {
 }
 
 /// With what the record says elsewhere put back.
-fn complete(told: &Value, decision: &Value) -> Option<Asked<String>> {
-    let mut asked: Asked<String> = serde_json::from_value(told.clone()).ok()?;
+fn complete(told: &Value, decision: &Value) -> Option<ReplayInput<String>> {
+    let mut asked: ReplayInput<String> = serde_json::from_value(told.clone()).ok()?;
     if asked.who.is_none() {
         asked.who = Some(serde_json::from_value::<Who<String>>(decision.get("who")?.clone()).ok()?);
     }

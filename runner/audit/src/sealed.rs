@@ -10,7 +10,7 @@ use std::str::FromStr;
 use age::x25519;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use palisade_engine::{Asked, Report};
+use palisade_engine::{ReplayInput, Report};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use zeroize::Zeroizing;
@@ -68,7 +68,7 @@ struct Raw<'a> {
     /// The decision that it belongs to: a copy that was moved to another shows.
     req: String,
     cmd: &'a str,
-    asked: Option<&'a Asked<String>>,
+    asked: Option<&'a ReplayInput<String>>,
 }
 
 /// A copy that was opened.
@@ -79,7 +79,7 @@ pub struct Unsealed {
     /// The command's text, as it was.
     pub cmd: String,
     /// What was asked about it, as it was.
-    pub asked: Option<Asked<String>>,
+    pub asked: Option<ReplayInput<String>>,
 }
 
 impl SealTo {

@@ -14,7 +14,8 @@ use std::path::{Path, PathBuf};
 
 use palisade_audit::Digest;
 use palisade_engine::{
-    AbsolutePath, Decision, Facts, Judged, MAKES_WHAT_IT_NAMES, Machine, Origin, Principal, Question, Report, Transport,
+    AbsolutePath, ApprovalRequest, Decision, Facts, Judged, MAKES_WHAT_IT_NAMES, Machine, Origin, Principal, Report,
+    Transport,
 };
 use palisade_grammar::{Command, EffectKind, Inventory, Resolved};
 use palisade_sandbox::plan::Rights;
@@ -157,7 +158,7 @@ pub(super) fn standing(pending: &Pending) -> Digest {
 }
 
 /// Whether a program runs in the script that policy does not ask about, or that is there for what it makes.
-fn runs_beside(question: &Question) -> bool {
+fn runs_beside(question: &ApprovalRequest) -> bool {
     let asked = |request: &&Judged| request.action == "exec" && request.decision == Decision::Ask;
     let asked = question.report().requests.iter().filter(asked).count();
     let is_program = |command: &&Command| !matches!(command.resolved, Resolved::Builtin | Resolved::None);

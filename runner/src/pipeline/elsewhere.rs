@@ -505,7 +505,7 @@ impl Pipeline {
         let engine = settings.engine.now();
         place.held_to = Some(engine.policy_set().to_owned());
         let init = guard::Init {
-            policies: engine.recipe(),
+            policies: engine.spec(),
             principal: settings.surroundings.principal.clone(),
             transport: place.transport,
             host: place.host.clone(),

@@ -43,7 +43,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use palisade_audit::{Anchor, Audit, AuditError, RequestId, SealError};
-use palisade_engine::{AbsolutePath, Approval, Engine, Facts, Question, Verdict};
+use palisade_engine::{AbsolutePath, Approval, ApprovalRequest, Engine, Facts, Verdict};
 use palisade_redact::{KnownValue, Redacted, Redactor, RefusedValue};
 use palisade_sandbox::Enforced;
 use palisade_sandbox::plan::{self, Level, Limits, Rights};
@@ -415,7 +415,7 @@ impl Pipeline {
     async fn lift_in(
         self: &Arc<Self>,
         mut seat: Seat,
-        question: Question,
+        question: ApprovalRequest,
         call: Call,
         opens: Openings,
         people: &[Approval],
@@ -759,7 +759,7 @@ impl Pipeline {
     }
 
     /// What a yes to this opens beyond what the kernel holds sessions to.
-    fn opens(&self, question: &Question) -> Result<Openings, Failure> {
+    fn opens(&self, question: &ApprovalRequest) -> Result<Openings, Failure> {
         // The guard tells the command that it has made what was made for it.
         let can_make = question.facts().session.guarded && palisade_sandbox::probe().mounts;
         let mut opened = Openings::of(question, can_make);
@@ -786,7 +786,7 @@ impl Pipeline {
 
     /// Why a yes to this could not be carried out: it would open what policy forbids as well, and the kernel could not keep that from
     /// the command; or the session's user cannot change what it would open.
-    fn why_not(&self, question: &Question, opens: &Openings) -> Option<String> {
+    fn why_not(&self, question: &ApprovalRequest, opens: &Openings) -> Option<String> {
         let changed = |rights: &Rights| rights.contains(Rights::WRITE) || rights.contains(Rights::DELETE);
         let changed = opens.places.iter().filter(|(_, rights)| changed(rights)).map(|(path, _)| path);
         // A new place is made in the directory around it.

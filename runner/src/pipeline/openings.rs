@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use palisade_engine::{AbsolutePath, Decision, Facts, Question, Transport};
+use palisade_engine::{AbsolutePath, ApprovalRequest, Decision, Facts, Transport};
 use palisade_grammar::{Command, EffectKind};
 
 use palisade_sandbox::NewPlace;
@@ -46,7 +46,7 @@ struct Makes {
 
 impl Openings {
     /// For the requests that a yes lifts. `can_make`: new places can be made for the command.
-    pub(super) fn of(question: &Question, can_make: bool) -> Self {
+    pub(super) fn of(question: &ApprovalRequest, can_make: bool) -> Self {
         let facts = question.facts();
         // At a target no kernel rules of ours hold anything, and this machine's files are not meant.
         if facts.transport != Transport::Local {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use palisade_audit::{Anchor, RequestId};
-use palisade_engine::Question;
+use palisade_engine::ApprovalRequest;
 
 use super::PendingAct;
 use super::openings::Openings;
@@ -40,7 +40,7 @@ pub enum Reached {
 
 /// A script that waits for a person's yes.
 pub struct Pending {
-    pub(super) question: Question,
+    pub(super) question: ApprovalRequest,
     pub(super) call: Call,
     /// Scripts that its session had run.
     pub(super) scripts: u64,

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use palisade_audit::RequestId;
 use palisade_engine::{
-    AbsolutePath, Act, Approval, Authority, Channel, Decision, Facts, FileAction, Lasts, Oversight, Question, Report,
-    Transport, Verdict,
+    AbsolutePath, Act, Approval, ApprovalRequest, Authority, Channel, Decision, Facts, FileAction, Lasts, Oversight,
+    Report, Transport, Verdict,
 };
 use palisade_redact::Redacted;
 
@@ -72,14 +72,14 @@ pub(super) struct Visit<'a> {
 #[derive(Debug)]
 pub(super) enum Lifts {
     Script {
-        question: Box<Question>,
+        question: Box<ApprovalRequest>,
         /// The call, as a standing yes has it.
         standing: palisade_audit::Digest,
     },
     Acts {
         facts: Box<Facts>,
         acts: Vec<(Act, Report)>,
-        typed: Option<Box<Question>>,
+        typed: Option<Box<ApprovalRequest>>,
         /// A session at a target, as a standing yes has it.
         visit: Option<palisade_audit::Digest>,
     },

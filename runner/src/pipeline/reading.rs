@@ -68,9 +68,9 @@ impl Pipeline {
         self.goes_on(None)?;
         let engine = self.settings.engine.now();
         let facts = self.facts_of_nothing().with(client);
-        let all = engine.effective(&facts);
+        let all = engine.visible_policies(&facts);
         let more_policies = all.len().saturating_sub(MAX_RULES);
-        let rule = |policy: palisade_engine::Effective| Rule {
+        let rule = |policy: palisade_engine::VisiblePolicy| Rule {
             id: self.redact(&policy.id),
             effect: if policy.permits { "permit" } else { "forbid" },
             reason: self.redact(&policy.reason),

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use jiff::Timestamp;
 use palisade_audit::RequestId;
 use palisade_engine::{
-    Act, Approval, Channel, Given, Lasts, Oversight, Question, Standing, StandingYes, Transport, Unfit,
+    Act, Approval, ApprovalRequest, Channel, Given, Lasts, Oversight, Standing, StandingYes, Transport, Unfit,
 };
 use palisade_redact::Redacted;
 
@@ -147,7 +147,7 @@ impl Pipeline {
     }
 
     /// Whether a yes to this script can hold, for as long as this person says.
-    fn may_stand(&self, about: &About, question: &Question, person: &Approval) -> Result<(), Failure> {
+    fn may_stand(&self, about: &About, question: &ApprovalRequest, person: &Approval) -> Result<(), Failure> {
         if person.lasts == Lasts::Session && about.session.as_str() != question.facts().session.id {
             return Err(Failure::of("the call is in no session that another one could be in").helped(ONCE));
         }
@@ -232,7 +232,7 @@ impl Pipeline {
 }
 
 /// Whether a yes to this can hold at all: on this machine, without code that lies in a file.
-fn can_stand(question: &Question) -> bool {
+fn can_stand(question: &ApprovalRequest) -> bool {
     let facts = question.facts();
     facts.transport == Transport::Local && bound::files(question.inventory(), facts).is_empty()
 }

@@ -1,7 +1,7 @@
 //! Words that are code, or name it: what is read as commands, what only code of a known kind does, and what is told of the rest.
 
+use super::super::embedded_commands::{self, EmbeddedCommand};
 use super::super::table::Role;
-use super::super::told::{self, Told};
 use super::super::vouch::Touched;
 use super::super::{Arg, Child, Parse, Runs, decoded, empty_word, vouch};
 use super::unknown;
@@ -176,14 +176,14 @@ impl Parse<'_, '_> {
             if role == Role::Setting {
                 self.tell_setting(&text, arg);
             }
-            told::told(role, &text).into_iter().for_each(|told| self.tell_one(told, arg));
+            embedded_commands::embedded_commands(role, &text).into_iter().for_each(|told| self.tell_one(told, arg));
         }
     }
 
-    fn tell_one(&mut self, told: Told, arg: &Arg) {
+    fn tell_one(&mut self, told: EmbeddedCommand, arg: &Arg) {
         match told {
-            Told::Code(code) => self.tell_code(code, arg),
-            Told::Words(words) => {
+            EmbeddedCommand::Code(code) => self.tell_code(code, arg),
+            EmbeddedCommand::Words(words) => {
                 let words = words.iter().map(|word| decoded(arg, word)).collect();
                 let child = Child::Command { words, assignments: Vec::new(), elsewhere: true, shell: false };
                 self.reading.children.push(child);
@@ -198,12 +198,12 @@ impl Parse<'_, '_> {
         for (at, arg) in args.iter().enumerate().skip(1) {
             let Some(text) = literal_text(arg) else { continue };
             let tells = |text: &str| self.table.tells.iter().any(|word| word == text);
-            if tells("*") && told::is_program(text) {
+            if tells("*") && embedded_commands::is_program(text) {
                 let words = args.get(at..).unwrap_or_default().to_vec();
                 let child = Child::Command { words, assignments: Vec::new(), elsewhere: true, shell: false };
                 return self.reading.children.push(child);
             }
-            if tells("*") && text.split_once(' ').is_some_and(|(first, _)| told::is_program(first)) {
+            if tells("*") && text.split_once(' ').is_some_and(|(first, _)| embedded_commands::is_program(first)) {
                 return self.tell_code(text.to_owned(), arg);
             }
             let (name, attached) = text.split_once('=').unwrap_or((text, ""));

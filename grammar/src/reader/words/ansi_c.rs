@@ -2,18 +2,18 @@
 
 use super::Scanner;
 use crate::ast::Count;
-use crate::reader::Stop;
+use crate::reader::ReadError;
 
 impl Scanner<'_, '_> {
     /// `$'…'`: C escapes; a NUL cuts the rest off, as it does in bash.
-    pub(super) fn ansi_c(&mut self) -> Result<(), Stop> {
+    pub(super) fn ansi_c(&mut self) -> Result<(), ReadError> {
         self.quoted = true;
         let opening = self.at;
         self.at += 2;
         let mut cut = false;
         loop {
             let decoded = match self.peek(0) {
-                None => return Err(Stop::refuse(opening, "unterminated `$'`")),
+                None => return Err(ReadError::refuse(opening, "unterminated `$'`")),
                 Some(b'\'') => break,
                 Some(b'\\') => self.c_escape(opening)?,
                 Some(byte) => {
@@ -36,9 +36,9 @@ impl Scanner<'_, '_> {
         Ok(())
     }
 
-    fn c_escape(&mut self, opening: usize) -> Result<Decoded, Stop> {
+    fn c_escape(&mut self, opening: usize) -> Result<Decoded, ReadError> {
         let Some(byte) = self.peek(1) else {
-            return Err(Stop::refuse(opening, "unterminated `$'`"));
+            return Err(ReadError::refuse(opening, "unterminated `$'`"));
         };
         self.at += 2;
         Ok(match byte {

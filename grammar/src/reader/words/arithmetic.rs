@@ -8,13 +8,13 @@ use std::ops::Range;
 use super::parameter::goes_on;
 use super::{Mode, Scanner};
 use crate::ast::{Arg, Arithmetic, Count, Nested};
-use crate::reader::{self, Fill, Page, Stop};
+use crate::reader::{self, Fill, ReadError, TokenPage};
 use crate::span::Span;
 use crate::word::{is_name, starts_name};
 
 /// Where the arithmetic ends whose text begins at `start`, behind `((`: the offset of its `))`. `None` if the brackets
 /// do not close together, so that bash takes them for two.
-pub(crate) fn arithmetic_end(text: &[u8], start: usize) -> Result<Option<usize>, Stop> {
+pub(crate) fn arithmetic_end(text: &[u8], start: usize) -> Result<Option<usize>, ReadError> {
     let (mut at, mut open) = (start, 0_u32);
     while let Some(byte) = text.get(at) {
         match byte {
@@ -35,8 +35,13 @@ pub(crate) fn arithmetic_end(text: &[u8], start: usize) -> Result<Option<usize>,
 }
 
 /// Reads the expressions in this range, which `;` separates.
-pub(crate) fn evaluate(text: &[u8], range: Range<usize>, depth: u32, pages: &mut Vec<Page>) -> Result<Arg, Stop> {
-    let mut unseen = Page::new(range.start);
+pub(crate) fn evaluate(
+    text: &[u8],
+    range: Range<usize>,
+    depth: u32,
+    pages: &mut Vec<TokenPage>,
+) -> Result<Arg, ReadError> {
+    let mut unseen = TokenPage::new(range.start);
     let whole = text.get(..range.end).unwrap_or_default();
     let mut scanner = Scanner::new(whole, range.start, depth, Mode::Plain, pages, &mut unseen);
     loop {
@@ -56,15 +61,15 @@ pub(crate) fn subscript(
     text: &[u8],
     start: usize,
     depth: u32,
-    pages: &mut Vec<Page>,
-) -> Result<(Arithmetic, Vec<Nested>, usize), Stop> {
-    let mut unseen = Page::new(start);
+    pages: &mut Vec<TokenPage>,
+) -> Result<(Arithmetic, Vec<Nested>, usize), ReadError> {
+    let mut unseen = TokenPage::new(start);
     reader::too_deep(start, depth + 1)?;
     let mut scanner = Scanner::new(text, start, depth + 1, Mode::Plain, pages, &mut unseen);
     scanner.at += 1;
     let mut arithmetic = scanner.muted(|scanner| scanner.arithmetic_text(|byte| byte == b']'))?;
     if scanner.peek(0) != Some(b']') {
-        return Err(Stop::unsupported(start, scanner.at, "an unterminated subscript"));
+        return Err(ReadError::unsupported(start, scanner.at, "an unterminated subscript"));
     }
     arithmetic.span = Span::new(start, scanner.at + 1);
     for inner in std::mem::take(&mut scanner.arithmetic) {
@@ -93,12 +98,12 @@ impl Arithmetic {
 
 impl Scanner<'_, '_> {
     /// `$(( … ))`, whose `))` stands at `end`.
-    pub(super) fn expansion(&mut self, end: usize, quoted: bool) -> Result<(), Stop> {
+    pub(super) fn expansion(&mut self, end: usize, quoted: bool) -> Result<(), ReadError> {
         let opening = self.at;
         self.at += 3;
         let arithmetic = self.deeper(|scanner| scanner.muted(|scanner| scanner.arithmetic_text(|_| false)))?;
         if self.at != end {
-            return Err(Stop::unsupported(opening, self.at + 1, "arithmetic that is not read"));
+            return Err(ReadError::unsupported(opening, self.at + 1, "arithmetic that is not read"));
         }
         self.at = end + 2;
         self.arithmetic.push(arithmetic);
@@ -108,7 +113,7 @@ impl Scanner<'_, '_> {
     }
 
     /// An expression up to a byte that ends it outside of all brackets, or to a bracket that it did not open.
-    pub(super) fn arithmetic_text(&mut self, ends: impl Fn(u8) -> bool) -> Result<Arithmetic, Stop> {
+    pub(super) fn arithmetic_text(&mut self, ends: impl Fn(u8) -> bool) -> Result<Arithmetic, ReadError> {
         let start = self.at;
         let known = self.arithmetic.len();
         let mut read = Arithmetic::default();
@@ -158,7 +163,7 @@ impl Scanner<'_, '_> {
             }
         }
         if !open.is_empty() {
-            return Err(Stop::unsupported(start, self.at, "arithmetic whose brackets do not match"));
+            return Err(ReadError::unsupported(start, self.at, "arithmetic whose brackets do not match"));
         }
         for inner in self.arithmetic.split_off(known) {
             read.add(inner);
@@ -198,7 +203,7 @@ impl Scanner<'_, '_> {
     }
 
     /// An expansion inside an expression: its text is evaluated.
-    fn inserted(&mut self, read: &mut Arithmetic) -> Result<(), Stop> {
+    fn inserted(&mut self, read: &mut Arithmetic) -> Result<(), ReadError> {
         let behind = self.at;
         match (self.peek(1), self.peek(2)) {
             (Some(b'('), Some(b'(')) | (Some(b'#' | b'?' | b'$'), _) => self.dollar(true)?,

@@ -5,16 +5,16 @@
 use super::Scanner;
 use crate::ast::{Arithmetic, Count};
 use crate::opaque::OpaqueReason;
-use crate::reader::{self, Fill, Stop};
+use crate::reader::{self, Fill, ReadError};
 use crate::span::Span;
 use crate::word::{is_name, starts_name};
 
 impl Scanner<'_, '_> {
-    pub(super) fn parameter(&mut self, quoted: bool) -> Result<(), Stop> {
+    pub(super) fn parameter(&mut self, quoted: bool) -> Result<(), ReadError> {
         self.deeper(|scanner| scanner.braces(quoted))
     }
 
-    fn braces(&mut self, quoted: bool) -> Result<(), Stop> {
+    fn braces(&mut self, quoted: bool) -> Result<(), ReadError> {
         let opening = self.at;
         self.at += 2;
         let length = self.prefix(b'#', |next| starts_name(next) || next.is_ascii_digit() || b"@*".contains(&next));
@@ -28,8 +28,10 @@ impl Scanner<'_, '_> {
                 }
             }
             Some(byte) if b"@*#?$!-".contains(&byte) => self.at += 1,
-            None => return Err(Stop::refuse(opening, "unterminated `${`")),
-            Some(_) => return Err(Stop::unsupported(opening, self.at, "a parameter expansion of an unknown form")),
+            None => return Err(ReadError::refuse(opening, "unterminated `${`")),
+            Some(_) => {
+                return Err(ReadError::unsupported(opening, self.at, "a parameter expansion of an unknown form"));
+            }
         }
         let name = self.slice(start..self.at);
         let mut count = if quoted { Count::One } else { Count::Any };
@@ -54,7 +56,7 @@ impl Scanner<'_, '_> {
             count = Count::Any;
         }
         if self.peek(0) != Some(b'}') {
-            return Err(Stop::unsupported(opening, self.at + 1, "a parameter expansion of an unknown form"));
+            return Err(ReadError::unsupported(opening, self.at + 1, "a parameter expansion of an unknown form"));
         }
         self.at += 1;
         self.page.fill(opening, self.at, Fill::Word);
@@ -72,7 +74,7 @@ impl Scanner<'_, '_> {
     }
 
     /// `[…]` behind the name. True for `[@]`, which gives as many words as there are elements.
-    fn element_of(&mut self) -> Result<bool, Stop> {
+    fn element_of(&mut self) -> Result<bool, ReadError> {
         let all = self.peek(2) == Some(b']') && matches!(self.peek(1), Some(b'@' | b'*'));
         if all {
             let each = self.peek(1) == Some(b'@');
@@ -98,11 +100,11 @@ impl Scanner<'_, '_> {
         }
     }
 
-    fn operator(&mut self, opening: usize, name: &str, quoted: bool) -> Result<(), Stop> {
+    fn operator(&mut self, opening: usize, name: &str, quoted: bool) -> Result<(), ReadError> {
         let assigns = |ahead: &[u8]| matches!(ahead, [b'=', ..] | [b':', b'=', ..]);
         match (self.peek(0), self.peek(1)) {
             (Some(b'}'), _) => Ok(()),
-            (None, _) => Err(Stop::refuse(opening, "unterminated `${`")),
+            (None, _) => Err(ReadError::refuse(opening, "unterminated `${`")),
             (Some(first), next)
                 if b"-=?+".contains(&first) || first == b':' && next.is_some_and(|byte| b"-=?+".contains(&byte)) =>
             {
@@ -131,7 +133,7 @@ impl Scanner<'_, '_> {
                 match letter {
                     b'Q' | b'U' | b'u' | b'L' | b'l' | b'E' | b'A' | b'K' | b'k' | b'a' => {}
                     b'P' => self.note(OpaqueReason::UnknownSyntax, opening, "`@P` runs the substitutions in a value"),
-                    _ => return Err(Stop::unsupported(opening, self.at, "a transformation that is not known")),
+                    _ => return Err(ReadError::unsupported(opening, self.at, "a transformation that is not known")),
                 }
                 self.at += 2;
                 Ok(())
@@ -140,15 +142,15 @@ impl Scanner<'_, '_> {
                 self.at += 1;
                 self.operand(opening, quoted, true)
             }
-            _ => Err(Stop::unsupported(opening, self.at + 1, "a parameter expansion of an unknown form")),
+            _ => Err(ReadError::unsupported(opening, self.at + 1, "a parameter expansion of an unknown form")),
         }
     }
 
     /// `:offset` and `:length` are arithmetic.
-    fn offset(&mut self, opening: usize) -> Result<(), Stop> {
+    fn offset(&mut self, opening: usize) -> Result<(), ReadError> {
         let arithmetic = self.muted(|scanner| scanner.arithmetic_text(|byte| byte == b':' || byte == b'}'))?;
         if self.text.get(opening..self.at).unwrap_or_default().contains(&b'?') {
-            return Err(Stop::unsupported(opening, self.at, "a condition inside an offset"));
+            return Err(ReadError::unsupported(opening, self.at, "a condition inside an offset"));
         }
         self.arithmetic.push(arithmetic.doubtful());
         Ok(())
@@ -156,7 +158,7 @@ impl Scanner<'_, '_> {
 
     /// The word behind an operator, up to the closing brace. In double quotes a single quote is a character like any
     /// other, except where the word is a pattern.
-    fn operand(&mut self, opening: usize, quoted: bool, pattern: bool) -> Result<(), Stop> {
+    fn operand(&mut self, opening: usize, quoted: bool, pattern: bool) -> Result<(), ReadError> {
         let known = self.arithmetic.len();
         self.operand_text(opening, quoted, pattern)?;
         for arithmetic in self.arithmetic.iter_mut().skip(known) {
@@ -165,11 +167,11 @@ impl Scanner<'_, '_> {
         Ok(())
     }
 
-    fn operand_text(&mut self, opening: usize, quoted: bool, pattern: bool) -> Result<(), Stop> {
+    fn operand_text(&mut self, opening: usize, quoted: bool, pattern: bool) -> Result<(), ReadError> {
         self.muted(|scanner| {
             loop {
                 match (scanner.peek(0), scanner.peek(1)) {
-                    (None, _) => return Err(Stop::refuse(opening, "unterminated `${`")),
+                    (None, _) => return Err(ReadError::refuse(opening, "unterminated `${`")),
                     (Some(b'}'), _) => return Ok(()),
                     (Some(b'\\'), Some(b'\n')) => {
                         return Err(scanner.unsupported(2, "a line continuation inside `${ … }`; join the lines"));
@@ -190,7 +192,7 @@ impl Scanner<'_, '_> {
     }
 
     /// Reads something nested one level deeper.
-    pub(super) fn deeper<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, Stop>) -> Result<T, Stop> {
+    pub(super) fn deeper<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, ReadError>) -> Result<T, ReadError> {
         self.depth += 1;
         reader::too_deep(self.at, self.depth)?;
         let inside = read(self)?;
@@ -199,7 +201,7 @@ impl Scanner<'_, '_> {
     }
 
     /// Reads something whose text is no text of the word.
-    pub(super) fn muted<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, Stop>) -> Result<T, Stop> {
+    pub(super) fn muted<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, ReadError>) -> Result<T, ReadError> {
         let quoted = self.quoted;
         self.muted += 1;
         let inside = read(self)?;

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use palisade_engine::{AbsolutePath, Machine, Principal, Recipe, Transport};
+use palisade_engine::{AbsolutePath, EngineSpec, Machine, Principal, Transport};
 use palisade_sandbox::Enforced;
 use palisade_sandbox::meter::Exceeded;
 use palisade_sandbox::plan::{Level, Limits};
@@ -113,7 +113,7 @@ pub enum Answer {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Init {
-    pub(crate) policies: Recipe,
+    pub(crate) policies: EngineSpec,
     pub(crate) principal: Principal,
     pub(crate) transport: Transport,
     pub(crate) host: String,

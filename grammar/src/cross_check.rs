@@ -8,9 +8,9 @@ use std::time::Instant;
 
 use crate::ast::{Arg, Assign, Compound, CompoundKind, NestedKind, Part, Pipeline, Redirect, Script, SimpleCommand};
 use crate::brush;
-use crate::lower::Outliner;
-use crate::reader::{self, Mark, MarkKind, Page, Rest, Stop};
+use crate::reader::{self, Mark, MarkKind, ReadError, Rest, TokenPage};
 use crate::span::Span;
+use crate::tree_sitter::Outliner;
 
 /// The readers of one submitted script and of the code in it.
 #[derive(Default)]
@@ -21,15 +21,22 @@ pub(crate) struct Readers {
 impl Readers {
     /// Reads one text, which is nested `depth` deep. What could not be read at its end comes beside it. A reader that misses
     /// something at the end of the text points behind the text. Such a span is cut to the text.
-    pub(crate) fn read(&mut self, text: &[u8], depth: u32, deadline: Instant) -> Result<(Script, Option<Rest>), Stop> {
+    pub(crate) fn read(
+        &mut self,
+        text: &[u8],
+        depth: u32,
+        deadline: Instant,
+    ) -> Result<(Script, Option<Rest>), ReadError> {
         let inside = |span: Span| Span::new(span.start.min(text.len()), span.end.min(text.len()));
-        self.read_all(text, depth, deadline).map_err(|stop| match stop {
-            Stop::Refuse { span, detail } => Stop::Refuse { span: inside(span), detail },
-            Stop::Unsupported { span, reason, detail } => Stop::Unsupported { span: inside(span), reason, detail },
+        self.read_all(text, depth, deadline).map_err(|error| match error {
+            ReadError::Refuse { span, detail } => ReadError::Refuse { span: inside(span), detail },
+            ReadError::Unsupported { span, reason, detail } => {
+                ReadError::Unsupported { span: inside(span), reason, detail }
+            }
         })
     }
 
-    fn read_all(&mut self, text: &[u8], depth: u32, deadline: Instant) -> Result<(Script, Option<Rest>), Stop> {
+    fn read_all(&mut self, text: &[u8], depth: u32, deadline: Instant) -> Result<(Script, Option<Rest>), ReadError> {
         let reading = reader::read(text, depth)?;
         for page in &reading.pages {
             self.tokens(page, deadline)?;
@@ -42,23 +49,23 @@ impl Readers {
 
     /// tree-sitter sees the same tokens. Behind a pipeline of three commands it may read on over the end of the line, if a redirection
     /// follows somewhere. So it may see them with `;` for the ends of lines as well: that it sees each of these too says no less.
-    fn tokens(&mut self, page: &Page, deadline: Instant) -> Result<(), Stop> {
-        self.sees(page, deadline).or_else(|stop| {
+    fn tokens(&mut self, page: &TokenPage, deadline: Instant) -> Result<(), ReadError> {
+        self.sees(page, deadline).or_else(|error| {
             let again = page.on_one_line().map(|page| self.sees(&page, deadline));
-            again.and_then(Result::ok).ok_or(stop)
+            again.and_then(Result::ok).ok_or(error)
         })
     }
 
-    fn sees(&mut self, page: &Page, deadline: Instant) -> Result<(), Stop> {
-        let outline = self.outliner.outline(&page.text, deadline).map_err(|stop| page.stop(stop))?;
+    fn sees(&mut self, page: &TokenPage, deadline: Instant) -> Result<(), ReadError> {
+        let outline = self.outliner.outline(&page.text, deadline).map_err(|error| page.error(error))?;
         if let Some(span) = outline.unknown {
             let detail = "a construct that one of the parsers does not know".to_owned();
-            return Err(Stop::Refuse { span: page.place(span), detail });
+            return Err(ReadError::Refuse { span: page.place(span), detail });
         }
         if let Some(span) = first_difference(&page.text, &page.marks, &outline.marks) {
             let span = page.place(span);
             let detail = format!("two parsers read this differently, at byte {}; write it more plainly", span.start);
-            return Err(Stop::Refuse { span, detail });
+            return Err(ReadError::Refuse { span, detail });
         }
         Ok(())
     }
@@ -81,8 +88,8 @@ fn first_difference(text: &[u8], ours: &[Mark], theirs: &[Mark]) -> Option<Span>
 }
 
 /// brush sees the same simple commands and redirections.
-fn commands(text: &[u8], script: &Script) -> Result<(), Stop> {
-    let refuse = |detail: String| Stop::Refuse { span: Span::new(0, text.len()), detail };
+fn commands(text: &[u8], script: &Script) -> Result<(), ReadError> {
+    let refuse = |detail: String| ReadError::Refuse { span: Span::new(0, text.len()), detail };
     let readable = std::str::from_utf8(text).ok().and_then(brush::told);
     let mut theirs = readable.ok_or_else(|| refuse("one of three parsers cannot read this".to_owned()))?;
     let mut ours = Told::default();

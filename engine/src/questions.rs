@@ -11,10 +11,12 @@ use palisade_grammar::{
 };
 
 use crate::acts::{Approval, FileAction, Receiver};
-use crate::asked::{ASKED, Asked, Exec, Files, Host, Item, Neighbours, Peer, Script, Session, Variable, What, Who};
 use crate::facts::{AtExecve, Crowd, Facts, Machine, Origin, Program};
 use crate::no_gain;
 use crate::path::AbsolutePath;
+use crate::replay_input::{
+    Exec, Files, Host, Item, Neighbours, Peer, REPLAY_INPUT_VERSION, ReplayInput, Script, Session, Variable, What, Who,
+};
 use crate::told::Remote;
 
 /// How deep a command may stand in a text: what the grammar refuses to go beyond.
@@ -28,7 +30,7 @@ const CONDITION: &str = "[[";
 
 /// A question, and where the script raises it.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Raised {
+pub(crate) struct Question {
     pub(crate) item: Item<String>,
     /// Where it stands in the script.
     pub(crate) span: Span,
@@ -38,7 +40,7 @@ pub(crate) struct Raised {
     pub(crate) via: Vec<String>,
 }
 
-impl From<Item<String>> for Raised {
+impl From<Item<String>> for Question {
     /// A question whose script is no longer there.
     fn from(item: Item<String>) -> Self {
         let (program, via) = match &item.what {
@@ -51,19 +53,19 @@ impl From<Item<String>> for Raised {
 }
 
 /// The questions of one script, and what they say of it as a whole.
-pub(crate) struct Sheaf {
-    pub(crate) raised: Vec<Raised>,
+pub(crate) struct Questions {
+    pub(crate) list: Vec<Question>,
     pub(crate) script: Script,
 }
 
-impl Sheaf {
+impl Questions {
     /// How long all texts in the questions are together, in bytes.
     pub(crate) fn bytes(&self) -> usize {
-        self.raised.iter().map(|raised| raised.item.bytes()).sum()
+        self.list.iter().map(|question| question.item.bytes()).sum()
     }
 
     /// The same as plain data, with the circumstances.
-    pub(crate) fn asked(self, facts: &Facts, people: &[Approval]) -> Asked<String> {
+    pub(crate) fn replay_input(self, facts: &Facts, people: &[Approval]) -> ReplayInput<String> {
         let Facts { principal, session, clock, machine, .. } = facts;
         let list = |texts: &BTreeSet<String>| texts.iter().cloned().collect::<Vec<_>>();
         let places =
@@ -76,8 +78,8 @@ impl Sheaf {
             image: machine.image.clone(),
             privileged: machine.privileged,
         };
-        Asked {
-            v: ASKED,
+        ReplayInput {
+            v: REPLAY_INPUT_VERSION,
             who: Some(Who {
                 agent: principal.agent.clone(),
                 user: principal.user.clone(),
@@ -108,23 +110,23 @@ impl Sheaf {
             script: self.script,
             approvers: people
                 .iter()
-                .map(|person| crate::asked::Approver {
+                .map(|person| crate::replay_input::Approver {
                     user: person.user.clone(),
                     roles: list(&person.roles),
                     via: person.via,
                     lasts: person.lasts,
                 })
                 .collect(),
-            items: self.raised.into_iter().map(|raised| raised.item).collect(),
+            items: self.list.into_iter().map(|question| question.item).collect(),
             cut: Vec::new(),
         }
     }
 }
 
 /// Every question that a script raises, in the order of the text. Empty only if the inventory is.
-pub(crate) fn script(inventory: &Inventory, facts: &Facts) -> Sheaf {
+pub(crate) fn script(inventory: &Inventory, facts: &Facts) -> Questions {
     let reader = Reader { inventory, facts };
-    let mut raised = Vec::new();
+    let mut questions = Vec::new();
     let mut opaque: HashMap<CommandId, Vec<&Opaque>> = HashMap::new();
     for item in inventory.opaque() {
         let Some(command) = item.command else { continue };
@@ -139,46 +141,47 @@ pub(crate) fn script(inventory: &Inventory, facts: &Facts) -> Sheaf {
         // What a function runs is told by its body, which is listed by itself.
         let runs = !matches!(command.resolved, Resolved::None | Resolved::Function);
         if runs || !opaque.is_empty() {
-            raised.push(reader.command(command, opaque));
+            questions.push(reader.command(command, opaque));
         }
         let assignments = command.assignments.iter().filter(|assignment| !splits_one_read(command, assignment));
-        raised.extend(assignments.map(|assignment| reader.assignment(command, assignment, opaque)));
-        raised.extend(reader.bare_exports(command, &exported));
-        raised.extend(reader.inherited(command, &exported, opaque));
+        questions.extend(assignments.map(|assignment| reader.assignment(command, assignment, opaque)));
+        questions.extend(reader.bare_exports(command, &exported));
+        questions.extend(reader.inherited(command, &exported, opaque));
         exported.extend(reader.exports(command));
-        raised.extend(reader.effects(command, |_| true));
+        questions.extend(reader.effects(command, |_| true));
     }
     let unattached = inventory.opaque().iter().filter(|opaque| opaque.command.is_none());
-    raised.extend(unattached.map(|opaque| reader.unread(opaque)));
+    questions.extend(unattached.map(|opaque| reader.unread(opaque)));
     let runs_nothing = |command: &Command| matches!(command.resolved, Resolved::None);
-    if raised.is_empty() && inventory.parsed() && inventory.commands().iter().all(runs_nothing) {
-        raised.extend(reader.conditions());
+    if questions.is_empty() && inventory.parsed() && inventory.commands().iter().all(runs_nothing) {
+        questions.extend(reader.conditions());
     }
-    raised.sort_by_key(|raised| raised.span.start);
-    Sheaf { raised, script: reader.script(inventory.parsed()) }
+    questions.sort_by_key(|question| question.span.start);
+    Questions { list: questions, script: reader.script(inventory.parsed()) }
 }
 
 /// Every question that executing a program raises: the program itself and what it touches, and of code in its words
 /// what that touches without executing anything. What else the code runs is asked when it is executed; a file that
 /// only its run can name is the kernel's to hold. A program that its words name outright is asked at once, since a
 /// wrapper may run it without executing it, as the dynamic loader does.
-pub(crate) fn execution(inventory: &Inventory, facts: &Facts) -> Sheaf {
+pub(crate) fn execution(inventory: &Inventory, facts: &Facts) -> Questions {
     let reader = Reader { inventory, facts };
     // A program's words need no parsing at its `execve`; what of code in them cannot be read makes the command opaque.
     let script = reader.script(facts.at_execve.is_some() || inventory.parsed());
     let Some((program, inner)) = inventory.commands().split_first() else {
-        return Sheaf { raised: Vec::new(), script };
+        return Questions { list: Vec::new(), script };
     };
     let opaque: Vec<&Opaque> = inventory.opaque().iter().collect();
-    let mut raised = vec![reader.command(program, &opaque)];
-    raised.extend(reader.effects(program, |_| true));
+    let mut questions = vec![reader.command(program, &opaque)];
+    questions.extend(reader.effects(program, |_| true));
     for command in inner {
         if matches!(command.via, Via::Wrapper(_)) && command.argv.iter().all(is_literal) {
-            raised.push(reader.command(command, &[]));
+            questions.push(reader.command(command, &[]));
         }
-        raised.extend(reader.effects(command, |at| facts.paths.contains_key(&at) || facts.matches.contains_key(&at)));
+        questions
+            .extend(reader.effects(command, |at| facts.paths.contains_key(&at) || facts.matches.contains_key(&at)));
     }
-    Sheaf { raised, script }
+    Questions { list: questions, script }
 }
 
 /// Why a command is not known by its words alone, besides what the grammar tells of it: it runs code of the project, or no guard holds a
@@ -236,8 +239,8 @@ impl Reader<'_> {
         }
     }
 
-    fn raised(&self, command: &Command, span: Span, what: What<String>) -> Raised {
-        Raised {
+    fn question(&self, command: &Command, span: Span, what: What<String>) -> Question {
+        Question {
             item: Item { what, dir: self.directory(self.facts.directories.get(&command.id)), cut: Vec::new() },
             span,
             program: command.invocation.words.first().cloned().unwrap_or_default(),
@@ -253,7 +256,7 @@ impl Reader<'_> {
         }
     }
 
-    fn command(&self, command: &Command, opaque: &[&Opaque]) -> Raised {
+    fn command(&self, command: &Command, opaque: &[&Opaque]) -> Question {
         let program = self.facts.programs.get(&command.id);
         let invocation = &command.invocation;
         let seen = self.facts.at_execve.as_ref();
@@ -289,12 +292,12 @@ impl Reader<'_> {
             background: command.background || seen.is_some(),
             depth: if seen.is_some() { MAX_DEPTH } else { command.depth as usize },
         };
-        self.raised(command, command.span, What::Exec(Box::new(exec)))
+        self.question(command, command.span, What::Exec(Box::new(exec)))
     }
 
     /// A text of bash's own conditions alone (`[[ -f x ]]`, `((1))`), in which no command stands that runs anything: asked as the builtin that they are, so that
     /// policy has something to say to it. None for a blank text.
-    fn conditions(&self) -> Option<Raised> {
+    fn conditions(&self) -> Option<Question> {
         let text = String::from_utf8_lossy(self.inventory.script()).trim().to_owned();
         let span = Span::new(0, self.inventory.script().len());
         let dynamic = text.contains(['$', '`']);
@@ -323,11 +326,11 @@ impl Reader<'_> {
         };
         exec.text.as_ref()?;
         let item = Item { what: What::Exec(Box::new(exec)), dir: None, cut: Vec::new() };
-        Some(Raised { item, span, program: CONDITION.to_owned(), via: Vec::new() })
+        Some(Question { item, span, program: CONDITION.to_owned(), via: Vec::new() })
     }
 
     /// Something that no command could be made of: asked as a command about which nothing is known.
-    fn unread(&self, opaque: &Opaque) -> Raised {
+    fn unread(&self, opaque: &Opaque) -> Question {
         // The whole text, not the item's shortened one: what is cut before it is redacted may hold half a secret.
         let written = self.inventory.script().get(opaque.span.start..opaque.span.end);
         let written = String::from_utf8_lossy(written.unwrap_or_default()).into_owned();
@@ -356,10 +359,10 @@ impl Reader<'_> {
             depth: 0,
         };
         let item = Item { what: What::Exec(Box::new(exec)), dir: self.directory(None), cut: Vec::new() };
-        Raised { item, span: opaque.span, program: String::new(), via: Vec::new() }
+        Question { item, span: opaque.span, program: String::new(), via: Vec::new() }
     }
 
-    fn assignment(&self, command: &Command, assignment: &Assignment, opaque: &[&Opaque]) -> Raised {
+    fn assignment(&self, command: &Command, assignment: &Assignment, opaque: &[&Opaque]) -> Question {
         let is_in_shell = matches!(command.resolved, Resolved::None | Resolved::Function | Resolved::Builtin);
         let receiver = match assignment.persistent || is_in_shell {
             true if self.inventory.exports(&assignment.name) => Receiver::Shell,
@@ -368,7 +371,7 @@ impl Reader<'_> {
             true => Receiver::ShellAlone,
             false => self.receiver(command, opaque),
         };
-        self.raised(command, assignment.span, What::Env(variable(assignment, receiver)))
+        self.question(command, assignment.span, What::Env(variable(assignment, receiver)))
     }
 
     /// What the programs behind a command get from it. What only may be exported is left to the guard, which sees it.
@@ -378,19 +381,19 @@ impl Reader<'_> {
     }
 
     /// `export NAME` of a variable that the script has not set: what an earlier command has left in it.
-    fn bare_exports(&self, command: &Command, exported: &[&Assignment]) -> Vec<Raised> {
+    fn bare_exports(&self, command: &Command, exported: &[&Assignment]) -> Vec<Question> {
         let unset =
             command.bare_exports().filter(|(name, _)| !exported.iter().any(|assignment| assignment.name == *name));
-        let raised = unset.map(|(name, word)| {
+        let questions = unset.map(|(name, word)| {
             let variable = Variable { name: name.to_owned(), value: format!("${name}"), receiver: Receiver::Shell };
-            self.raised(command, word.span, What::Env(variable))
+            self.question(command, word.span, What::Env(variable))
         });
-        raised.collect()
+        questions.collect()
     }
 
     /// What a program that connects gets of the variables that the script has exported before. The guard asks about them again when the
     /// program starts. By then a person may not be there to answer, so they are asked about in the text.
-    fn inherited(&self, command: &Command, exported: &[&Assignment], opaque: &[&Opaque]) -> Vec<Raised> {
+    fn inherited(&self, command: &Command, exported: &[&Assignment], opaque: &[&Opaque]) -> Vec<Question> {
         let runs = matches!(command.resolved, Resolved::Name | Resolved::Path);
         if exported.is_empty() || !runs || !self.facts.session.guarded {
             return Vec::new();
@@ -398,9 +401,9 @@ impl Reader<'_> {
         let receiver = self.receiver(command, opaque);
         let connects = matches!(&receiver, Receiver::Program { groups, .. } if no_gain::says_it_connects(groups));
         let inherited = exported.iter().filter(|_| connects);
-        let raised = inherited
-            .map(|assignment| self.raised(command, command.span, What::Env(variable(assignment, receiver.clone()))));
-        raised.collect()
+        let questions = inherited
+            .map(|assignment| self.question(command, command.span, What::Env(variable(assignment, receiver.clone()))));
+        questions.collect()
     }
 
     /// A program that gets a variable.
@@ -430,7 +433,7 @@ impl Reader<'_> {
         options.map(|(name, values)| (name.clone(), values.iter().cloned().collect())).collect()
     }
 
-    fn effects(&self, command: &Command, wanted: impl Fn((CommandId, usize)) -> bool) -> Vec<Raised> {
+    fn effects(&self, command: &Command, wanted: impl Fn((CommandId, usize)) -> bool) -> Vec<Question> {
         let all = command.effects.iter().enumerate();
         let asked = all.filter(|(index, _)| {
             let at = (command.id, *index);
@@ -440,7 +443,7 @@ impl Reader<'_> {
     }
 
     /// Where the machine tells what a remote's name stands for, that is asked about.
-    fn effect_or_remotes(&self, command: &Command, index: usize, effect: &Effect) -> Vec<Raised> {
+    fn effect_or_remotes(&self, command: &Command, index: usize, effect: &Effect) -> Vec<Question> {
         let told = self.facts.told.get(&command.id).and_then(|told| told.remotes.get(&index));
         let Some(remotes) = told else { return vec![self.effect(command, index, effect)] };
         let pushes = command.invocation.words.get(1).is_some_and(|words| words == "git push");
@@ -459,14 +462,14 @@ impl Reader<'_> {
                 };
                 actions
                     .iter()
-                    .map(|action| self.raised(command, effect.target.span, What::File(file(action))))
+                    .map(|action| self.question(command, effect.target.span, What::File(file(action))))
                     .collect()
             }
         };
         remotes.iter().flat_map(one).collect()
     }
 
-    fn effect(&self, command: &Command, index: usize, effect: &Effect) -> Raised {
+    fn effect(&self, command: &Command, index: usize, effect: &Effect) -> Question {
         let action = match effect.kind {
             EffectKind::Read => FileAction::Read,
             EffectKind::Write => FileAction::Write,
@@ -488,17 +491,17 @@ impl Reader<'_> {
             below: self.facts.below.get(&at).filter(|_| effect.tree).map(|below| below.iter().cloned().collect()),
             spawned: self.facts.started_by.is_some(),
         };
-        self.raised(command, effect.target.span, What::File(files))
+        self.question(command, effect.target.span, What::File(files))
     }
 
-    fn connect(&self, command: &Command, effect: &Effect, peer: Option<&palisade_grammar::Peer>) -> Raised {
+    fn connect(&self, command: &Command, effect: &Effect, peer: Option<&palisade_grammar::Peer>) -> Question {
         let peer = Peer {
             host: peer.map(|peer| peer.host.clone()),
             port: peer.map_or(0, |peer| peer.port),
             written: peer.is_none().then(|| effect.target.raw.clone()),
             program: self.trusted_program(command).to_owned(),
         };
-        self.raised(command, effect.target.span, What::Connect(peer))
+        self.question(command, effect.target.span, What::Connect(peer))
     }
 
     /// The program's widest id, if it is what its name says.

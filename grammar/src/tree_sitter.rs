@@ -10,7 +10,7 @@ use std::time::Instant;
 use tree_sitter::{Node, ParseOptions, Parser, Tree};
 
 use crate::limits::PARSE_DEADLINE;
-use crate::reader::{Mark, MarkKind, Stop};
+use crate::reader::{Mark, MarkKind, ReadError};
 use crate::span::Span;
 
 /// The tokens that tree-sitter sees, in order, and the first node of an unknown kind.
@@ -27,7 +27,7 @@ pub(crate) struct Outliner {
 
 impl Outliner {
     /// Parses the text and flattens the tree.
-    pub(crate) fn outline(&mut self, text: &[u8], deadline: Instant) -> Result<Outline, Stop> {
+    pub(crate) fn outline(&mut self, text: &[u8], deadline: Instant) -> Result<Outline, ReadError> {
         let tree = self.parse(text, deadline)?;
         if tree.root_node().has_error() {
             return Err(syntax_error(text, &tree));
@@ -38,10 +38,10 @@ impl Outliner {
         Ok(Outline { marks: merge_touching(walk.marks), unknown: walk.unknown })
     }
 
-    fn parse(&mut self, text: &[u8], deadline: Instant) -> Result<Tree, Stop> {
+    fn parse(&mut self, text: &[u8], deadline: Instant) -> Result<Tree, ReadError> {
         let parser = self.parser.get_or_insert_with(Parser::new);
         if parser.language().is_none() && parser.set_language(&tree_sitter_bash::LANGUAGE.into()).is_err() {
-            return Err(Stop::refuse(0, "the grammar for bash does not fit the parser"));
+            return Err(ReadError::refuse(0, "the grammar for bash does not fit the parser"));
         }
         let mut expired = |_: &_| match Instant::now() < deadline {
             true => ControlFlow::Continue(()),
@@ -52,13 +52,13 @@ impl Outliner {
         parser.parse_with_options(&mut read, None, Some(options)).ok_or_else(|| {
             parser.reset();
             let limit = PARSE_DEADLINE.as_millis();
-            Stop::refuse(0, &format!("reading the command takes longer than the limit of {limit} ms"))
+            ReadError::refuse(0, &format!("reading the command takes longer than the limit of {limit} ms"))
         })
     }
 }
 
 /// The first ERROR or MISSING node, told by the text that stands there.
-fn syntax_error(text: &[u8], tree: &Tree) -> Stop {
+fn syntax_error(text: &[u8], tree: &Tree) -> ReadError {
     let mut open = vec![tree.root_node()];
     let mut span = Span::new(0, text.len());
     while let Some(node) = open.pop() {
@@ -78,7 +78,7 @@ fn syntax_error(text: &[u8], tree: &Tree) -> Stop {
     } else {
         format!("syntax error near `{near}`")
     };
-    Stop::Refuse { span, detail }
+    ReadError::Refuse { span, detail }
 }
 
 struct Walk {

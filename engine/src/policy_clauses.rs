@@ -1,15 +1,15 @@
-//! A policy taken apart: its clauses, each as a question of its own, to say which of them decided.
+//! A policy taken apart: its clauses, each asked by itself, to say which of them decided.
 //!
 //! Decides nothing about a request: what is asked here explains an answer that Cedar has given already.
 
 use cedar_policy::{Authorizer, Decision, Effect, Policy, PolicyId, PolicySet};
 use serde_json::{Value, json};
 
-use crate::posed::Posed;
+use crate::bound_request::BoundRequest;
 
 /// A policy's conditions, in the order in which they are written.
 #[derive(Default)]
-pub(crate) struct Anatomy {
+pub(crate) struct PolicyClauses {
     pub(crate) is_permit: bool,
     pub(crate) clauses: Vec<Clause>,
 }
@@ -19,7 +19,7 @@ pub(crate) struct Clause {
     /// `when { … }`, on one line.
     pub(crate) text: String,
     pub(crate) is_when: bool,
-    whole: Question,
+    whole: Condition,
     /// What must hold, or must not, each by itself: the two sides of `&&` in a `when`, of `||` in an `unless`.
     parts: Vec<Part>,
 }
@@ -27,11 +27,11 @@ pub(crate) struct Clause {
 struct Part {
     text: String,
     must_hold: bool,
-    question: Question,
+    condition: Condition,
 }
 
 /// A policy set that allows exactly if an expression is true. `None`: Cedar could not make one of it.
-struct Question(Option<PolicySet>);
+struct Condition(Option<PolicySet>);
 
 /// Characters of a condition that are shown: a list of programs has hundreds.
 const MAX_SHOWN: usize = 100;
@@ -51,7 +51,7 @@ pub(crate) fn may_name(text: &str, names: &[&str]) -> bool {
     text.contains('\\') || words.any(|word| names.contains(&word))
 }
 
-impl Anatomy {
+impl PolicyClauses {
     pub(crate) fn of(policy: &Policy) -> Self {
         let json = policy.to_json().unwrap_or_default();
         let conditions = json.get("conditions").and_then(Value::as_array);
@@ -62,9 +62,9 @@ impl Anatomy {
     }
 
     /// What in the conditions stands in the way of the policy, in words; empty if nothing does.
-    pub(crate) fn obstacles(&self, posed: &Posed) -> Vec<String> {
+    pub(crate) fn obstacles(&self, bound: &BoundRequest) -> Vec<String> {
         let parts = self.clauses.iter().flat_map(|clause| &clause.parts);
-        let fails = |part: &&Part| part.question.holds(posed) == Some(!part.must_hold);
+        let fails = |part: &&Part| part.condition.holds(bound) == Some(!part.must_hold);
         parts
             .filter(fails)
             .map(|part| format!("`{}` is {}", shortened(&part.text), if part.must_hold { "false" } else { "true" }))
@@ -76,7 +76,7 @@ impl Clause {
     fn of(condition: &Value) -> Option<Self> {
         let is_when = condition.get("kind")?.as_str()? == "when";
         let body = condition.get("body")?;
-        let (whole, text) = Question::of(body);
+        let (whole, text) = Condition::of(body);
         let mut sides = Vec::new();
         split(body, if is_when { "&&" } else { "||" }, &mut sides);
         let part = |side: &&Value| {
@@ -85,21 +85,21 @@ impl Clause {
                 Some(inner) => (inner, !is_when),
                 None => (*side, is_when),
             };
-            let (question, text) = Question::of(inner);
-            Part { text, must_hold, question }
+            let (condition, text) = Condition::of(inner);
+            Part { text, must_hold, condition }
         };
         let text = format!("{} {{ {text} }}", if is_when { "when" } else { "unless" });
         Some(Self { text, is_when, whole, parts: sides.iter().map(part).collect() })
     }
 
     /// Whether its expression is true of a request; `None` if that cannot be said.
-    pub(crate) fn holds(&self, posed: &Posed) -> Option<bool> {
-        self.whole.holds(posed)
+    pub(crate) fn holds(&self, bound: &BoundRequest) -> Option<bool> {
+        self.whole.holds(bound)
     }
 }
 
-impl Question {
-    /// The question, and the expression on one line.
+impl Condition {
+    /// The condition, and the expression on one line.
     fn of(expression: &Value) -> (Self, String) {
         let any = json!({ "op": "All" });
         let policy = json!({
@@ -116,8 +116,8 @@ impl Question {
         (Self(PolicySet::from_policies([policy]).ok()), unwrapped(&text).to_owned())
     }
 
-    fn holds(&self, posed: &Posed) -> Option<bool> {
-        let response = Authorizer::new().is_authorized(&posed.request, self.0.as_ref()?, &posed.entities);
+    fn holds(&self, bound: &BoundRequest) -> Option<bool> {
+        let response = Authorizer::new().is_authorized(&bound.request, self.0.as_ref()?, &bound.entities);
         let erred = response.diagnostics().errors().next().is_some();
         (!erred).then_some(response.decision() == Decision::Allow)
     }

@@ -4,7 +4,7 @@
 //! ourselves. So each text between brackets is compared by itself, and in the text around it its place is filled with
 //! something plain of the same length: spans stay what they are, and both readings see the same structure.
 
-use super::Stop;
+use super::ReadError;
 use crate::span::{Frame, Span};
 
 /// One token: what two readings of a script must agree about.
@@ -25,7 +25,7 @@ pub(crate) enum MarkKind {
 
 /// One text that is compared by itself. All offsets count from its own beginning once it is finished.
 #[derive(Debug)]
-pub(crate) struct Page {
+pub(crate) struct TokenPage {
     start: usize,
     /// The text, filled.
     pub(crate) text: Vec<u8>,
@@ -47,7 +47,7 @@ pub(crate) enum Fill {
     While,
 }
 
-impl Page {
+impl TokenPage {
     /// The page of a text that begins at this offset.
     pub(crate) fn new(start: usize) -> Self {
         Self { start, text: Vec::new(), marks: Vec::new(), fills: Vec::new(), ends: Vec::new() }
@@ -126,8 +126,8 @@ impl Page {
     }
 
     /// What stops the reading of this page, told about the text that holds it.
-    pub(crate) fn stop(&self, stop: Stop) -> Stop {
-        stop.within(Frame::At(self.start))
+    pub(crate) fn error(&self, error: ReadError) -> ReadError {
+        error.within(Frame::At(self.start))
     }
 
     /// Where something of this page stands in the text that holds it, as far as that can be said.

@@ -1,4 +1,4 @@
-//! What was asked about a script, as plain data that outlasts the policies it was asked under: the questions, and the
+//! The input of a replay: what was asked about a script, as plain data that outlasts the policies it was asked under: the questions, and the
 //! circumstances that they were asked in.
 //!
 //! It holds what was taken from the text and from the machine, and nothing that a policy set brings with it: which groups a
@@ -12,12 +12,12 @@ use crate::acts::{FileAction, Receiver};
 use crate::facts::{Auth, Channel, Lasts, Origin, SessionShell, Transport};
 
 /// The version of this form, `v` in a record.
-pub const ASKED: u32 = 1;
+pub const REPLAY_INPUT_VERSION: u32 = 1;
 
 /// Everything that was asked about one script.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Asked<T> {
-    /// The version of the form, [`ASKED`].
+pub struct ReplayInput<T> {
+    /// The version of the form, [`REPLAY_INPUT_VERSION`].
     pub v: u32,
     /// Who asked; none: a record says it elsewhere.
     #[serde(default = "Option::default", skip_serializing_if = "Option::is_none")]
@@ -411,9 +411,9 @@ impl Field {
 /// What another type makes of each text: `Err` with a text that is not the same any more.
 type Make<'m, T, U> = dyn FnMut(&T) -> Result<U, U> + 'm;
 
-impl<T> Asked<T> {
+impl<T> ReplayInput<T> {
     /// The same with texts of another type. What is not the same any more is noted where it stands.
-    pub fn map<U>(&self, make: &mut Make<'_, T, U>) -> Asked<U> {
+    pub fn map<U>(&self, make: &mut Make<'_, T, U>) -> ReplayInput<U> {
         let mut cut = self.cut.clone();
         let mut one = |text: &T| note(make(text), Field::Name, &mut cut);
         let many = |texts: &[T], one: &mut dyn FnMut(&T) -> U| texts.iter().map(one).collect::<Vec<U>>();
@@ -454,7 +454,7 @@ impl<T> Asked<T> {
         let (temp, clock) = (self.temp.as_ref().map(&mut one), (one(&self.clock.0), self.clock.1, self.clock.2));
         let (scratch, not_scratch) = (many(&self.scratch, &mut one), many(&self.not_scratch, &mut one));
         let items = self.items.iter().map(|item| item.map(make)).collect();
-        Asked {
+        ReplayInput {
             v: self.v,
             who,
             scopes,
@@ -475,7 +475,7 @@ impl<T> Asked<T> {
     }
 }
 
-impl Asked<String> {
+impl ReplayInput<String> {
     /// How long all texts in it are together, in bytes.
     pub fn bytes(&self) -> usize {
         let mut bytes = 0;

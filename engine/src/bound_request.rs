@@ -8,7 +8,7 @@ use std::sync::Arc;
 use cedar_policy::{Entities, Entity, EntityUid, EvalResult, Request};
 
 /// A request and its entity store, complete for everything that a policy may dereference.
-pub(crate) struct Posed {
+pub(crate) struct BoundRequest {
     pub(crate) request: Request,
     pub(crate) entities: Arc<Entities>,
     principal: EntityUid,
@@ -16,7 +16,7 @@ pub(crate) struct Posed {
     resource: EntityUid,
 }
 
-impl Posed {
+impl BoundRequest {
     pub(crate) fn new(
         request: Request,
         entities: Arc<Entities>,

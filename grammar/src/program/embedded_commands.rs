@@ -9,7 +9,7 @@ use super::table::{self, Builtin, Role};
 
 /// A command that stands in code of another language.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Told {
+pub(crate) enum EmbeddedCommand {
     /// Code of a shell.
     Code(String),
     /// Words of a command.
@@ -19,7 +19,7 @@ pub(crate) enum Told {
 /// Longer code is not looked at.
 const MAX_CODE: usize = 16 * 1024;
 /// More is not listed of one piece of code.
-const MAX_TOLD: usize = 64;
+const MAX_COMMANDS: usize = 64;
 
 /// What hands its first literal to a shell or to the system; a dot stands for whatever parts a name from its module's.
 const CALLS: &[&str] = &[
@@ -108,7 +108,7 @@ const CALLS_OF: &[(&str, &str)] = &[
 ];
 
 /// The commands that code in this role names.
-pub(crate) fn told(role: Role, code: &str) -> Vec<Told> {
+pub(crate) fn embedded_commands(role: Role, code: &str) -> Vec<EmbeddedCommand> {
     let mut found = Vec::new();
     if code.len() > MAX_CODE {
         return found;
@@ -129,10 +129,10 @@ pub(crate) fn told(role: Role, code: &str) -> Vec<Told> {
     // Commands are parts of the code: more than there is of it would only be read again and again.
     let mut left = code.len();
     let mut listed = Vec::new();
-    for told in found.into_iter().take(MAX_TOLD) {
+    for told in found.into_iter().take(MAX_COMMANDS) {
         let length = match &told {
-            Told::Code(code) => code.len(),
-            Told::Words(words) => words.iter().map(String::len).sum(),
+            EmbeddedCommand::Code(code) => code.len(),
+            EmbeddedCommand::Words(words) => words.iter().map(String::len).sum(),
         };
         if length <= left && !listed.contains(&told) {
             left -= length;
@@ -148,7 +148,7 @@ pub(crate) fn is_program(word: &str) -> bool {
     !word.starts_with('-') && table().is_some_and(|entry| entry.builtin != Builtin::Only)
 }
 
-fn calls(role: Role, code: &str, found: &mut Vec<Told>) {
+fn calls(role: Role, code: &str, found: &mut Vec<EmbeddedCommand>) {
     let mut rest = code;
     while let Some(start) = rest.find(starts_path) {
         let path = rest.get(start..).unwrap_or_default();
@@ -176,9 +176,9 @@ fn calls(role: Role, code: &str, found: &mut Vec<Told>) {
         {
             calls(role, inner, found);
         } else if is("qx") || matches!(role, Role::Ruby) && name == "x" && code.contains(&format!("%x{behind}")) {
-            found.extend(delimited(behind.trim_start()).map(|(text, _)| Told::Code(text.to_owned())));
+            found.extend(delimited(behind.trim_start()).map(|(text, _)| EmbeddedCommand::Code(text.to_owned())));
         }
-        if found.len() >= MAX_TOLD {
+        if found.len() >= MAX_COMMANDS {
             return;
         }
     }
@@ -193,20 +193,20 @@ fn is_path(letter: char) -> bool {
 }
 
 /// One text is code of a shell, several are words; a list with one blank text is both to somebody.
-fn call(behind: &str) -> Option<Told> {
+fn call(behind: &str) -> Option<EmbeddedCommand> {
     let (texts, list) = literals(behind);
     let texts = texts?;
     let first = texts.first()?;
     let blank = first.trim().contains(' ');
     match (texts.len(), list, blank) {
         _ if first.trim().is_empty() => None,
-        (1, ..) | (_, false, true) => Some(Told::Code(first.trim_start_matches('!').to_owned())),
-        _ => Some(Told::Words(texts)),
+        (1, ..) | (_, false, true) => Some(EmbeddedCommand::Code(first.trim_start_matches('!').to_owned())),
+        _ => Some(EmbeddedCommand::Words(texts)),
     }
 }
 
 /// `c = "rm x"; system(c)`.
-fn variable(code: &str, behind: &str) -> Option<Told> {
+fn variable(code: &str, behind: &str) -> Option<EmbeddedCommand> {
     let word = behind.trim_start().strip_prefix('(')?.trim_start().trim_start_matches('$');
     let name = word.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').next()?;
     let mut uses = code.match_indices(name).filter(|_| !name.is_empty());
@@ -217,23 +217,23 @@ fn variable(code: &str, behind: &str) -> Option<Told> {
 }
 
 /// `syscmd(rm x)` of m4, `\write18{rm x}` of TeX.
-fn unquoted_call(name: &str, behind: &str) -> Option<Told> {
+fn unquoted_call(name: &str, behind: &str) -> Option<EmbeddedCommand> {
     let (open, close) = if name == "write18" { ('{', '}') } else { ('(', ')') };
     let inner = behind.strip_prefix(open).filter(|_| name == "write18" || name.ends_with("syscmd"))?;
-    inner.split(close).next().map(|code| Told::Code(code.to_owned()))
+    inner.split(close).next().map(|code| EmbeddedCommand::Code(code.to_owned()))
 }
 
 /// `open(F, "rm x|")`, `open("|rm x")`, `open(F, "-|", "rm", "x")`.
-fn opened(behind: &str) -> Option<Told> {
+fn opened(behind: &str) -> Option<EmbeddedCommand> {
     let (texts, _) = literals(behind);
     let texts = texts?;
     match texts.split_first()? {
-        (mode, [code]) if matches!(mode.trim(), "-|" | "|-") => Some(Told::Code(code.clone())),
-        (mode, words) if matches!(mode.trim(), "-|" | "|-") => Some(Told::Words(words.to_vec())),
+        (mode, [code]) if matches!(mode.trim(), "-|" | "|-") => Some(EmbeddedCommand::Code(code.clone())),
+        (mode, words) if matches!(mode.trim(), "-|" | "|-") => Some(EmbeddedCommand::Words(words.to_vec())),
         (text, _) => {
             let text = text.trim();
             let code = text.strip_prefix('|').or_else(|| text.strip_suffix('|'))?;
-            Some(Told::Code(code.to_owned()))
+            Some(EmbeddedCommand::Code(code.to_owned()))
         }
     }
 }
@@ -355,14 +355,14 @@ fn decoded(text: &str) -> String {
     out
 }
 
-fn backticks(code: &str, found: &mut Vec<Told>) {
+fn backticks(code: &str, found: &mut Vec<EmbeddedCommand>) {
     for text in code.split('`').skip(1).step_by(2).filter(|text| !text.trim().is_empty()) {
-        found.push(Told::Code(decoded(text)));
+        found.push(EmbeddedCommand::Code(decoded(text)));
     }
 }
 
 /// `"rm x" | getline`, `print | "rm x"`.
-fn awk(code: &str, found: &mut Vec<Told>) {
+fn awk(code: &str, found: &mut Vec<EmbeddedCommand>) {
     let mut rest = code;
     let mut piped = false;
     while let Some(at) = rest.find('"') {
@@ -375,21 +375,21 @@ fn awk(code: &str, found: &mut Vec<Told>) {
         }
         let next = behind.trim_start().strip_prefix('|').map(|next| next.trim_start_matches(['&', ' ']));
         if piped || next.is_some_and(|next| next.starts_with("getline")) {
-            found.push(Told::Code(told));
+            found.push(EmbeddedCommand::Code(told));
         }
         (rest, piped) = (behind, false);
     }
 }
 
 /// `1e rm x`, `s/a/rm x/e`.
-fn sed(code: &str, found: &mut Vec<Told>) {
+fn sed(code: &str, found: &mut Vec<EmbeddedCommand>) {
     for line in code.lines() {
         let starts = line.match_indices([';', '{']).map(|(at, sign)| at + sign.len());
         for command in std::iter::once(0).chain(starts).filter_map(|at| without_address(line.get(at..)?)) {
             let runs =
                 |code: &&str| code.trim_start().starts_with(|sign: char| sign.is_ascii_alphabetic() || sign == '/');
             if let Some(code) = command.strip_prefix('e').filter(runs) {
-                found.push(Told::Code(code.to_owned()));
+                found.push(EmbeddedCommand::Code(code.to_owned()));
                 break;
             }
             found.extend(command.strip_prefix('s').and_then(substituted));
@@ -407,17 +407,17 @@ fn without_address(command: &str) -> Option<&str> {
     Some(rest)
 }
 
-fn substituted(command: &str) -> Option<Told> {
+fn substituted(command: &str) -> Option<EmbeddedCommand> {
     let sign = command.chars().next().filter(|sign| sign.is_ascii_punctuation())?;
     let mut parts = command.get(1..)?.split(sign).skip(1);
     let (text, flags) = (parts.next()?, parts.next()?);
     let flags = flags.split([';', '}', ' ']).next().unwrap_or_default();
     let evaluates = flags.contains('e') && flags.chars().all(|flag| flag.is_ascii_alphanumeric());
-    evaluates.then(|| Told::Code(text.to_owned()))
+    evaluates.then(|| EmbeddedCommand::Code(text.to_owned()))
 }
 
 /// A line of an editor, a calculator, a debugger or a database client that runs a shell command.
-fn escape(line: &str, found: &mut Vec<Told>) {
+fn escape(line: &str, found: &mut Vec<EmbeddedCommand>) {
     const WORDS: [&str; 12] = [
         "shell ",
         "system ",
@@ -433,36 +433,36 @@ fn escape(line: &str, found: &mut Vec<Told>) {
         "pipe ",
     ];
     if let Some(recipe) = line.strip_prefix('\t') {
-        found.push(Told::Code(recipe.trim_start_matches(['@', '-', '+']).to_owned()));
+        found.push(EmbeddedCommand::Code(recipe.trim_start_matches(['@', '-', '+']).to_owned()));
     }
     let line = line.trim().trim_start_matches([':', ' ']);
     for mark in ["$(shell ", "%("] {
         let called = line.split(mark).skip(1).filter_map(|rest| rest.split(')').next());
-        found.extend(called.map(|code| Told::Code(code.to_owned())));
+        found.extend(called.map(|code| EmbeddedCommand::Code(code.to_owned())));
     }
     // `all: x; rm x` of make.
     let recipe = line.split_once(':').and_then(|(_, rule)| rule.split_once(';')).map(|(_, recipe)| recipe);
-    found.extend(recipe.map(|code| Told::Code(code.to_owned())));
+    found.extend(recipe.map(|code| EmbeddedCommand::Code(code.to_owned())));
     let lower = line.to_ascii_lowercase();
     if let Some(word) = WORDS.iter().find(|word| lower.starts_with(&word.to_ascii_lowercase())) {
         let code = line.get(word.len()..).unwrap_or_default();
         let code = if *word == "pipe " { code.rsplit('|').next().unwrap_or_default() } else { code };
-        found.push(Told::Code(unquoted(code.trim_end_matches(';'))));
+        found.push(EmbeddedCommand::Code(unquoted(code.trim_end_matches(';'))));
     } else if line.starts_with(['.', '\\', '|']) && line.contains('|') {
         let code = line.rsplit('|').next().unwrap_or_default();
-        found.push(Told::Code(code.trim_end_matches(['"', '\'']).to_owned()));
+        found.push(EmbeddedCommand::Code(code.trim_end_matches(['"', '\'']).to_owned()));
     } else if let Some((_, (_, code))) = line
         .split_once("\\g")
         .or_else(|| line.split_once("\\o"))
         .and_then(|(start, rest)| Some((start, rest.split_once('|')?)))
     {
-        found.push(Told::Code(code.to_owned()));
+        found.push(EmbeddedCommand::Code(code.to_owned()));
     } else if let Some((_, code)) = line.split_once("\\!") {
-        found.push(Told::Code(code.to_owned()));
+        found.push(EmbeddedCommand::Code(code.to_owned()));
     } else if let Some(code) = scheduled(line) {
-        found.push(Told::Code(code.to_owned()));
+        found.push(EmbeddedCommand::Code(code.to_owned()));
     } else if let Some(code) = banged(line) {
-        found.push(Told::Code(code.to_owned()));
+        found.push(EmbeddedCommand::Code(code.to_owned()));
     }
 }
 
@@ -502,7 +502,7 @@ fn scheduled(line: &str) -> Option<&str> {
 }
 
 /// `COPY t TO PROGRAM 'rm x'`.
-fn programs(code: &str, found: &mut Vec<Told>) {
+fn programs(code: &str, found: &mut Vec<EmbeddedCommand>) {
     let lower = code.to_ascii_lowercase();
     for (at, word) in lower.match_indices("program") {
         let behind = code.get(at + word.len()..).unwrap_or_default().trim_start();
@@ -510,15 +510,15 @@ fn programs(code: &str, found: &mut Vec<Told>) {
             Some(behind)
                 .filter(|behind| behind.starts_with(['\'', '"']))
                 .and_then(text)
-                .map(|(text, _)| Told::Code(text)),
+                .map(|(text, _)| EmbeddedCommand::Code(text)),
         );
     }
 }
 
 /// `spawn rm x` and `exec rm x` of Tcl.
-fn bare(code: &str, found: &mut Vec<Told>) {
+fn bare(code: &str, found: &mut Vec<EmbeddedCommand>) {
     let shells = code.split("$`").skip(1).filter_map(|rest| rest.split('`').next());
-    found.extend(shells.map(|code| Told::Code(code.to_owned())));
+    found.extend(shells.map(|code| EmbeddedCommand::Code(code.to_owned())));
     for command in code.split(['\n', ';', '[', '{']) {
         let words = ["spawn ", "exec ", "system "].into_iter().find_map(|word| command.trim_start().strip_prefix(word));
         let words = words.map(|words| words.split([']', '}']).next().unwrap_or_default().trim_start());
@@ -526,7 +526,7 @@ fn bare(code: &str, found: &mut Vec<Told>) {
         found.extend(
             words
                 .filter(|words| words.starts_with(|c: char| c.is_ascii_alphabetic() || "/.".contains(c)))
-                .map(|words| Told::Code(words.to_owned())),
+                .map(|words| EmbeddedCommand::Code(words.to_owned())),
         );
     }
 }
@@ -596,11 +596,11 @@ mod tests {
             (Role::Sql, "COPY t TO PROGRAM 'rm x'", "rm x;"),
             (Role::Sql, "SELECT a != b FROM t", ""),
         ] {
-            let found: String = told(role, code)
+            let found: String = embedded_commands(role, code)
                 .into_iter()
                 .map(|told| match told {
-                    Told::Code(code) => format!("{code};"),
-                    Told::Words(words) => format!("{};", words.join("|")),
+                    EmbeddedCommand::Code(code) => format!("{code};"),
+                    EmbeddedCommand::Words(words) => format!("{};", words.join("|")),
                 })
                 .collect();
             assert_eq!(found, said, "{code}");

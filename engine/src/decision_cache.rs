@@ -1,11 +1,11 @@
-//! What stays the same from one script to the next, made and checked once: entities, contexts of requests, and the answers to
-//! what is asked again and again.
+//! What stays the same from one script to the next, made and checked once: entities, contexts of requests, and decisions.
 //!
-//! Decides nothing. A key holds all that its value was made of, so that what is found is what would be made; nothing
-//! that a command brought as a value (of a variable, of an input) is kept. Bounded, since the agent chooses keys.
+//! Decides nothing. A key holds all that its value was made of, so that what is found is what would be made. No value that a command
+//! brings (of a variable, of an input) is cached. Every cache is bounded, since the agent chooses the keys.
 //!
-//! An answer is kept only if it is an allow, and only of a set that looks at nothing that passes by itself (the clock, the session's
-//! age, its count): what denies is worded anew each time.
+//! Policies that read neither the clock nor the session's age and command count get constant placeholders for them. Only for such policy
+//! sets are decisions cached: allows only, since a denial is worded anew each time, keyed by the questions and every fact that a policy can
+//! read. [`CacheKey::of`] destructures [`Facts`] exhaustively, so a new fact does not compile until it is placed in or out of the key.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -13,10 +13,10 @@ use std::sync::{Mutex, PoisonError};
 use cedar_policy::{Context, Entities, RestrictedExpression};
 
 use crate::acts::Act;
-use crate::asked::{Script, What};
 use crate::facts::{Facts, Machine, Principal, Scratch, Session, Transport};
 use crate::path::AbsolutePath;
-use crate::raised::{Raised, Sheaf};
+use crate::questions::{Question, Questions};
+use crate::replay_input::{Script, What};
 use crate::report::Judged;
 
 /// Scripts whose answers are kept. Looking through them all costs less than hashing a key, and less than an answer.
@@ -28,28 +28,28 @@ const MAX_QUESTIONS: usize = 16;
 /// Bytes of texts in them, together.
 const MAX_TEXT: usize = 4096;
 
-/// What one engine keeps of the requests that it has made.
+/// What one engine has made of requests before.
 #[derive(Default)]
-pub(crate) struct Kept {
+pub(crate) struct RequestCache {
     /// Without a session's entity: sessions may be many and short.
-    pub(crate) surroundings: Shelf<Lasting, Entities>,
+    pub(crate) surroundings: BoundedCache<Lasting, Entities>,
     /// With it.
-    pub(crate) entities: Shelf<Lasting, Entities>,
-    pub(crate) contexts: Shelf<Circumstances, Context>,
+    pub(crate) entities: BoundedCache<Lasting, Entities>,
+    pub(crate) contexts: BoundedCache<Circumstances, Context>,
     /// Whether own code is permitted.
-    pub(crate) own_code: Shelf<OwnCode, bool>,
+    pub(crate) own_code: BoundedCache<OwnCode, bool>,
 }
 
-impl std::fmt::Debug for Kept {
+impl std::fmt::Debug for RequestCache {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Kept").finish_non_exhaustive()
+        formatter.debug_struct("RequestCache").finish_non_exhaustive()
     }
 }
 
 /// What the answer about own code rests on.
 #[derive(PartialEq, Eq)]
 pub(crate) struct OwnCode {
-    occasion: Occasion,
+    key: CacheKey,
     /// The path groups of the workspace.
     groups: Vec<String>,
 }
@@ -58,62 +58,62 @@ impl OwnCode {
     /// `None`: on facts like these nothing can be answered.
     pub(crate) fn of<'g>(facts: &Facts, groups: impl IntoIterator<Item = &'g str>) -> Option<Self> {
         let groups = groups.into_iter().map(str::to_owned).collect();
-        Occasion::of(facts).map(|occasion| Self { occasion, groups })
+        CacheKey::of(facts).map(|key| Self { key, groups })
     }
 }
 
-/// What one engine has allowed: answers rest on its groups as well.
+/// What one engine has allowed: decisions rest on its groups as well.
 #[derive(Default)]
-pub(crate) struct Answers {
+pub(crate) struct DecisionCache {
     /// Scripts all of whose requests are allowed.
-    scripts: Shelf<(Occasion, Vec<Raised>, Script), Vec<Judged>, MAX_SCRIPTS>,
+    scripts: BoundedCache<(CacheKey, Vec<Question>, Script), Vec<Judged>, MAX_SCRIPTS>,
     /// Acts of the runner's own that are allowed.
-    acts: Shelf<(Occasion, Act), ()>,
+    acts: BoundedCache<(CacheKey, Act), ()>,
 }
 
-impl std::fmt::Debug for Answers {
+impl std::fmt::Debug for DecisionCache {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Answers").finish_non_exhaustive()
+        formatter.debug_struct("DecisionCache").finish_non_exhaustive()
     }
 }
 
-impl Answers {
+impl DecisionCache {
     /// The answers to these questions, if all were allowed when they were last asked on the same facts.
-    pub(crate) fn script(&self, sheaf: &Sheaf, facts: &Facts) -> Option<Vec<Judged>> {
-        let occasion = Occasion::of(facts)?;
+    pub(crate) fn script(&self, questions: &Questions, facts: &Facts) -> Option<Vec<Judged>> {
+        let key = CacheKey::of(facts)?;
         self.scripts
-            .find(|(kept, raised, script)| *script == sheaf.script && *raised == sheaf.raised && *kept == occasion)
+            .find(|(kept, asked, script)| *script == questions.script && *asked == questions.list && *kept == key)
     }
 
     /// Keeps the answers to these questions, which are all allowed.
-    pub(crate) fn keep_script(&self, sheaf: &Sheaf, facts: &Facts, judged: &[Judged]) {
-        let is_value = |raised: &Raised| matches!(raised.item.what, What::Env(_));
-        if sheaf.raised.len() > MAX_QUESTIONS || sheaf.raised.iter().any(is_value) || sheaf.bytes() > MAX_TEXT {
+    pub(crate) fn keep_script(&self, questions: &Questions, facts: &Facts, judged: &[Judged]) {
+        let is_value = |question: &Question| matches!(question.item.what, What::Env(_));
+        if questions.list.len() > MAX_QUESTIONS || questions.list.iter().any(is_value) || questions.bytes() > MAX_TEXT {
             return;
         }
-        if let Some(occasion) = Occasion::of(facts) {
-            self.scripts.keep((occasion, sheaf.raised.clone(), sheaf.script), judged.to_vec());
+        if let Some(key) = CacheKey::of(facts) {
+            self.scripts.keep((key, questions.list.clone(), questions.script), judged.to_vec());
         }
     }
 
     /// Whether this act was allowed when it was last asked about on the same facts.
     pub(crate) fn act(&self, act: &Act, facts: &Facts) -> bool {
-        Occasion::of(facts)
-            .is_some_and(|occasion| self.acts.find(|(kept, allowed)| allowed == act && *kept == occasion).is_some())
+        CacheKey::of(facts)
+            .is_some_and(|key| self.acts.find(|(kept, allowed)| allowed == act && *kept == key).is_some())
     }
 
     /// Keeps that this act is allowed.
     pub(crate) fn keep_act(&self, act: &Act, facts: &Facts) {
         let brings_no_value = matches!(act, Act::UseTool(_) | Act::OpenSession);
-        if let Some(occasion) = Occasion::of(facts).filter(|_| brings_no_value) {
-            self.acts.keep((occasion, act.clone()), ());
+        if let Some(key) = CacheKey::of(facts).filter(|_| brings_no_value) {
+            self.acts.keep((key, act.clone()), ());
         }
     }
 }
 
-/// What an answer rests on besides the question, to a set that looks at nothing that passes by itself.
+/// What a decision rests on besides the questions, under policies that read nothing that changes by itself.
 #[derive(PartialEq, Eq)]
-struct Occasion {
+struct CacheKey {
     principal: Principal,
     transport: Transport,
     host: String,
@@ -126,7 +126,7 @@ struct Occasion {
     public: BTreeSet<AbsolutePath>,
 }
 
-impl Occasion {
+impl CacheKey {
     /// `None`: on facts like these nothing can be answered.
     fn of(facts: &Facts) -> Option<Self> {
         // A new fact does not compile until it is named here. Those marked `_` are part of the questions.
@@ -170,7 +170,7 @@ impl Occasion {
 }
 
 /// A few values with their keys; full, it is emptied.
-pub(crate) struct Shelf<K, V, const MAX: usize = 16>(Mutex<Vec<(K, V)>>);
+pub(crate) struct BoundedCache<K, V, const MAX: usize = 16>(Mutex<Vec<(K, V)>>);
 
 /// What the entities that outlast a script are made of.
 #[derive(Clone)]
@@ -198,13 +198,13 @@ pub(crate) struct Circumstances {
     pub(crate) own: Vec<(String, RestrictedExpression)>,
 }
 
-impl<K, V, const MAX: usize> Default for Shelf<K, V, MAX> {
+impl<K, V, const MAX: usize> Default for BoundedCache<K, V, MAX> {
     fn default() -> Self {
         Self(Mutex::default())
     }
 }
 
-impl<K, V: Clone, const MAX: usize> Shelf<K, V, MAX> {
+impl<K, V: Clone, const MAX: usize> BoundedCache<K, V, MAX> {
     /// The value whose key is the same.
     pub(crate) fn find(&self, same: impl Fn(&K) -> bool) -> Option<V> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -229,7 +229,7 @@ impl<K, V: Clone, const MAX: usize> Shelf<K, V, MAX> {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use super::{Occasion, Shelf};
+    use super::{BoundedCache, CacheKey};
     use crate::facts::{Facts, Transport};
     use crate::path::AbsolutePath;
     use crate::report::Decision;
@@ -241,7 +241,7 @@ mod tests {
 
     /// Those that policies look at by way of groups alone among them.
     #[test]
-    fn an_occasion_is_another_with_any_fact_that_is_another() {
+    fn a_cache_key_is_another_with_any_fact_that_is_another() {
         let other = || AbsolutePath::new("/other").unwrap();
         let changes: [fn(&mut Facts, AbsolutePath); 15] = [
             |facts, _| facts.principal.agent.push('x'),
@@ -260,17 +260,17 @@ mod tests {
             |facts, _| facts.session.guarded ^= true,
             |facts, _| _ = facts.session.labels.insert("used-network".to_owned()),
         ];
-        let same = Occasion::of(&facts());
+        let same = CacheKey::of(&facts());
         for (number, change) in changes.into_iter().enumerate() {
             let mut changed = facts();
             change(&mut changed, other());
-            assert!(same.is_some() && Occasion::of(&changed) != same, "{number}");
+            assert!(same.is_some() && CacheKey::of(&changed) != same, "{number}");
         }
         let mut later = facts();
         (later.session.age_ms, later.session.commands, later.clock.weekday) = (9, 9, 6);
-        assert!(Occasion::of(&later) == same);
+        assert!(CacheKey::of(&later) == same);
         later.clock.now.clear();
-        assert!(Occasion::of(&later).is_none());
+        assert!(CacheKey::of(&later).is_none());
     }
 
     #[test]
@@ -284,23 +284,23 @@ mod tests {
                 let decision = engine.decide(inventory, &facts()).report().decision;
                 assert!(decision == Decision::Allow || kept == 0, "{script}");
             }
-            assert_eq!(engine.answers.scripts.len(), kept, "{script}");
+            assert_eq!(engine.decision_cache.scripts.len(), kept, "{script}");
         }
         let passing = engine(&format!(
             "{ALL} @id(\"f\") forbid (principal is Agent, action, resource) when {{ context.session.commands > 9 }};"
         ));
         let verdict = passing.decide(palisade_grammar::inventory(b"cat x"), &facts());
-        assert_eq!((verdict.report().decision, passing.answers.scripts.len()), (Decision::Allow, 0));
+        assert_eq!((verdict.report().decision, passing.decision_cache.scripts.len()), (Decision::Allow, 0));
     }
 
     #[test]
     fn what_is_kept_is_bounded_and_found_by_its_key_alone() {
-        let shelf = Shelf::<_, _, MAX>::default();
+        let cache = BoundedCache::<_, _, MAX>::default();
         for number in 0..10 * MAX {
-            shelf.keep(number, number * 2);
-            assert_eq!(shelf.find(|key| *key == number), Some(number * 2));
-            assert!(shelf.len() <= MAX);
+            cache.keep(number, number * 2);
+            assert_eq!(cache.find(|key| *key == number), Some(number * 2));
+            assert!(cache.len() <= MAX);
         }
-        assert_eq!(shelf.find(|key| *key == 10 * MAX), None);
+        assert_eq!(cache.find(|key| *key == 10 * MAX), None);
     }
 }

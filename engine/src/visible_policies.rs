@@ -12,7 +12,7 @@ const PEOPLES: [&str; 4] = ["approve", "observe", "stop", "prune"];
 
 /// A policy that can decide about somebody.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Effective {
+pub struct VisiblePolicy {
     /// Its id.
     pub id: String,
     /// It permits; else it forbids.
@@ -24,14 +24,14 @@ pub struct Effective {
 }
 
 /// Those whose scope does not rule the principal out, by id; none if its name is none that policies could have.
-pub(crate) fn about(bundle: &Bundle, facts: &Facts) -> Vec<Effective> {
+pub(crate) fn about(bundle: &Bundle, facts: &Facts) -> Vec<VisiblePolicy> {
     let Ok(own) = peers::principals(facts) else { return Vec::new() };
     let policies = bundle.index.policies().iter();
     let policies = policies.filter(|policy| is_about_agents(policy) && peers::concerns(policy, &own));
     let told = policies.map(|policy| {
         let id = policy.id().to_string();
         let note = bundle.note(&id);
-        Effective { permits: policy.effect() == Effect::Permit, reason: note.reason, suggest: note.suggest, id }
+        VisiblePolicy { permits: policy.effect() == Effect::Permit, reason: note.reason, suggest: note.suggest, id }
     });
     told.collect()
 }

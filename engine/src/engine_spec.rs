@@ -14,7 +14,7 @@ use crate::vocabulary::Vocabulary;
 /// What an engine is made of.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Recipe {
+pub struct EngineSpec {
     /// The policy files, without the guards.
     sources: Vec<Source>,
     /// The group table beside them.
@@ -27,7 +27,7 @@ pub struct Recipe {
 
 /// Why nothing can be made of it.
 #[derive(Debug, thiserror::Error)]
-pub enum RecipeError {
+pub enum EngineSpecError {
     /// The policies are refused.
     #[error("the policies are refused: {0}")]
     Refused(#[from] BundleError),
@@ -41,16 +41,16 @@ pub enum RecipeError {
     },
 }
 
-impl Recipe {
+impl EngineSpec {
     /// The engine that decides as the one that this is of.
     ///
     /// # Errors
     /// If the policies are refused, or the engine would be another one.
-    pub fn make(self) -> Result<Engine, RecipeError> {
+    pub fn make(self) -> Result<Engine, EngineSpecError> {
         let Self { sources, groups, vocabulary, policy_set } = self;
         let engine = Engine::new(Bundle::with_groups(sources, groups)?, vocabulary);
         if engine.policy_set() != policy_set {
-            return Err(RecipeError::Other { found: engine.policy_set().to_owned(), expected: policy_set });
+            return Err(EngineSpecError::Other { found: engine.policy_set().to_owned(), expected: policy_set });
         }
         Ok(engine)
     }
@@ -64,7 +64,7 @@ impl Recipe {
         self,
         real: impl Fn(&AbsolutePath) -> Option<AbsolutePath>,
         own: &[AbsolutePath],
-    ) -> Result<Engine, RecipeError> {
+    ) -> Result<Engine, EngineSpecError> {
         let Engine { bundle, mut vocabulary, .. } = self.make()?;
         own.iter().for_each(|path| vocabulary.add_directory("palisade", path));
         vocabulary.add_real_paths(real);
@@ -74,9 +74,9 @@ impl Recipe {
 
 impl Engine {
     /// What it is made of.
-    pub fn recipe(&self) -> Recipe {
+    pub fn spec(&self) -> EngineSpec {
         let (sources, groups) = self.bundle.parts();
-        Recipe { sources, groups, vocabulary: self.vocabulary.clone(), policy_set: self.policy_set().to_owned() }
+        EngineSpec { sources, groups, vocabulary: self.vocabulary.clone(), policy_set: self.policy_set().to_owned() }
     }
 }
 
@@ -91,16 +91,16 @@ mod tests {
         let (name, text) = palisade_policies::GROUPS;
         let vocabulary = Vocabulary::parse(name, text, &home).unwrap();
         let engine = Engine::new(Bundle::profile("developer").unwrap(), vocabulary);
-        let text = serde_json::to_string(&engine.recipe()).unwrap();
-        let same: Recipe = serde_json::from_str(&text).unwrap();
+        let text = serde_json::to_string(&engine.spec()).unwrap();
+        let same: EngineSpec = serde_json::from_str(&text).unwrap();
         assert_eq!(same.make().unwrap().policy_set(), engine.policy_set());
         // One member of one group less.
         let less = text.replacen("\"last\":\".ssh\"", "\"last\":\".shh\"", 1);
         assert_ne!(less, text);
-        let other: Recipe = serde_json::from_str(&less).unwrap();
-        assert!(matches!(other.make(), Err(RecipeError::Other { .. })));
+        let other: EngineSpec = serde_json::from_str(&less).unwrap();
+        assert!(matches!(other.make(), Err(EngineSpecError::Other { .. })));
         // A policy that says something else.
-        let other: Recipe = serde_json::from_str(&text.replacen("no-sudo", "no-sudoo", 1)).unwrap();
-        assert!(matches!(other.make(), Err(RecipeError::Other { .. })));
+        let other: EngineSpec = serde_json::from_str(&text.replacen("no-sudo", "no-sudoo", 1)).unwrap();
+        assert!(matches!(other.make(), Err(EngineSpecError::Other { .. })));
     }
 }
