@@ -188,9 +188,9 @@ pub(super) struct OtlpTable {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SyslogTable {
-    pub(super) to: export::Target,
+    pub(super) to: export::SyslogTarget,
     #[serde(default)]
-    pub(super) body: export::Body,
+    pub(super) body: export::SyslogBody,
     pub(super) roots: Option<String>,
     pub(super) certificate: Option<String>,
     pub(super) key: Option<String>,

@@ -216,7 +216,7 @@ pub(crate) fn remembered(flags: &Context) -> Result<Option<Remembered>, ConfigEr
 ///
 /// # Errors
 /// As [`load`], for the settings files and the certificates that they name.
-pub(crate) fn export(flags: &Context) -> Result<export::Settings, ConfigError> {
+pub(crate) fn export(flags: &Context) -> Result<export::ExportSettings, ConfigError> {
     Layers::read(flags)?.export()
 }
 

@@ -44,7 +44,7 @@ impl Layers<'_> {
     }
 
     /// Where copies of the record go.
-    pub(super) fn export(&self) -> Result<export::Settings, ConfigError> {
+    pub(super) fn export(&self) -> Result<export::ExportSettings, ConfigError> {
         let wrong = |path: &Path, name, why| {
             let place = place_of(path, &["export", name], None);
             ConfigError::Export { place, name, why }
@@ -57,7 +57,7 @@ impl Layers<'_> {
             let files = table.files(own(path));
             export::Syslog::new(table.to, table.body, &files).map_err(|error| wrong(path, "syslog", error))
         });
-        Ok(export::Settings { otlp: otlp.transpose()?, syslog: syslog.transpose()? })
+        Ok(export::ExportSettings { otlp: otlp.transpose()?, syslog: syslog.transpose()? })
     }
 
     /// The files that secure connections to collectors: whoever changes one reads the record.

@@ -11,7 +11,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use palisade_audit::{Asked, Audit, Digest, Followed, Follower, From, Settings, Start, Sync, Term};
+use palisade_audit::{Audit, DecisionInput, Digest, Followed, Follower, From, Settings, Start, Sync, Term};
 use palisade_redact::Redactor;
 
 use crate::decision::decision;
@@ -108,6 +108,6 @@ fn open(home: &Path) -> Audit {
     Audit::open(&Settings::new(home.to_owned(), Sync::None), start).expect("a chain")
 }
 
-fn not_asked() -> Asked {
-    Asked::NotAsked(Term::new("too-many"))
+fn not_asked() -> DecisionInput {
+    DecisionInput::NotAsked(Term::new("too-many"))
 }

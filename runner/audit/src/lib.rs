@@ -47,13 +47,13 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 pub use chain::{Anchor, AnchorError, ChainId, Digest, FORMAT, MAX_LINE};
-pub use cursor::{Batch, Cursor, Line, Most};
+pub use cursor::{Batch, Cursor, Most, RecordLine};
 pub use discarded::Discarded;
 pub use entry::{
-    Approved, Asked, Asker, Checkpointed, CheckpointsPruned, Closed, Command, Connected, Decided, Decision, Denied,
-    Effect, Entry, Executing, Exit, Finished, Forgotten, Groups, Id, Killed, Opened, Pruning, Reason, Recovered,
-    Redactions, Refused, Reloaded, RequestId, RequestIdError, Restoring, Rotated, Ruling, Sandbox, Signalled, Start,
-    Stopped, Stream, Term, Transport, Unlearned, Who, Written, Yes,
+    Approved, Asker, Checkpointed, CheckpointsPruned, Closed, Command, Connected, Decided, Decision, DecisionInput,
+    DecisionReason, Denied, Effect, Entry, Executing, Exit, Finished, Forgotten, Groups, Id, Killed, Opened, Pruning,
+    Recovered, Redactions, RefusedProgram, Reloaded, RequestId, RequestIdError, Restoring, Rotated, Ruling, Sandbox,
+    Signalled, Start, Stopped, Stream, Term, Transport, Unlearned, Who, Written, Yes,
 };
 pub use follow::{Followed, Follower, From, Notice, NoticeKind};
 pub use history::{History, asked};
@@ -62,7 +62,7 @@ pub use live_file::LiveFile;
 pub use login::TurnedAway;
 pub use proof::{Disproof, Proof, ProveError, Proven, prove};
 pub use prune::Pruned;
-pub use record::{Amount, Ended, Held, Judged, Reached, Record, Refusal, Requester, Seen, Why};
+pub use record::{Amount, Judged, Reached, Record, RecordedExit, RecordedRefusal, Requester, SandboxLayers, Seen, Why};
 pub use recover::Crashed;
 pub use sealed::{Identity, IdentityError, SealError, SealTo, SealToError, Sealed, Unsealed};
 pub use select::{Filter, Selector, effect_of, kind, policies};

@@ -7,8 +7,8 @@ use std::io::{self, BufRead as _, BufWriter, ErrorKind, Read as _, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use palisade_audit::export::{self, Body, Recording};
-use palisade_audit::{Line, LiveFile, MAX_LINE, Selector};
+use palisade_audit::export::{self, Recording, SyslogBody};
+use palisade_audit::{LiveFile, MAX_LINE, RecordLine, Selector};
 use serde_json::Value;
 
 use super::{Met, show};
@@ -29,7 +29,7 @@ struct Copy {
 enum Form {
     Ocsf,
     Asciicast(Recording),
-    Otlp(Vec<Line>),
+    Otlp(Vec<RecordLine>),
     Syslog,
 }
 
@@ -136,12 +136,12 @@ impl Copy {
             note(&value);
             if selector.keeps(&value) {
                 let line = String::from_utf8_lossy(line.trim_ascii_end()).into_owned();
-                self.record(Line { line, value, chain: chain.clone() })?;
+                self.record(RecordLine { line, value, chain: chain.clone() })?;
             }
         }
     }
 
-    fn record(&mut self, record: Line) -> Result<(), Stop> {
+    fn record(&mut self, record: RecordLine) -> Result<(), Stop> {
         match &mut self.form {
             Form::Ocsf => writeln!(self.to, "{}", export::ocsf_event(&record.value))?,
             Form::Asciicast(recording) => {
@@ -156,7 +156,7 @@ impl Copy {
                     waiting.clear();
                 }
             }
-            Form::Syslog => writeln!(self.to, "{}", export::syslog_message(&record, Body::Record))?,
+            Form::Syslog => writeln!(self.to, "{}", export::syslog_message(&record, SyslogBody::Record))?,
         }
         Ok(())
     }
