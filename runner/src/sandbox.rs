@@ -11,7 +11,7 @@ pub use palisade_sandbox::{
 /// What a session may be held to, and what it got.
 pub mod plan {
     pub use palisade_sandbox::plan::{
-        Cover, Hole, Level, LimitTold, Limits, Mask, Origin, Rights, SandboxPlan, derive, explain, local,
+        Cover, Hole, Level, LimitTold, Limits, Mask, Rights, RootRights, SandboxPlan, derive, explain, local,
     };
 }
 
