@@ -24,7 +24,7 @@ const SYSTEM: &str = "/etc/palisade/palisade.toml";
 /// A settings file.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct File {
+pub(super) struct SettingsFile {
     pub(super) profile: Option<Spanned<String>>,
     pub(super) extends: Option<Spanned<String>>,
     pub(super) policies: Option<PathBuf>,
@@ -237,7 +237,7 @@ pub(super) struct GroupsTable {
     pub(super) hosts: BTreeMap<String, Vec<String>>,
 }
 
-impl File {
+impl SettingsFile {
     pub(super) fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Read { path: path.display().to_string(), source })?;

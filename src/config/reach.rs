@@ -111,7 +111,7 @@ impl Layers<'_> {
             }
         };
         let base = base.child("palisade")?.child("agents")?;
-        let Reach { writable, readable } = self.reach(&workspace);
+        let GrantedPaths { writable, readable } = self.reach(&workspace);
         let near = |path: &AbsolutePath| base.is_within(path) || path.is_within(&base);
         if writable.iter().chain(&readable).any(near) {
             return None;
@@ -168,12 +168,12 @@ impl Layers<'_> {
         Ok(())
     }
 
-    fn reach(&self, workspace: &AbsolutePath) -> Reach {
+    fn reach(&self, workspace: &AbsolutePath) -> GrantedPaths {
         let granted = |paths: &[PathBuf]| -> Vec<AbsolutePath> {
             paths.iter().filter_map(|path| facts::real_directory(&absolute(path).ok()?)).collect()
         };
         let writable = std::iter::once(workspace.clone()).chain(granted(&self.flags.writes)).collect();
-        Reach { writable, readable: granted(&self.flags.reads) }
+        GrantedPaths { writable, readable: granted(&self.flags.reads) }
     }
 }
 
@@ -206,12 +206,12 @@ fn kept(path: &Path) -> Vec<AbsolutePath> {
 }
 
 /// Where the agent works, and what it was granted besides.
-pub(crate) struct Reach {
+pub(crate) struct GrantedPaths {
     writable: Vec<AbsolutePath>,
     readable: Vec<AbsolutePath>,
 }
 
-impl Reach {
+impl GrantedPaths {
     /// What can be written under these settings.
     pub(crate) fn to_write(settings: &Settings) -> Self {
         let around = &settings.surroundings;

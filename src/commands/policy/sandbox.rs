@@ -35,7 +35,7 @@ pub(crate) fn run(args: &PolicyExplainSandbox) -> Result<Exit, CliError> {
     let limits = settings.limits.told(sandbox::probe());
     let no_gain = engine.is_no_gain(&facts);
     let privileged = engine.privileged_programs();
-    let told = Told {
+    let told = SandboxReport {
         network,
         origins: &origins,
         plan: &plan,
@@ -62,7 +62,7 @@ struct Unheld {
 }
 
 /// What there is to tell.
-struct Told<'a> {
+struct SandboxReport<'a> {
     origins: &'a [RootRights],
     /// What a session would get, or why none would start.
     plan: &'a Result<SandboxPlan, Hole>,
@@ -76,7 +76,7 @@ struct Told<'a> {
     limits: &'a [LimitTold],
 }
 
-impl Told<'_> {
+impl SandboxReport<'_> {
     fn human(&self) -> String {
         let mut text = "Rules that the kernel holds:\n".to_owned();
         for origin in self.origins.iter().filter(|origin| !origin.rights.is_empty()) {
