@@ -20,7 +20,7 @@ pub mod earlier {
     use std::path::Path;
     use std::sync::Arc;
 
-    pub use palisade_sandbox::earlier::Earlier;
+    pub use palisade_sandbox::file_marks::Earlier;
 
     use crate::git::Git;
 

@@ -9,7 +9,7 @@ use std::io::{BufRead as _, Read as _};
 use std::path::Path;
 use std::rc::Rc;
 
-use palisade_audit::{History, Identity, MAX_LINE};
+use palisade_audit::{AgeIdentity, History, MAX_LINE};
 use palisade_engine::{Again, Decision};
 use palisade_runner::dry_run::{self, Case};
 use palisade_runner::{Explained, Settings};
@@ -75,7 +75,7 @@ impl fmt::Display for ReplayNote {
 pub(crate) struct Chain {
     history: History,
     /// What opens sealed copies.
-    identity: Option<Rc<Identity>>,
+    identity: Option<Rc<AgeIdentity>>,
     asked: BTreeMap<String, (String, String)>,
     granted: BTreeSet<(String, String)>,
 }
@@ -89,7 +89,7 @@ pub(crate) fn decisions(
     identity: Option<&Path>,
     found: &mut dyn FnMut(RecordPosition, Option<&Value>, &mut Chain),
 ) -> Result<(), CliError> {
-    let identity = identity.map(Identity::read).transpose();
+    let identity = identity.map(AgeIdentity::read).transpose();
     let identity =
         identity.map_err(|error| CliError::new(error.to_string(), "`age-keygen` makes such a file"))?.map(Rc::new);
     let mut records = 0_u64;

@@ -11,7 +11,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::ConfigError;
-use super::unreadable::unreadable;
+use super::path_error::unreadable;
 use super::values::{Time, home, misread, place_of, wrong};
 use crate::args::Context;
 use crate::http::ServeTable;

@@ -3,16 +3,16 @@
 //! Decides which settings hold: the enforced file before flags, flags before the settings file, that before defaults.
 //! Settings are never looked for in the working directory or the workspace.
 
-mod authored;
 mod error;
 mod file;
-mod own;
+mod path_error;
+mod pinned_settings;
+mod policy_set;
 mod reach;
 mod secrets;
 mod serving;
 mod session;
 mod storage;
-mod unreadable;
 mod values;
 mod view;
 
@@ -31,19 +31,19 @@ use palisade_runner::sandbox::earlier;
 use palisade_runner::transport::Target;
 use palisade_runner::{Policies, Settings, Zone};
 
-use self::authored::Set;
 use self::file::{SettingsFile, by_name, exists, settings_file};
+use self::policy_set::Set;
 use self::values::{absolute, beside, expand, home, place_of, source_of};
 use crate::args::{Context, Transport};
 use crate::http::Served;
 use crate::targets;
 
-pub(crate) use self::authored::{Authored, Chosen, WatchedSettings};
 pub(crate) use self::error::ConfigError;
-pub(crate) use self::own::PinnedSettings;
+pub(crate) use self::path_error::unreadable;
+pub(crate) use self::pinned_settings::PinnedSettings;
+pub(crate) use self::policy_set::{Authored, Chosen, WatchedSettings};
 pub(crate) use self::reach::GrantedPaths;
 pub(crate) use self::session::PassesOn;
-pub(crate) use self::unreadable::unreadable;
 pub(crate) use self::values::{duration, misread, os_user, size, wrong};
 pub(crate) use self::view::{ViewError, enter_view, load_in, look_into_view, overlay, redactor_for};
 

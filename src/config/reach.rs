@@ -8,8 +8,8 @@ use palisade_runner::caches::Caches;
 use palisade_runner::facts;
 use palisade_runner::transport::Target;
 
-use super::authored::Set;
-use super::unreadable::unreadable;
+use super::path_error::unreadable;
+use super::policy_set::Set;
 use super::values::{absolute, beside, expand, home, named, os_user, place_of};
 use super::{ConfigError, Layers, Purpose, Settings};
 use crate::args::Transport;

@@ -24,8 +24,8 @@ impl Layers<'_> {
         Ok(state()?.join("audit"))
     }
 
-    pub(super) fn record(&self, directory: PathBuf) -> Result<audit::Settings, ConfigError> {
-        let mut record = audit::Settings::new(directory, self.sync());
+    pub(super) fn record(&self, directory: PathBuf) -> Result<audit::AuditSettings, ConfigError> {
+        let mut record = audit::AuditSettings::new(directory, self.sync());
         if let Some(text) = self.pick(|file| file.audit.rotate.size.clone()) {
             record.rotate_size = size("audit.rotate.size", &text)?;
         }

@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use palisade_redact::shown::printable;
+use palisade_redact::printable::printable;
 use palisade_runner::Redacted;
 use palisade_runner::control::wire::{Effect, File, Reason, Request};
 use rmcp::model::{ElicitRequest, ElicitRequestParams};

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use palisade_audit::{
-    Audit, Decided, DecisionInput, Digest, Expected, Settings, Start, Sync, Term, public_key, verify,
+    Audit, AuditSettings, Decided, DecisionInput, Digest, Expected, Start, Sync, Term, public_key, verify,
 };
 use palisade_engine::{AbsolutePath, Bundle, Clock, Engine, Facts, Principal, Session, Vocabulary};
 use palisade_redact::{Redacted, Redactor};
@@ -96,7 +96,7 @@ async fn from_a_task(audit: &Audit, decided: &Decided, rounds: usize) -> Vec<Dur
 
 fn begin(directory: &Path, sync: Sync) -> Audit {
     let start = Start::new("bench", Term::new("bench"), Digest::ZERO, Digest::ZERO);
-    Audit::open(&Settings::new(directory.to_owned(), sync), start).expect("a record")
+    Audit::open(&AuditSettings::new(directory.to_owned(), sync), start).expect("a record")
 }
 
 const SCRIPT: &str = "cargo build --workspace && git status --short";

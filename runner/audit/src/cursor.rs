@@ -248,7 +248,7 @@ mod tests {
     use std::fs;
     use std::path::PathBuf;
 
-    use super::super::{Audit, Settings, Sync, sample};
+    use super::super::{Audit, AuditSettings, Sync, sample};
     use super::*;
 
     const ALL: Most = Most { records: 1000, bytes: 1 << 20 };
@@ -278,7 +278,7 @@ mod tests {
     #[test]
     fn each_record_is_handed_out_once_whatever_the_pieces() {
         let home = tempfile::tempdir().unwrap();
-        let mut settings = Settings::new(home.path().to_owned(), Sync::None);
+        let mut settings = AuditSettings::new(home.path().to_owned(), Sync::None);
         settings.rotate_size = 2_000;
         let audit = Audit::open(&settings, sample::start()).unwrap();
         let mut cursor = Cursor::default();
@@ -304,7 +304,7 @@ mod tests {
     #[test]
     fn what_a_writer_takes_back_is_read_again() {
         let home = tempfile::tempdir().unwrap();
-        let audit = Audit::open(&Settings::new(home.path().to_owned(), Sync::None), sample::start()).unwrap();
+        let audit = Audit::open(&AuditSettings::new(home.path().to_owned(), Sync::None), sample::start()).unwrap();
         audit.append_blocking(sample::decided(audit.request(), "make one")).unwrap();
         let file = only_file(home.path());
         let before = fs::read(&file).unwrap();
@@ -327,7 +327,7 @@ mod tests {
     #[test]
     fn what_is_gone_before_it_is_read_is_counted() {
         let home = tempfile::tempdir().unwrap();
-        let mut settings = Settings::new(home.path().to_owned(), Sync::None);
+        let mut settings = AuditSettings::new(home.path().to_owned(), Sync::None);
         settings.rotate_size = 2_000;
         let audit = Audit::open(&settings, sample::start()).unwrap();
         for _ in 0..12 {
@@ -347,7 +347,7 @@ mod tests {
     #[test]
     fn a_line_that_is_not_whole_waits() {
         let home = tempfile::tempdir().unwrap();
-        let audit = Audit::open(&Settings::new(home.path().to_owned(), Sync::None), sample::start()).unwrap();
+        let audit = Audit::open(&AuditSettings::new(home.path().to_owned(), Sync::None), sample::start()).unwrap();
         audit.append_blocking(sample::stopped()).unwrap();
         let file = only_file(home.path());
         let whole = fs::read(&file).unwrap();

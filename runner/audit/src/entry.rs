@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use palisade_redact::Redacted;
 use serde::{Serialize, Serializer};
 
-use super::discarded::Discarded;
+use super::discarded_view::Discarded;
 use super::login::TurnedAway;
 use super::recover::Crashed;
 use super::{Anchor, ChainId, Digest, Sealed, Sync, chain};

@@ -12,7 +12,7 @@ use rustix::fs::{self, FlockOperation, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::series::Name;
-use super::{AuditError, Settings, Sync, key};
+use super::{AuditError, AuditSettings, Sync, key};
 
 /// How long after they are confirmed the disk is asked for lines that may follow, at most.
 pub(super) const SOON: Duration = Duration::from_millis(50);
@@ -69,7 +69,7 @@ enum FileTail {
 
 impl ChainFile {
     pub(super) fn create(
-        settings: &Settings,
+        settings: &AuditSettings,
         directory: &Path,
         opened: &OwnedFd,
         name: Name,
@@ -236,7 +236,7 @@ mod tests {
     use super::*;
 
     fn begin(directory: &Path) -> ChainFile {
-        let settings = Settings::new(directory.to_owned(), Sync::Group);
+        let settings = AuditSettings::new(directory.to_owned(), Sync::Group);
         let opened = std::fs::File::open(directory).unwrap().into();
         ChainFile::create(&settings, directory, &opened, Name { stem: "a".to_owned(), number: 1 }).unwrap()
     }

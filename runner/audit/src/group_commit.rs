@@ -328,12 +328,12 @@ impl Work {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use super::super::{Audit, Exit, RequestId, Settings, sample};
+    use super::super::{Audit, AuditSettings, Exit, RequestId, sample};
     use super::*;
 
     /// No signatures between, which would be counted.
-    fn settings(home: &tempfile::TempDir) -> Settings {
-        Settings { unsigned: 100_000, ..Settings::new(home.path().to_owned(), Sync::None) }
+    fn settings(home: &tempfile::TempDir) -> AuditSettings {
+        AuditSettings { unsigned: 100_000, ..AuditSettings::new(home.path().to_owned(), Sync::None) }
     }
 
     #[test]
@@ -388,7 +388,7 @@ mod tests {
     fn an_outcome_is_on_disk_soon_and_a_decision_at_once() {
         let home = tempfile::tempdir().unwrap();
         let owes = |sync, entry: &dyn Fn(&Audit) -> Entry| {
-            let settings = Settings { sync, ..settings(&home) };
+            let settings = AuditSettings { sync, ..settings(&home) };
             let audit = Audit::open(&settings, sample::start()).unwrap();
             let entry = entry(&audit);
             // The writer's thread cannot be at it in between.
@@ -433,7 +433,7 @@ mod tests {
     #[test]
     fn what_is_owed_goes_to_disk_with_what_waits_for_it() {
         let home = tempfile::tempdir().unwrap();
-        let settings = Settings { sync: Sync::Group, ..settings(&home) };
+        let settings = AuditSettings { sync: Sync::Group, ..settings(&home) };
         let begun = sink::open(&settings, sample::start()).unwrap();
         let request = || RequestId { chain: begun.chain, number: 1 };
         let mut work = begun.group_commit.shared.work.lock().unwrap();
@@ -493,7 +493,7 @@ mod tests {
     #[test]
     fn what_waits_for_no_disk_does_not_write_what_does() {
         let home = tempfile::tempdir().unwrap();
-        let settings = Settings { sync: Sync::Group, ..settings(&home) };
+        let settings = AuditSettings { sync: Sync::Group, ..settings(&home) };
         let begun = sink::open(&settings, sample::start()).unwrap();
         let request = || RequestId { chain: begun.chain, number: 1 };
         let put = |entry: Entry| {

@@ -194,11 +194,11 @@ mod tests {
     use std::path::Path;
     use std::time::Duration;
 
-    use super::super::{Audit, Fault, Settings, Sync, public_key, sample, verify_directory};
+    use super::super::{Audit, AuditSettings, Fault, Sync, public_key, sample, verify_directory};
     use super::*;
 
-    fn settings(directory: &Path, retention: Option<Duration>) -> Settings {
-        Settings { rotate_size: 4000, retention, ..Settings::new(directory.to_owned(), Sync::None) }
+    fn settings(directory: &Path, retention: Option<Duration>) -> AuditSettings {
+        AuditSettings { rotate_size: 4000, retention, ..AuditSettings::new(directory.to_owned(), Sync::None) }
     }
 
     /// A chain of so many decisions, in small files.

@@ -235,11 +235,11 @@ pub(super) fn last_line(path: &Path) -> io::Result<Option<Anchor>> {
 #[expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 mod tests {
     use super::super::sample::{self, check};
-    use super::super::{Audit, Settings, Sync, verify_directory};
+    use super::super::{Audit, AuditSettings, Sync, verify_directory};
     use super::*;
 
-    fn settings(directory: &Path) -> Settings {
-        Settings::new(directory.to_owned(), Sync::None)
+    fn settings(directory: &Path) -> AuditSettings {
+        AuditSettings::new(directory.to_owned(), Sync::None)
     }
 
     /// A chain whose writer has died, as its file's bytes.

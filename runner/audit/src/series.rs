@@ -266,12 +266,12 @@ pub fn verify_directory(
 mod tests {
     use std::fs;
 
-    use super::super::{Audit, PublicKey, Settings, Sync, public_key, sample};
+    use super::super::{Audit, AuditSettings, PublicKey, Sync, public_key, sample};
     use super::*;
 
     /// A chain of so many decisions in files of some 4 KB.
     fn write(directory: &Path, decisions: usize) -> Vec<PathBuf> {
-        let settings = Settings { rotate_size: 4000, ..Settings::new(directory.to_owned(), Sync::None) };
+        let settings = AuditSettings { rotate_size: 4000, ..AuditSettings::new(directory.to_owned(), Sync::None) };
         let audit = Audit::open(&settings, sample::start()).unwrap();
         for number in 0..decisions {
             audit.append_blocking(sample::decided(audit.request(), &format!("make {number}"))).unwrap();

@@ -22,7 +22,7 @@ use super::group_commit::GroupCommit;
 use super::key::RecordKey;
 use super::recover::{self, Mark};
 use super::series::{self, ChainFiles, Name};
-use super::{Anchor, AuditError, Entry, Id, Pruning, PublicKey, Recovered, Rotated, Settings, Start, Term, prune};
+use super::{Anchor, AuditError, AuditSettings, Entry, Id, Pruning, PublicKey, Recovered, Rotated, Start, Term, prune};
 
 /// What [`open`] made.
 pub(super) struct Begun {
@@ -35,7 +35,7 @@ pub(super) struct Begun {
 pub(super) type Written = Result<Anchor, AuditError>;
 
 /// Makes the chain file, writes `start` to it and opens the group commit for the rest.
-pub(super) fn open(settings: &Settings, mut start: Start) -> Result<Begun, AuditError> {
+pub(super) fn open(settings: &AuditSettings, mut start: Start) -> Result<Begun, AuditError> {
     start.sync = settings.sync;
     let origin = origin()?;
     let (directory, opened) = prepare(&settings.directory)?;
@@ -138,7 +138,7 @@ pub(super) struct Writer {
     opened: Instant,
     publish: watch::Sender<Anchor>,
     outage: Option<Outage>,
-    settings: Settings,
+    settings: AuditSettings,
     unsigned: Unsigned,
     /// When no other file could be begun.
     rotation_failed: Option<Instant>,
@@ -164,7 +164,7 @@ struct Unsigned {
 }
 
 impl Unsigned {
-    fn new(settings: &Settings) -> Self {
+    fn new(settings: &AuditSettings) -> Self {
         Self { most: settings.unsigned.max(1), longest: settings.unsigned_for, signed: 0, since: None }
     }
 

@@ -6,7 +6,7 @@
 
 use palisade_grammar::{Command, Inventory};
 
-use super::learned::LearnedOrigin;
+use super::learned_value::LearnedOrigin;
 use super::{KnownValue, word};
 
 /// What marks call a word whose name is not a variable's.

@@ -3,7 +3,7 @@
 //! [`Redacted`] and [`RedactedBytes`] can only be made by a [`Redactor`], so a result, an error or a record that is built
 //! from them cannot hold raw output. What a secret looks like is data (`secrets/`, see `rules`); which bytes of a
 //! stream are one, whatever the chunks they come in, is decided in `stream`; which line belongs to a private key, in
-//! `key_block`; which values of the environment are searched for, in `known`.
+//! `key_block`; which values of the environment are searched for, in `known_value`.
 //!
 //! Marks survive a second pass, which finds the same. It can take more, never less: what stands directly after the mark of a known
 //! value, or between the lines of a key that was redacted before; and what a mark, which is shorter than what it stands for, has brought
@@ -24,17 +24,17 @@ mod filter;
 mod gate;
 mod index;
 mod key_block;
-mod known;
-mod learned;
+mod known_value;
+mod learned_value;
 mod mark;
 mod noise;
 pub mod output;
 mod place;
+pub mod printable;
 mod row;
 mod rules;
 mod secret;
 mod secret_file;
-pub mod shown;
 mod stream;
 mod table;
 mod word;
@@ -49,15 +49,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use palisade_grammar::Inventory;
 use serde::{Serialize, Serializer};
 
-pub use known::{KnownValue, RefusedValue, UnfitValue};
-pub use learned::{LearnedFrom, LearnedValue};
+pub use known_value::{KnownValue, RefusedValue, UnfitValue};
+pub use learned_value::{LearnedFrom, LearnedValue};
 pub use rules::{Rules, RulesError, Unfit};
 pub use stream::{Hit, Stream};
 
 use anchors::Anchors;
 use expression::MAX_REACH;
-use known::KnownValues;
-use learned::LearnedNote;
+use known_value::KnownValues;
+use learned_value::LearnedNote;
 use mark::{FingerprintKey, MARK, MARK_BODY};
 use rules::Rule;
 

@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! launcher ── clone ─▶ first process: ARRIVE ── vfork ─▶ program: FENCE, execve
-//!                      then lives as first.rs says
+//!                      then lives as init.rs says
 //! ```
 //!
 //! The system calls themselves, as safe functions, are in `call.rs`.
@@ -34,9 +34,9 @@ use super::call::{
     send_descriptor, set_default_action, set_limit, set_no_capabilities, set_signal_mask, setsid, stream_socket,
     switch_on_loopback, umask, write, write_file,
 };
-use super::first::{self, Duty, SignalReach};
 use super::group::Group;
 use super::guard::{self, Judge};
+use super::init::{self, Duty, SignalReach};
 use super::landlock::READ_FILE;
 use super::mounts::{Fresh, FreshKind, MountView};
 use super::names::Names;
@@ -670,7 +670,7 @@ impl Child<'_> {
     fn run(&self) -> ! {
         self.follow(&ARRIVE);
         match self.fork(own_number()) {
-            Ok(program) => first::live(program, &self.duty()),
+            Ok(program) => init::live(program, &self.duty()),
             Err(errno) => self.fail(ChildStep::Fork, errno),
         }
     }
@@ -738,7 +738,7 @@ fn die_with_server(child: &Child<'_>) -> Done {
     if is_readable(child.server)? { Err(libc::ESRCH) } else { Ok(()) }
 }
 
-/// The program's process, too: so that it does not run on unwatched when something kills its parent, `first`.
+/// The program's process, too: so that it does not run on unwatched when something kills its parent, `init`.
 fn die_with_first(first: c_int) -> Done {
     prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL.unsigned_abs().into())?;
     if parent_number() == first { Ok(()) } else { Err(libc::ESRCH) }

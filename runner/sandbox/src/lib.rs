@@ -15,13 +15,14 @@
 mod call;
 mod capabilities;
 mod connect;
+mod cpu_time;
 mod disk;
-pub mod earlier;
 mod enforce;
 mod execution;
-mod first;
+pub mod file_marks;
 mod group;
 mod guard;
+mod init;
 pub mod keeper;
 mod landlock;
 mod masks;
@@ -37,7 +38,6 @@ pub mod plan;
 mod process;
 pub mod repositories;
 mod seccomp;
-mod spent;
 mod stat;
 #[cfg(test)]
 mod tests;

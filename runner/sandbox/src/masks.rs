@@ -25,7 +25,7 @@ use palisade_engine::{AbsolutePath, Engine, Facts, FileAction, LastNames, Permis
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, mkdirat, openat, statat};
 use rustix::io::Errno;
 
-use super::earlier::Earlier;
+use super::file_marks::Earlier;
 use super::move_watch;
 use super::plan::{Cover, Hole, Mask, Rights, rights};
 

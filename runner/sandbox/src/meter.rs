@@ -26,11 +26,11 @@ use rustix::process::{
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use super::cpu_time::CpuTime;
 use super::disk::{Disks, Watcher};
 use super::group::{Group, Refusals};
 use super::plan::Limits;
 use super::process::Process;
-use super::spent::Spent;
 use super::stat::{Stat, is_gone};
 use super::tree::{self, Tree};
 
@@ -210,13 +210,13 @@ impl Watch {
 #[derive(Debug)]
 struct Bill {
     process: Weak<Process>,
-    spent: Spent,
+    spent: CpuTime,
 }
 
 impl Bill {
     /// None where the session has ended, or cannot be looked at.
     fn begin(process: Weak<Process>) -> Option<Self> {
-        let mut bill = Self { process, spent: Spent::default() };
+        let mut bill = Self { process, spent: CpuTime::default() };
         bill.look()?;
         bill.spent.begin();
         Some(bill)
@@ -240,7 +240,7 @@ impl Bill {
 struct Account {
     activity: Arc<Activity>,
     command: u64,
-    spent: Spent,
+    spent: CpuTime,
     disks: Watcher,
     /// What the kernel had refused at the last look.
     refusals: Refusals,
@@ -250,7 +250,7 @@ struct Account {
 
 impl Account {
     fn new(activity: Arc<Activity>, disks: Disks) -> Self {
-        let (spent, disks) = (Spent::default(), Watcher::new(disks));
+        let (spent, disks) = (CpuTime::default(), Watcher::new(disks));
         Self { activity, command: 0, spent, disks, refusals: Refusals::default(), closed: false }
     }
 

@@ -28,8 +28,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use palisade_engine::{AbsolutePath, Engine, Facts, FileAction, LastNames, Scratch};
 
-use super::earlier::Earlier;
 use super::enforce::{self, LiveView};
+use super::file_marks::Earlier;
 use super::masks;
 use super::new_places::NewPlaces;
 use super::own_settings::Store;

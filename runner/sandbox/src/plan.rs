@@ -20,7 +20,7 @@ use palisade_engine::{
 use serde::{Deserialize, Serialize};
 
 use super::capabilities::{Capabilities, Namespaces};
-use super::earlier::Earlier;
+use super::file_marks::Earlier;
 use super::group::Controller;
 use super::masks::{self, Masks};
 use super::mounts;
@@ -511,7 +511,7 @@ pub fn shared(engine: &Engine, facts: &Facts, roots: &BTreeSet<AbsolutePath>) ->
 }
 
 /// The rules of one session: the shared ones, and those of its own directories that these do not have. Makes an empty directory where a
-/// mask has to stand so that nothing else can be put there. `earlier` is what earlier sessions have made, which no mask covers.
+/// mask has to stand so that nothing else can be put there. `file_marks` is what earlier sessions have made, which no mask covers.
 ///
 /// # Errors
 /// As [`derive()`].

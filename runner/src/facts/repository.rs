@@ -9,7 +9,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use palisade_engine::{AbsolutePath, MAX_CONFIGURATION, Repository};
-use palisade_sandbox::earlier::Earlier;
+use palisade_sandbox::file_marks::Earlier;
 use rustix::fs::OFlags;
 
 use crate::git::seen_by_sessions;

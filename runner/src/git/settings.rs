@@ -22,7 +22,7 @@ use std::path::Path;
 
 use git2::Config;
 use libc::c_int;
-use palisade_sandbox::earlier::Earlier;
+use palisade_sandbox::file_marks::Earlier;
 use palisade_sandbox::own_settings::{OwnSettings, SettingValues, Store, Values, values};
 use palisade_sandbox::repositories::{Around, Difference, SettingsChange, Taken, has_one_worktree};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};

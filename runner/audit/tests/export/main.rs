@@ -11,7 +11,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use palisade_audit::export::{ExportSettings, Exporters, Otlp, Syslog, SyslogBody, TlsFiles};
-use palisade_audit::{Audit, Closed, Digest, Id, Settings as Record, Start, Sync, Term};
+use palisade_audit::{Audit, AuditSettings as Record, Closed, Digest, Id, Start, Sync, Term};
 use serde_json::Value;
 
 /// How long anything may take that has to happen.

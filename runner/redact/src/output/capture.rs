@@ -1,9 +1,9 @@
 //! Keeps what a result can show of a stream: the head, the tail, and an exact count of what lies between.
 //!
-//! Decides what is kept, and what of it came after a place in the stream; what a result shows of that is `shown`'s.
+//! Decides what is kept, and what of it came after a place in the stream; what a result shows of that is `excerpt`'s.
 
+use super::excerpt::{HEAD_SHARE, Shown, StreamEnds};
 use super::lines::{completing, count, head_end, line_breaks, unfinished};
-use super::shown::{HEAD_SHARE, Shown, StreamEnds};
 use super::sieve::Sieve;
 use super::{Grep, Position, View};
 use crate::{Redacted, RedactedBytes};

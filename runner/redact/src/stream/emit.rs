@@ -12,8 +12,8 @@ use super::{Cover, FindingKind, Hit, OpenBlock, OpenTable, Stream, StreamFinding
 use crate::Redactor;
 use crate::expression::ByteSet;
 use crate::key_block::{KeyBlock, KeyLine};
-use crate::known::{KnownValue, Learned, MOST_LEARNED};
-use crate::learned::{LearnedNote, LearnedOrigin};
+use crate::known_value::{KnownValue, Learned, MOST_LEARNED};
+use crate::learned_value::{LearnedNote, LearnedOrigin};
 use crate::mark;
 use crate::secret::Secret;
 use crate::table::{ROW_LOOK, Row, SecretTable};

@@ -13,7 +13,7 @@ use super::compare::{Comparison, REACH, compare};
 use super::encodings::EncodingSet;
 use super::filter::Filter;
 use super::index::{Index, candidates, key_at};
-use super::learned::{Dropped, LearnedNote, LearnedOrigin};
+use super::learned_value::{Dropped, LearnedNote, LearnedOrigin};
 use super::mark::{self, MARK, is_mark_char};
 use super::secret::Secret;
 use super::word;

@@ -7,7 +7,7 @@ use palisade_engine::{AbsolutePath, Bundle, BundleError, CaseError, Cases, Engin
 use toml::Spanned;
 
 use super::file::{GroupsTable, SettingsFile};
-use super::unreadable::unreadable;
+use super::path_error::unreadable;
 use super::values::{beside, home, place_of, source_of};
 use super::{ConfigError, Layers, Purpose};
 use crate::args::{Context, PolicySet};
