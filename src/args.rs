@@ -686,14 +686,14 @@ pub(crate) enum PolicyAction {
 pub(crate) struct PolicyShow {
     /// What to print
     #[arg(value_name = "WHAT")]
-    pub(crate) what: Shown,
+    pub(crate) what: PolicyPart,
     /// One of them by its name; without it all of them
     #[arg(value_name = "NAME")]
     pub(crate) name: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Shown {
+pub(crate) enum PolicyPart {
     /// A profile's policies, and the guards that hold beside them
     Profile,
     /// The schema that policies are validated against, or what declares a name

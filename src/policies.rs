@@ -27,7 +27,7 @@ pub(crate) struct PolicyFiles {
 /// What stands in the `palisade.toml` of a policy directory.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct About {
+struct PolicyManifest {
     extends: Spanned<String>,
 }
 
@@ -68,7 +68,7 @@ impl PolicyFiles {
 /// The profile that a directory adds to.
 fn extended(about: &Source) -> Result<String, ConfigError> {
     let Source { name, text } = about;
-    let About { extends } = toml::from_str(text).map_err(|error| misread(Path::new(name), text, &error))?;
+    let PolicyManifest { extends } = toml::from_str(text).map_err(|error| misread(Path::new(name), text, &error))?;
     known(Path::new(name), text, &extends)?;
     Ok(extends.into_inner())
 }

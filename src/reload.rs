@@ -19,7 +19,7 @@ use tokio::signal::unix::Signal;
 
 use crate::args::Context;
 use crate::commands::policy::lint;
-use crate::config::{self, Authored, Chosen, ConfigError, Watched};
+use crate::config::{self, Authored, Chosen, ConfigError, WatchedSettings};
 use crate::report::CliError;
 
 /// How long after one look the next is taken.
@@ -29,25 +29,25 @@ const PERIOD: Duration = Duration::from_secs(2);
 const SOON: Duration = Duration::from_millis(50);
 
 /// What was seen, or why nothing could be.
-pub(crate) type Look = Result<Watched, String>;
+pub(crate) type SettingsReading = Result<WatchedSettings, String>;
 
 /// Looks once. The first look comes before the policies are loaded: what changes in between is then seen as a change.
-pub(crate) fn look(flags: &Context) -> Look {
+pub(crate) fn look(flags: &Context) -> SettingsReading {
     read(flags).map(|(watched, _)| watched)
 }
 
 /// What is there, and what there is to see of it.
-fn read(flags: &Context) -> Result<(Watched, Authored), String> {
+fn read(flags: &Context) -> Result<(WatchedSettings, Authored), String> {
     let told = |error: ConfigError| CliError::from(error).to_string();
     let authored = Authored::running(flags).map_err(told)?;
-    Ok((Watched::of(&authored).map_err(told)?, authored))
+    Ok((WatchedSettings::of(&authored).map_err(told)?, authored))
 }
 
 /// Watches policies and settings until the server ends. SIGHUP looks at once.
 pub(crate) async fn watch(
     pipeline: &Pipeline,
     flags: &Context,
-    first: Look,
+    first: SettingsReading,
     mut secrets: Secrets,
     hangup: &mut Signal,
 ) {

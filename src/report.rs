@@ -4,10 +4,10 @@ use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal, Write};
 
 use miette::Diagnostic;
-use palisade_redact::shown::is_plain;
+use palisade_redact::printable::is_plain;
 use palisade_runner::{DeniedProgram, Explained, Failure, OpenError, Redacted};
 
-pub(crate) use palisade_redact::shown::printable;
+pub(crate) use palisade_redact::printable::printable;
 
 use crate::config::ConfigError;
 

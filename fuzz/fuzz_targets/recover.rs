@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use palisade_audit::{Audit, BrokenKind, Digest, Reloaded, Settings, Start, Sync, Term, verify};
+use palisade_audit::{Audit, AuditSettings, BrokenKind, Digest, Reloaded, Start, Sync, Term, verify};
 use palisade_redact::Redactor;
 use serde_json::Value;
 
@@ -19,7 +19,7 @@ fuzz_target!(|left: &[u8]| {
     let directory = PathBuf::from(format!("/dev/shm/palisade-fuzz-{}", std::process::id()));
     let _ = fs::remove_dir_all(&directory);
     let at = |name: &str| directory.join(name);
-    let settings = Settings::new(directory.clone(), Sync::None);
+    let settings = AuditSettings::new(directory.clone(), Sync::None);
     let start = || Start::new("0", Term::new("fuzz"), Digest::ZERO, Digest::ZERO);
 
     // The first start makes the directory as it has to be.

@@ -71,11 +71,11 @@ impl MessageError {
 /// Whether there is an id, be it null, which counts as one that is wrong.
 fn has_id(text: &[u8]) -> bool {
     #[derive(Deserialize)]
-    struct Named {
+    struct IdProbe {
         #[expect(dead_code, reason = "that it is there is all")]
         id: IgnoredAny,
     }
-    serde_json::from_slice::<Named>(text).is_ok()
+    serde_json::from_slice::<IdProbe>(text).is_ok()
 }
 
 #[cfg(test)]

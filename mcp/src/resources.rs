@@ -30,14 +30,14 @@ const TEMPLATES: [(&str, &str, &str, &str); 3] = [
 
 /// One resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Named<'a> {
+enum ResourceName<'a> {
     Policy,
     Decision(&'a str),
     Output { job: &'a str, from: Option<Cursor> },
     Transcript { session: &'a str, from: u64 },
 }
 
-impl<'a> Named<'a> {
+impl<'a> ResourceName<'a> {
     /// The resource of this name. There is one spelling of each: nothing is decoded, and nothing is left over.
     fn of(uri: &'a str) -> Option<Self> {
         let (path, query) = match uri.strip_prefix(SCHEME)?.split_once('?') {
@@ -121,16 +121,17 @@ pub(crate) fn templates(pipeline: &Pipeline, client: &Client) -> ListResourceTem
 pub(crate) async fn read(pipeline: &Pipeline, client: &Client, uri: &str) -> Result<ReadResourceResult, ErrorData> {
     let named = pipeline.redact(uri);
     let unknown = || ErrorData::resource_not_found("there is no such resource", Some(json!({ "uri": named.as_str() })));
-    let named = Named::of(uri).filter(|named| pipeline.permits_tool(named.tool(), client)).ok_or_else(unknown)?;
+    let named =
+        ResourceName::of(uri).filter(|named| pipeline.permits_tool(named.tool(), client)).ok_or_else(unknown)?;
     let text = match named {
-        Named::Policy => pipeline.rules(client).map(|rules| text(&rules)),
-        Named::Decision(id) => match pipeline.decision_of(id) {
+        ResourceName::Policy => pipeline.rules(client).map(|rules| text(&rules)),
+        ResourceName::Decision(id) => match pipeline.decision_of(id) {
             Ok(Some(decision)) => Ok(text(&decision)),
             Ok(None) => return Err(unknown()),
             Err(failure) => Err(failure),
         },
-        Named::Output { job, from } => pipeline.output_of(job, from).await.map(|output| text(&output)),
-        Named::Transcript { session, from } => pipeline.transcript(session, from).map(|story| text(&story)),
+        ResourceName::Output { job, from } => pipeline.output_of(job, from).await.map(|output| text(&output)),
+        ResourceName::Transcript { session, from } => pipeline.transcript(session, from).map(|story| text(&story)),
     };
     // Why not is the same for one that never was and one that is another's; a person's stop is told by every tool.
     let text = text.map_err(|Failure { .. }| unknown())?.ok_or_else(|| ErrorData::internal_error("no text", None))?;
@@ -153,15 +154,15 @@ mod tests {
     fn each_resource_has_one_spelling() {
         let cursor = "3:1.0:0";
         for (uri, expected) in [
-            ("palisade://policy", Some(Named::Policy)),
-            ("palisade://decisions/5f3a9c01-7", Some(Named::Decision("5f3a9c01-7"))),
-            ("palisade://jobs/j-1/output", Some(Named::Output { job: "j-1", from: None })),
+            ("palisade://policy", Some(ResourceName::Policy)),
+            ("palisade://decisions/5f3a9c01-7", Some(ResourceName::Decision("5f3a9c01-7"))),
+            ("palisade://jobs/j-1/output", Some(ResourceName::Output { job: "j-1", from: None })),
             (
                 "palisade://jobs/j-1/output?from=3:1.0:0",
-                Some(Named::Output { job: "j-1", from: Some(cursor.parse().unwrap()) }),
+                Some(ResourceName::Output { job: "j-1", from: Some(cursor.parse().unwrap()) }),
             ),
-            ("palisade://sessions/s-1/transcript", Some(Named::Transcript { session: "s-1", from: 0 })),
-            ("palisade://sessions/s-1/transcript?from=9", Some(Named::Transcript { session: "s-1", from: 9 })),
+            ("palisade://sessions/s-1/transcript", Some(ResourceName::Transcript { session: "s-1", from: 0 })),
+            ("palisade://sessions/s-1/transcript?from=9", Some(ResourceName::Transcript { session: "s-1", from: 9 })),
             ("palisade://policy/", None),
             ("palisade://policy?from=0", None),
             ("palisade://Policy", None),
@@ -185,7 +186,7 @@ mod tests {
             ("file:///etc/passwd", None),
             ("", None),
         ] {
-            assert_eq!(Named::of(uri), expected, "{uri}");
+            assert_eq!(ResourceName::of(uri), expected, "{uri}");
         }
     }
 }

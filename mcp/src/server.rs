@@ -20,7 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
 
 use crate::approval::seal::Seals;
-use crate::approval::{Call, Way};
+use crate::approval::{Call, ElicitationMethod};
 use crate::stdio::Lines;
 use crate::tasks::Tasks;
 use crate::{identity, progress, render, resources, tasks, tools};
@@ -83,8 +83,8 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let (hang_up, gone) = watch::channel(false);
     // The protocol library would wait for answers that nobody will read; what runs is ended at once instead.
-    let reader = Watched { reader, hang_up: hang_up.clone() };
-    let own = Arc::new(Own::new(pipeline));
+    let reader = EofReader { reader, hang_up: hang_up.clone() };
+    let own = Arc::new(PrincipalState::new(pipeline));
     let handler = Handler::new(Arc::clone(&own), gone.clone());
     tokio::pin!(stop);
     let running = tokio::select! {
@@ -129,26 +129,26 @@ async fn long_gone(mut gone: watch::Receiver<bool>) {
 
 /// What answers the messages of one principal.
 pub(crate) struct Handler {
-    own: Arc<Own>,
+    own: Arc<PrincipalState>,
     /// True once the client is gone or the server is told to stop.
     gone: watch::Receiver<bool>,
 }
 
 impl Handler {
     /// For one principal, over one of its connections.
-    pub(crate) fn new(own: Arc<Own>, gone: watch::Receiver<bool>) -> Self {
+    pub(crate) fn new(own: Arc<PrincipalState>, gone: watch::Receiver<bool>) -> Self {
         Self { own, gone }
     }
 }
 
 /// What is one principal's own, whatever connection it comes over.
-pub(crate) struct Own {
+pub(crate) struct PrincipalState {
     pub(crate) pipeline: Arc<Pipeline>,
     pub(crate) seals: Seals,
     pub(crate) tasks: Tasks,
 }
 
-impl Own {
+impl PrincipalState {
     /// For the principal of this pipeline.
     pub(crate) fn new(pipeline: Arc<Pipeline>) -> Self {
         let tasks = Tasks::new(&pipeline);
@@ -162,12 +162,12 @@ impl Own {
 }
 
 /// A reader that tells when it has come to its end.
-struct Watched<R> {
+struct EofReader<R> {
     reader: R,
     hang_up: watch::Sender<bool>,
 }
 
-impl<R: AsyncRead + Unpin> AsyncRead for Watched<R> {
+impl<R: AsyncRead + Unpin> AsyncRead for EofReader<R> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -289,7 +289,7 @@ impl ServerHandler for Handler {
         context: RequestContext<RoleServer>,
     ) -> Result<GetTaskResult, ErrorData> {
         has_tasks(&context)?;
-        let asks = Way::of(&context) == Some(Way::Retry);
+        let asks = ElicitationMethod::of(&context) == Some(ElicitationMethod::Retry);
         self.own.tasks.look(&request.task_id, &self.own.pipeline, asks)
     }
 

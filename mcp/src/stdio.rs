@@ -42,7 +42,7 @@ pub(crate) struct Lines<R, W> {
 }
 
 /// What a line is.
-enum Line {
+enum LineRead {
     Whole,
     TooLong,
     /// There are no more.
@@ -62,12 +62,12 @@ impl<R: AsyncRead + Send + Unpin, W: AsyncWrite + Send + Unpin + 'static> Lines<
     }
 
     /// Reads to the end of a line. What is dropped in the middle of it goes on where it was.
-    async fn read(&mut self) -> Line {
+    async fn read(&mut self) -> LineRead {
         loop {
-            let Ok(available) = self.reader.fill_buf().await else { return Line::End };
+            let Ok(available) = self.reader.fill_buf().await else { return LineRead::End };
             if available.is_empty() {
                 // What has no end is no line.
-                return Line::End;
+                return LineRead::End;
             }
             let end = available.iter().position(|byte| *byte == b'\n');
             let (part, taken) = match end {
@@ -84,7 +84,7 @@ impl<R: AsyncRead + Send + Unpin, W: AsyncWrite + Send + Unpin + 'static> Lines<
             }
             self.reader.consume(taken);
             if end.is_some() {
-                return if std::mem::take(&mut self.passes_over) { Line::TooLong } else { Line::Whole };
+                return if std::mem::take(&mut self.passes_over) { LineRead::TooLong } else { LineRead::Whole };
             }
         }
     }
@@ -144,9 +144,9 @@ where
                 written.ok()?;
             }
             let message = match self.read().await {
-                Line::End => return None,
-                Line::TooLong => Some(Err(MessageError::TooLong)),
-                Line::Whole => self.message(),
+                LineRead::End => return None,
+                LineRead::TooLong => Some(Err(MessageError::TooLong)),
+                LineRead::Whole => self.message(),
             };
             self.line.clear();
             self.line.shrink_to(USUAL);

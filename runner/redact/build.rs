@@ -6,7 +6,7 @@ mod row;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
-use crate::row::{BlockEndRow, Example, Row, Table, Text, Word};
+use crate::row::{BlockEndRow, Example, Row, RuleFile, Text, Word};
 
 fn main() -> io::Result<()> {
     let secrets = directory("CARGO_MANIFEST_DIR")?.join("secrets");
@@ -27,7 +27,7 @@ fn tables(secrets: &Path) -> io::Result<String> {
     let mut code = String::from("[\n");
     for path in &files {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let table: Table = toml::from_str(&fs::read_to_string(path)?)
+        let table: RuleFile = toml::from_str(&fs::read_to_string(path)?)
             .map_err(|error| io::Error::other(format!("{}: {error}", path.display())))?;
         code.push_str(&format!("({name:?}, &{}),\n", list(&table.rule, row)));
     }

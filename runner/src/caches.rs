@@ -23,7 +23,7 @@ use std::sync::Once;
 use std::time::{Duration, SystemTime};
 
 use palisade_engine::AbsolutePath;
-use palisade_sandbox::plan::{Instead, PathRule, Rights, SandboxPlan, Shown};
+use palisade_sandbox::plan::{Instead, PathRule, RemappedDirectory, Rights, SandboxPlan};
 use palisade_sandbox::{can_stand_in, probe};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkdirat, openat, statat, symlinkat};
 use rustix::io::Errno;
@@ -161,9 +161,13 @@ impl Caches {
             // The place around it can be read.
             let is_read = |rule: &PathRule| persons.starts_with(&rule.path) && rule.rights.contains(Rights::READ);
             if persons.is_dir() && plan.rules.iter().any(is_read) {
-                shown.push(Shown { at: cargo.join(PERSONS).join(name), from: persons.clone(), writable: false });
+                shown.push(RemappedDirectory {
+                    at: cargo.join(PERSONS).join(name),
+                    from: persons.clone(),
+                    writable: false,
+                });
             }
-            shown.push(Shown { at: persons, from: own, writable: true });
+            shown.push(RemappedDirectory { at: persons, from: own, writable: true });
         }
         let own = shown.iter().filter(|shown| shown.writable);
         plan.rules.extend(own.map(|shown| PathRule { path: shown.from.clone(), rights, optional: true }));

@@ -24,7 +24,7 @@ use palisade_grammar::{
     Command, Cwd, Effect, EffectKind, Inventory, Place as RemotePlace, Resolved, Shell, Value, Word, place,
     shadows_python_module,
 };
-use palisade_sandbox::earlier::Earlier;
+use palisade_sandbox::file_marks::Earlier;
 use palisade_sandbox::plan::Promise;
 use palisade_sandbox::{NPM_SETTINGS, is_own, public_content};
 

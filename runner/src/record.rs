@@ -1,10 +1,10 @@
 //! What of the flow goes on record, and in which fields. Builds entries; writes nothing.
 
 use palisade_audit::{
-    Approved, Asked, Asker, Checkpointed, CheckpointsPruned, Closed, Command, Connected, Decided, Decision as Judged,
-    Denied, Digest, Effect, Entry, Executing, Exit, Finished, Forgotten, Groups, Id, Killed, Opened, Reason,
-    Redactions, Refused, Reloaded, RequestId, Restoring, Ruling, Sandbox, SealError, SealTo, Signalled, Start, Stopped,
-    Stream, Term, Transport as Reach, Unlearned, Who, Written, Yes,
+    Approved, Asker, Checkpointed, CheckpointsPruned, Closed, Command, Connected, Decided, Decision as Judged,
+    DecisionInput, DecisionReason, Denied, Digest, Effect, Entry, Executing, Exit, Finished, Forgotten, Groups, Id,
+    Killed, Opened, Redactions, RefusedProgram, Reloaded, RequestId, Restoring, Ruling, Sandbox, SealError, SealTo, Signalled,
+    Start, Stopped, Stream, Term, Transport as Reach, Unlearned, Who, Written, Yes,
 };
 use palisade_engine::{Approval, Decision, Engine, Principal, Transport, Verdict, What};
 use palisade_redact::{Redacted, Redactor};
@@ -136,11 +136,11 @@ const MAX_ASKED: usize = 256 << 10;
 
 /// What was asked, in texts that have passed the redactor. A text of which that took something is noted as cut, and so is one
 /// that is part of a secret of the script's, or holds one: by itself, without the words around it, no rule may know it.
-fn asked(redactor: &Redactor, verdict: &Verdict, command: &Redacted) -> Asked {
+fn asked(redactor: &Redactor, verdict: &Verdict, command: &Redacted) -> DecisionInput {
     let report = verdict.report();
-    let Some(asked) = &report.asked else { return Asked::NotAsked(Term::new("too-many")) };
+    let Some(asked) = &report.asked else { return DecisionInput::NotAsked(Term::new("too-many")) };
     if asked.bytes() > MAX_ASKED {
-        return Asked::NotAsked(Term::new("too-long"));
+        return DecisionInput::NotAsked(Term::new("too-long"));
     }
     let suspects = redactor.suspects(verdict.inventory());
     let mut kept = asked.map(&mut |text: &String| {
@@ -162,15 +162,15 @@ fn asked(redactor: &Redactor, verdict: &Verdict, command: &Redacted) -> Asked {
             exec.text = None;
         }
     }
-    Asked::Asked(Box::new(kept))
+    DecisionInput::Asked(Box::new(kept))
 }
 
 /// What stands for a part of a secret.
 const CUT: &str = "[redacted:part-of-a-secret]";
 
 /// Why it was not allowed, as whoever asked is told.
-fn reasons(explained: &Explained) -> Vec<Reason> {
-    let reasons = explained.reasons.iter().take(MAX_REASONS).map(|reason| Reason {
+fn reasons(explained: &Explained) -> Vec<DecisionReason> {
+    let reasons = explained.reasons.iter().take(MAX_REASONS).map(|reason| DecisionReason {
         policy: reason.policy.clone(),
         place: reason.place.clone(),
         text: reason.text.clone(),
@@ -304,8 +304,8 @@ pub(crate) fn not_started(req: RequestId) -> Entry {
     .into()
 }
 
-fn refused(denied: &DeniedProgram) -> Refused {
-    Refused {
+fn refused(denied: &DeniedProgram) -> RefusedProgram {
+    RefusedProgram {
         program: if denied.file.is_empty() { denied.program.clone() } else { denied.file.clone() },
         argv: denied.argv.clone(),
         peer: denied.peer.clone(),

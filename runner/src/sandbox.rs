@@ -11,7 +11,7 @@ pub use palisade_sandbox::{
 /// What a session may be held to, and what it got.
 pub mod plan {
     pub use palisade_sandbox::plan::{
-        Cover, Hole, Level, LimitTold, Limits, Mask, Origin, Rights, SandboxPlan, derive, explain, local,
+        Cover, Hole, Level, LimitTold, Limits, Mask, Rights, RootRights, SandboxPlan, derive, explain, local,
     };
 }
 
@@ -20,7 +20,7 @@ pub mod earlier {
     use std::path::Path;
     use std::sync::Arc;
 
-    pub use palisade_sandbox::earlier::Earlier;
+    pub use palisade_sandbox::file_marks::Earlier;
 
     use crate::git::Git;
 

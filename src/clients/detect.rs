@@ -12,7 +12,7 @@ use clap::Parser as _;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{CLIENTS, Client, Form, Shell};
+use super::{CLIENTS, Client, Form, ShellBan};
 use crate::args::{Cli, Verb};
 use crate::config;
 use crate::report::{CliError, printable};
@@ -25,7 +25,7 @@ const MOST: u64 = 16 << 20;
 
 /// One client whose settings are there, and how it stands with one server in them.
 #[derive(Debug, Serialize)]
-pub(crate) struct Finding {
+pub(crate) struct ClientFinding {
     /// As `setup` has it.
     pub(crate) client: &'static str,
     /// It starts Palisade, and Palisade would serve it.
@@ -44,14 +44,14 @@ struct Listed {
 }
 
 /// One or more for each client whose file is there; `workspace`: where it works.
-pub(crate) fn findings(workspace: Option<&Path>) -> Vec<Finding> {
+pub(crate) fn findings(workspace: Option<&Path>) -> Vec<ClientFinding> {
     CLIENTS.iter().flat_map(|client| of(client, workspace)).collect()
 }
 
-fn of(client: &'static Client, workspace: Option<&Path>) -> Vec<Finding> {
+fn of(client: &'static Client, workspace: Option<&Path>) -> Vec<ClientFinding> {
     let Some(path) = client.servers.path().filter(|path| path.is_file()) else { return Vec::new() };
     let file = path.display();
-    let finding = |ready, text: String| Finding { client: client.name, ready, text: printable(&text) };
+    let finding = |ready, text: String| ClientFinding { client: client.name, ready, text: printable(&text) };
     let listed = match read(&path, client) {
         Ok(listed) => listed,
         Err(why) => return vec![finding(false, format!("{file} cannot be read: {why}"))],
@@ -105,7 +105,7 @@ fn parsed(text: &str, form: Form) -> Result<Value, String> {
 
 /// The file that does not say all of what keeps this client from a shell of its own, if one could.
 fn has_shell(client: &Client) -> Option<PathBuf> {
-    let Shell::File(place, text) = &client.shell else { return None };
+    let ShellBan::File(place, text) = &client.shell else { return None };
     let path = place.path()?;
     let form = if path.extension().is_some_and(|extension| extension == "toml") { Form::Toml } else { Form::Json };
     let wanted = parsed(text, form).ok();

@@ -8,7 +8,7 @@ use super::{Client, Form, NAME};
 
 /// A program with its arguments and what its environment has to hold.
 #[derive(Debug)]
-pub(crate) struct Server {
+pub(crate) struct ServerEntry {
     /// The absolute path.
     pub(crate) program: String,
     /// Its arguments.
@@ -26,7 +26,7 @@ pub(crate) struct Unsayable {
     pub(crate) part: &'static str,
 }
 
-impl Server {
+impl ServerEntry {
     /// The first of its texts that this client would not pass on as it stands.
     pub(crate) fn unsayable(&self, client: &Client) -> Option<Unsayable> {
         let texts = std::iter::once(&self.program).chain(&self.arguments).chain(self.environment.values());
@@ -40,7 +40,7 @@ impl Server {
 
 impl Client {
     /// What its file of servers says of this one, alone.
-    pub(crate) fn file(&self, server: &Server) -> String {
+    pub(crate) fn file(&self, server: &ServerEntry) -> String {
         let entry = (self.entry)(server);
         match self.form {
             Form::Json => format!("{:#}", json!({ self.key: { NAME: entry } })),
@@ -49,7 +49,7 @@ impl Client {
     }
 
     /// Its own command that says the same, to be typed into a shell.
-    pub(crate) fn command(&self, server: &Server) -> Option<String> {
+    pub(crate) fn command(&self, server: &ServerEntry) -> Option<String> {
         let words = self.command?(server);
         Some(words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "))
     }
@@ -86,9 +86,9 @@ mod tests {
     use super::super::{CLIENTS, client};
     use super::*;
 
-    fn server(argument: &str) -> Server {
+    fn server(argument: &str) -> ServerEntry {
         let environment = BTreeMap::from([("XDG_STATE_HOME".to_owned(), "/var/agents".to_owned())]);
-        Server {
+        ServerEntry {
             program: "/usr/bin/palisade".to_owned(),
             arguments: vec!["serve".to_owned(), argument.to_owned()],
             environment,

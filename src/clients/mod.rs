@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use self::entry::Server;
+use self::entry::ServerEntry;
 
 /// The name that clients know the server by.
 pub(crate) const NAME: &str = "palisade";
@@ -28,17 +28,17 @@ pub(crate) struct Client {
     /// Its maker's name for it.
     pub(crate) title: &'static str,
     /// The file that lists its servers.
-    pub(crate) servers: Place,
+    pub(crate) servers: ClientFile,
     /// How that is written.
     pub(crate) form: Form,
     /// The key that they are listed under.
     pub(crate) key: &'static str,
     /// What is said of one server.
-    entry: fn(&Server) -> Value,
+    entry: fn(&ServerEntry) -> Value,
     /// Its own command that says the same.
-    command: Option<fn(&Server) -> Vec<String>>,
+    command: Option<fn(&ServerEntry) -> Vec<String>>,
     /// What keeps it from running commands by itself.
-    pub(crate) shell: Shell,
+    pub(crate) shell: ShellBan,
     /// What it reads from the directory that it works in, and what that can do.
     pub(crate) nearby: Nearby,
     /// What it puts something else in place of, in what it reads here.
@@ -46,7 +46,7 @@ pub(crate) struct Client {
 }
 
 /// A file of a client's, in the user's own directories.
-pub(crate) struct Place {
+pub(crate) struct ClientFile {
     /// A variable that names its directory, and the file in that.
     moved: Option<(&'static str, &'static str)>,
     /// Below the home directory.
@@ -71,9 +71,9 @@ pub(crate) struct Nearby {
 }
 
 /// How a client is kept from running commands around Palisade.
-pub(crate) enum Shell {
+pub(crate) enum ShellBan {
     /// By this text in this file, which also spares the person a second question about what Palisade decides.
-    File(Place, &'static str),
+    File(ClientFile, &'static str),
     /// By hand alone.
     Hand(&'static str),
 }
@@ -83,7 +83,7 @@ pub(crate) static CLIENTS: &[Client] = &[
     Client {
         name: "claude",
         title: "Claude Code",
-        servers: Place { moved: Some(("CLAUDE_CONFIG_DIR", ".claude.json")), home: ".claude.json" },
+        servers: ClientFile { moved: Some(("CLAUDE_CONFIG_DIR", ".claude.json")), home: ".claude.json" },
         form: Form::Json,
         key: "mcpServers",
         // Else its models have to search for a tool before they see that it is there.
@@ -98,8 +98,8 @@ pub(crate) static CLIENTS: &[Client] = &[
             let words = ["claude", "mcp", "add-json", "--scope", "user", NAME];
             words.map(str::to_owned).into_iter().chain([row("claude", server).to_string()]).collect()
         }),
-        shell: Shell::File(
-            Place { moved: Some(("CLAUDE_CONFIG_DIR", "settings.json")), home: ".claude/settings.json" },
+        shell: ShellBan::File(
+            ClientFile { moved: Some(("CLAUDE_CONFIG_DIR", "settings.json")), home: ".claude/settings.json" },
             r#"{
   "permissions": { "deny": ["Bash", "Monitor"], "allow": ["mcp__palisade"] },
   "allowedMcpServers": [{ "serverName": "palisade" }],
@@ -115,7 +115,7 @@ pub(crate) static CLIENTS: &[Client] = &[
     Client {
         name: "codex",
         title: "Codex",
-        servers: Place { moved: Some(("CODEX_HOME", "config.toml")), home: ".codex/config.toml" },
+        servers: ClientFile { moved: Some(("CODEX_HOME", "config.toml")), home: ".codex/config.toml" },
         form: Form::Toml,
         key: "mcp_servers",
         // Without an approval mode `codex exec` runs no tool at all; a server that is not required it goes on without.
@@ -130,8 +130,8 @@ pub(crate) static CLIENTS: &[Client] = &[
             )
         },
         command: None,
-        shell: Shell::File(
-            Place { moved: Some(("CODEX_HOME", "config.toml")), home: ".codex/config.toml" },
+        shell: ShellBan::File(
+            ClientFile { moved: Some(("CODEX_HOME", "config.toml")), home: ".codex/config.toml" },
             "[features]\nshell_tool = false",
         ),
         nearby: Nearby {
@@ -143,7 +143,10 @@ pub(crate) static CLIENTS: &[Client] = &[
     Client {
         name: "gemini",
         title: "Gemini CLI",
-        servers: Place { moved: Some(("GEMINI_CLI_HOME", ".gemini/settings.json")), home: ".gemini/settings.json" },
+        servers: ClientFile {
+            moved: Some(("GEMINI_CLI_HOME", ".gemini/settings.json")),
+            home: ".gemini/settings.json",
+        },
         form: Form::Json,
         key: "mcpServers",
         entry: |server| {
@@ -154,8 +157,8 @@ pub(crate) static CLIENTS: &[Client] = &[
             )
         },
         command: None,
-        shell: Shell::File(
-            Place {
+        shell: ShellBan::File(
+            ClientFile {
                 moved: Some(("GEMINI_CLI_HOME", ".gemini/policies/palisade.toml")),
                 home: ".gemini/policies/palisade.toml",
             },
@@ -171,7 +174,7 @@ pub(crate) static CLIENTS: &[Client] = &[
     Client {
         name: "cursor",
         title: "Cursor",
-        servers: Place { moved: None, home: ".cursor/mcp.json" },
+        servers: ClientFile { moved: None, home: ".cursor/mcp.json" },
         form: Form::Json,
         key: "mcpServers",
         entry: |server| {
@@ -182,7 +185,7 @@ pub(crate) static CLIENTS: &[Client] = &[
             )
         },
         command: None,
-        shell: Shell::Hand(
+        shell: ShellBan::Hand(
             "In Cursor's settings, let its agent run nothing in the terminal without asking: no file switches that tool off.",
         ),
         nearby: Nearby {
@@ -194,7 +197,10 @@ pub(crate) static CLIENTS: &[Client] = &[
     Client {
         name: "vscode",
         title: "VS Code",
-        servers: Place { moved: Some(("XDG_CONFIG_HOME", "Code/User/mcp.json")), home: ".config/Code/User/mcp.json" },
+        servers: ClientFile {
+            moved: Some(("XDG_CONFIG_HOME", "Code/User/mcp.json")),
+            home: ".config/Code/User/mcp.json",
+        },
         form: Form::Json,
         key: "servers",
         entry: |server| {
@@ -211,7 +217,7 @@ pub(crate) static CLIENTS: &[Client] = &[
             }
             vec!["code".to_owned(), "--add-mcp".to_owned(), row.to_string()]
         }),
-        shell: Shell::Hand(
+        shell: ShellBan::Hand(
             "In the chat's list of tools, take away those of the terminal: no file of the user's switches them off.",
         ),
         nearby: Nearby {
@@ -223,7 +229,7 @@ pub(crate) static CLIENTS: &[Client] = &[
     Client {
         name: "opencode",
         title: "opencode",
-        servers: Place {
+        servers: ClientFile {
             moved: Some(("XDG_CONFIG_HOME", "opencode/opencode.json")),
             home: ".config/opencode/opencode.json",
         },
@@ -238,8 +244,8 @@ pub(crate) static CLIENTS: &[Client] = &[
             )
         },
         command: None,
-        shell: Shell::File(
-            Place {
+        shell: ShellBan::File(
+            ClientFile {
                 moved: Some(("XDG_CONFIG_HOME", "opencode/opencode.json")),
                 home: ".config/opencode/opencode.json",
             },
@@ -263,18 +269,18 @@ pub(crate) fn names() -> String {
     CLIENTS.iter().map(|client| client.name).collect::<Vec<_>>().join(", ")
 }
 
-fn row(name: &str, server: &Server) -> Value {
+fn row(name: &str, server: &ServerEntry) -> Value {
     client(name).map_or(Value::Null, |client| (client.entry)(server))
 }
 
-fn with_environment(server: &Server, key: &str, mut entry: Value) -> Value {
+fn with_environment(server: &ServerEntry, key: &str, mut entry: Value) -> Value {
     if let (Value::Object(fields), false) = (&mut entry, server.environment.is_empty()) {
         fields.insert(key.to_owned(), json!(server.environment));
     }
     entry
 }
 
-impl Place {
+impl ClientFile {
     /// Where that is for the user of now; none without a home.
     pub(crate) fn path(&self) -> Option<PathBuf> {
         let variable = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());

@@ -30,11 +30,11 @@ pub(crate) fn run(args: &Approvals) -> Result<Exit, CliError> {
         ApprovalsAction::List(list) if list.watch => watch(&context(&list.config), list.json),
         ApprovalsAction::List(list) => self::list(&servers(&context(&list.config))?, list.json),
         ApprovalsAction::Show(show) => match request(&servers(&context(&show.config))?, &show.id)? {
-            Found::Request(_, request) => {
+            RequestLookup::Request(_, request) => {
                 report::print(&if show.json { commands::json(&request)? } else { text(&request) });
                 Ok(Exit::Fine)
             }
-            Found::Refused => Ok(Exit::Findings),
+            RequestLookup::Refused => Ok(Exit::Findings),
         },
         ApprovalsAction::Grant(args) => grant(&servers(&context(&args.vote.config))?, args),
         ApprovalsAction::Deny(vote) => deny(&servers(&context(&vote.config))?, vote),
@@ -154,21 +154,21 @@ fn state(waiting: &Waiting<String>) -> &'static str {
     }
 }
 
-enum Found<'s> {
+enum RequestLookup<'s> {
     Request(&'s Server, Box<Request<String>>),
     /// And that has been told.
     Refused,
 }
 
 /// The request of this id, and whose it is: its id begins with the server's chain.
-fn request<'s>(servers: &'s [Server], id: &str) -> Result<Found<'s>, CliError> {
+fn request<'s>(servers: &'s [Server], id: &str) -> Result<RequestLookup<'s>, CliError> {
     let chain = id.split('-').next().unwrap_or_default();
     for server in servers.iter().filter(|server| server.chain() == chain) {
         match server.ask(&Ask::Show { id: id.to_owned() }).map_err(|error| CliError::of(&error))? {
-            Some(Answer::Request(request)) => return Ok(Found::Request(server, request)),
+            Some(Answer::Request(request)) => return Ok(RequestLookup::Request(server, request)),
             Some(Answer::Unknown) | None => {}
             Some(other) => match told(&other) {
-                Exit::Findings => return Ok(Found::Refused),
+                Exit::Findings => return Ok(RequestLookup::Refused),
                 _ => return Err(CliError::new("the server gave no answer to that", "")),
             },
         }
@@ -203,8 +203,8 @@ fn longer(servers: &[Server], part: &str) -> Vec<String> {
 fn grant(servers: &[Server], args: &Grant) -> Result<Exit, CliError> {
     let Grant { vote, remember } = args;
     let (server, request) = match request(servers, &vote.id)? {
-        Found::Request(server, request) => (server, request),
-        Found::Refused => return Ok(Exit::Findings),
+        RequestLookup::Request(server, request) => (server, request),
+        RequestLookup::Refused => return Ok(Exit::Findings),
     };
     let lasts = remember.map_or(Lasts::Once, Lasts::from);
     let permits = match lasts {
@@ -269,8 +269,8 @@ impl From<Remember> for Lasts {
 
 fn deny(servers: &[Server], vote: &Vote) -> Result<Exit, CliError> {
     match request(servers, &vote.id)? {
-        Found::Request(server, _) => answer(server, vote, false, Lasts::Once),
-        Found::Refused => Ok(Exit::Findings),
+        RequestLookup::Request(server, _) => answer(server, vote, false, Lasts::Once),
+        RequestLookup::Refused => Ok(Exit::Findings),
     }
 }
 

@@ -17,8 +17,8 @@ use crate::{commands, config};
 
 /// One line of batch input; the flags give what is left out.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Line {
+#[serde(rename = "Line", deny_unknown_fields)]
+struct CheckInput {
     #[serde(default)]
     id: Option<String>,
     command: String,
@@ -35,7 +35,7 @@ struct Line {
 
 /// A verdict under the name that its line gave it.
 #[derive(Debug, Serialize)]
-struct Named<'a> {
+struct CheckOutput<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<Redacted>,
     #[serde(flatten)]
@@ -60,7 +60,7 @@ pub(crate) fn run(args: &Check) -> Result<Exit, CliError> {
     let text = if args.context.json {
         let local = args.context.target.is_none() && matches!(args.context.transport, None | Some(Transport::Local));
         let sandbox = local.then(|| plan_of(&settings));
-        commands::json(&Named { id: None, explained: &explained, sandbox })?
+        commands::json(&CheckOutput { id: None, explained: &explained, sandbox })?
     } else {
         report::verdict(&explained)
     };
@@ -136,7 +136,7 @@ fn batch(settings: &Settings, base: &Case) -> Result<Exit, CliError> {
 }
 
 fn judge_line(settings: &Settings, base: &Case, line: &[u8]) -> Result<String, String> {
-    let line: Line = commands::read_line(line, r#"{"command": "ls -l"}"#)?;
+    let line: CheckInput = commands::read_line(line, r#"{"command": "ls -l"}"#)?;
     let id = line.id.as_deref().map(|id| settings.redactor.text(id));
     let mut case = base.clone();
     let asked = line.transport.as_deref();
@@ -162,6 +162,6 @@ fn judge_line(settings: &Settings, base: &Case, line: &[u8]) -> Result<String, S
     case.guarded = line.guarded.unwrap_or(case.guarded);
     case.script = line.command.into_bytes();
     let explained = judge(settings, &case);
-    commands::json(&Named { id, explained: &explained, sandbox: None })
+    commands::json(&CheckOutput { id, explained: &explained, sandbox: None })
         .map_err(|_| "the verdict cannot be written as JSON".to_owned())
 }

@@ -185,7 +185,12 @@ impl Interrupts {
 }
 
 /// What a person at the terminal, if there is one, says to what is shown of it.
-pub(crate) fn asked(user: &str, note: &RestoreNote, explained: &Explained, words: &Words) -> Option<(Approval, bool)> {
+pub(crate) fn asked(
+    user: &str,
+    note: &RestoreNote,
+    explained: &Explained,
+    words: &RestoreWording,
+) -> Option<(Approval, bool)> {
     answer(user, &[&report::reasons(explained), &told(note, words), words.question])
 }
 
@@ -243,7 +248,7 @@ fn line(note: &CheckpointNote) -> String {
 }
 
 /// How it is told what a restore does.
-pub(crate) struct Words {
+pub(crate) struct RestoreWording {
     /// What becomes of files that are written.
     pub(crate) write: &'static str,
     /// There is nothing to do.
@@ -252,10 +257,10 @@ pub(crate) struct Words {
     pub(crate) question: &'static str,
 }
 
-const WORDS: Words =
-    Words { write: "put back", nothing: "nothing has changed since\n", question: "Do it? Type y to allow: " };
+const WORDS: RestoreWording =
+    RestoreWording { write: "put back", nothing: "nothing has changed since\n", question: "Do it? Type y to allow: " };
 
-pub(crate) fn told(note: &RestoreNote, words: &Words) -> String {
+pub(crate) fn told(note: &RestoreNote, words: &RestoreWording) -> String {
     let would = if note.undo.is_some() { "" } else { "would be " };
     let mut text = String::new();
     let kinds: [(&str, &str, &Paths); 4] = [

@@ -17,23 +17,23 @@ use crate::{clients, commands, config};
 
 /// What a machine reads.
 #[derive(Serialize)]
-struct Found<'a> {
+struct DoctorReport<'a> {
     #[serde(flatten)]
     offer: &'a sandbox::Capabilities,
     /// The clients of this user whose settings are there. Nothing that this machine can or cannot enforce depends on them.
-    clients: &'a [clients::detect::Finding],
+    clients: &'a [clients::detect::ClientFinding],
     /// The targets that the settings name.
-    targets: Vec<Held<'a>>,
+    targets: Vec<TargetGuard<'a>>,
 }
 
 /// A target, and whether its sessions are held.
 #[derive(Serialize)]
-struct Held<'a> {
+struct TargetGuard<'a> {
     target: &'a str,
     guarded: bool,
 }
 
-impl Held<'_> {
+impl TargetGuard<'_> {
     fn line(&self) -> String {
         let (word, text) = if self.guarded {
             ("ok", "sessions there run under the sandbox and the exec guard, or do not open")
@@ -66,21 +66,21 @@ pub(crate) fn run(args: &Doctor) -> Result<Exit, CliError> {
         settings.as_ref().ok().map(|settings| Path::new(settings.surroundings.workspace.as_str())),
     );
     let targets = settings.iter().flat_map(|settings| &settings.targets);
-    let targets: Vec<Held<'_>> =
-        targets.map(|(name, target)| Held { target: name, guarded: target.guard.is_some() }).collect();
+    let targets: Vec<TargetGuard<'_>> =
+        targets.map(|(name, target)| TargetGuard { target: name, guarded: target.guard.is_some() }).collect();
     if args.context.json {
-        report::print(&commands::json(&Found { offer, clients: &clients, targets })?);
+        report::print(&commands::json(&DoctorReport { offer, clients: &clients, targets })?);
     } else {
         let findings = offer.findings();
         let line = |finding: &sandbox::Finding| {
             format!("{:8} {}: {}\n", if finding.present { "ok" } else { "missing" }, finding.layer, finding.text)
         };
         report::print(&findings.iter().map(line).collect::<String>());
-        let line = |found: &clients::detect::Finding| {
+        let line = |found: &clients::detect::ClientFinding| {
             format!("{:8} {}: {}\n", if found.ready { "ok" } else { "missing" }, found.client, found.text)
         };
         report::print(&clients.iter().map(line).collect::<String>());
-        report::print(&targets.iter().map(Held::line).collect::<String>());
+        report::print(&targets.iter().map(TargetGuard::line).collect::<String>());
     }
     // A value that cannot be searched for is a secret that nothing hides: the operator has to know.
     for refused in settings.iter().flat_map(|settings| settings.redactor.refused()) {

@@ -14,13 +14,14 @@ use crate::report::{self, CliError};
 use crate::{commands, config};
 
 #[derive(Debug, Deserialize)]
-struct Line {
+#[serde(rename = "Line")]
+struct InventoryInput {
     id: Option<String>,
     command: String,
 }
 
 #[derive(Serialize)]
-struct Named<'a> {
+struct InventoryOutput<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<String>,
     #[serde(flatten)]
@@ -51,10 +52,10 @@ fn batch(redactor: &Redactor) -> Result<Exit, CliError> {
         if line.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
-        let text = match commands::read_line::<Line>(&line, r#"{"command": "ls -l"}"#) {
+        let text = match commands::read_line::<InventoryInput>(&line, r#"{"command": "ls -l"}"#) {
             Ok(line) => {
                 let inventory = palisade_grammar::inventory(line.command.as_bytes());
-                commands::json(&commands::redacted(&Named { id: line.id, inventory: &inventory }, redactor)?)?
+                commands::json(&commands::redacted(&InventoryOutput { id: line.id, inventory: &inventory }, redactor)?)?
             }
             Err(error) => {
                 exit = Exit::Error;

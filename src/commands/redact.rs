@@ -25,25 +25,25 @@ const IDLE: Duration = Duration::from_millis(50);
 const CHUNK: usize = 64 * 1024;
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Line {
+#[serde(rename = "Line", deny_unknown_fields)]
+struct RedactInput {
     id: Option<String>,
     data: String,
     #[serde(default)]
     cuts: Vec<usize>,
     #[serde(default)]
-    known: Vec<Known>,
+    known: Vec<KnownInput>,
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Known {
+#[serde(rename = "Known", deny_unknown_fields)]
+struct KnownInput {
     name: String,
     b: String,
 }
 
 #[derive(Debug, Serialize)]
-struct Answer {
+struct RedactOutput {
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<String>,
     out: String,
@@ -172,8 +172,8 @@ fn batch(redactor: &Redactor) -> Result<Exit, CliError> {
     Ok(exit)
 }
 
-fn redact_line(line: &[u8], redactor: &Redactor) -> Result<Answer, String> {
-    let line: Line = commands::read_line(line, r#"{"data": "bHM="}"#)?;
+fn redact_line(line: &[u8], redactor: &Redactor) -> Result<RedactOutput, String> {
+    let line: RedactInput = commands::read_line(line, r#"{"data": "bHM="}"#)?;
     let decode =
         |field: &str, text: &str| STANDARD.decode(text).map_err(|error| format!("`{field}` is not base64: {error}"));
     let data = decode("data", &line.data)?;
@@ -189,5 +189,5 @@ fn redact_line(line: &[u8], redactor: &Redactor) -> Result<Answer, String> {
     }
     let rest = stream.finish();
     out.extend_from_slice(rest.as_bytes());
-    Ok(Answer { id: line.id, out: STANDARD.encode(out) })
+    Ok(RedactOutput { id: line.id, out: STANDARD.encode(out) })
 }

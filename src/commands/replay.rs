@@ -9,7 +9,7 @@ use std::io::{BufRead as _, Read as _};
 use std::path::Path;
 use std::rc::Rc;
 
-use palisade_audit::{History, Identity, MAX_LINE};
+use palisade_audit::{AgeIdentity, History, MAX_LINE};
 use palisade_engine::{Again, Decision};
 use palisade_runner::dry_run::{self, Case};
 use palisade_runner::{Explained, Settings};
@@ -28,12 +28,12 @@ const BY_TEXT: &str = "were judged by their text, each as the first of a fresh s
 
 /// Where a decision stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct RecordPosition {
     pub(crate) file: String,
     pub(crate) line: u64,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for RecordPosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.file, self.line)
     }
@@ -41,7 +41,7 @@ impl fmt::Display for Place {
 
 /// What a policy set says to a decision of the record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Answer {
+pub(crate) struct ReplayVerdict {
     pub(crate) decision: Decision,
     pub(crate) policies: Vec<String>,
     /// It is about the text on the machine of now.
@@ -50,17 +50,17 @@ pub(crate) struct Answer {
 
 /// What was judged on what.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Note {
+pub(crate) struct ReplayNote {
     pub(crate) by_text: u64,
 }
 
-impl Note {
-    pub(crate) fn count(&mut self, answer: &Answer) {
+impl ReplayNote {
+    pub(crate) fn count(&mut self, answer: &ReplayVerdict) {
         self.by_text += u64::from(answer.by_text);
     }
 }
 
-impl fmt::Display for Note {
+impl fmt::Display for ReplayNote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(ASKED_AGAIN)?;
         match self.by_text {
@@ -75,7 +75,7 @@ impl fmt::Display for Note {
 pub(crate) struct Chain {
     history: History,
     /// What opens sealed copies.
-    identity: Option<Rc<Identity>>,
+    identity: Option<Rc<AgeIdentity>>,
     asked: BTreeMap<String, (String, String)>,
     granted: BTreeSet<(String, String)>,
 }
@@ -87,9 +87,9 @@ pub(crate) struct Chain {
 pub(crate) fn decisions(
     path: &Path,
     identity: Option<&Path>,
-    found: &mut dyn FnMut(Place, Option<&Value>, &mut Chain),
+    found: &mut dyn FnMut(RecordPosition, Option<&Value>, &mut Chain),
 ) -> Result<(), CliError> {
-    let identity = identity.map(Identity::read).transpose();
+    let identity = identity.map(AgeIdentity::read).transpose();
     let identity =
         identity.map_err(|error| CliError::new(error.to_string(), "`age-keygen` makes such a file"))?.map(Rc::new);
     let mut records = 0_u64;
@@ -107,7 +107,7 @@ pub(crate) fn decisions(
 fn each(
     path: &Path,
     chain: &mut Chain,
-    found: &mut dyn FnMut(Place, Option<&Value>, &mut Chain),
+    found: &mut dyn FnMut(RecordPosition, Option<&Value>, &mut Chain),
 ) -> Result<u64, CliError> {
     let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let unreadable = |error: std::io::Error| CliError::new(format!("cannot read `{}`: {error}", path.display()), "");
@@ -118,7 +118,7 @@ fn each(
         if reader.by_ref().take(MAX_LINE as u64 + 1).read_until(b'\n', &mut text).map_err(unreadable)? == 0 {
             break;
         }
-        let place = Place { file: file.clone(), line };
+        let place = RecordPosition { file: file.clone(), line };
         match super::audit::record(&text) {
             Some(record) => {
                 records += 1;
@@ -156,17 +156,19 @@ impl Chain {
     ///
     /// # Errors
     /// Why it cannot be judged again.
-    pub(crate) fn judge(&self, settings: &Settings, record: &Value, approved: bool) -> Result<Answer, String> {
+    pub(crate) fn judge(&self, settings: &Settings, record: &Value, approved: bool) -> Result<ReplayVerdict, String> {
         let sealed = self.identity.as_ref().and_then(|identity| identity.open(record)).transpose()?;
         let Some(asked) = sealed.and_then(|copy| copy.asked).map(Ok).or_else(|| palisade_audit::asked(record)) else {
             let command = command(record)?;
             let explained = by_text(settings, record, &command, approved);
             let policies = explained.policies().iter().map(ToString::to_string).collect();
-            return Ok(Answer { decision: explained.decision, policies, by_text: true });
+            return Ok(ReplayVerdict { decision: explained.decision, policies, by_text: true });
         };
         let again = settings.engine.now().ask_again(&asked?, self.history.groups(record));
         match again.decision {
-            Some(decision) => Ok(Answer { decision, policies: again.policies().into_iter().collect(), by_text: false }),
+            Some(decision) => {
+                Ok(ReplayVerdict { decision, policies: again.policies().into_iter().collect(), by_text: false })
+            }
             None => Err(missing(&again)),
         }
     }

@@ -7,10 +7,10 @@ use palisade_runner::Settings;
 use serde_json::json;
 
 use crate::args::{Context, Setup};
-use crate::clients::entry::Server;
-use crate::clients::{self, Client, Shell};
+use crate::clients::entry::ServerEntry;
+use crate::clients::{self, Client, ShellBan};
 use crate::commands;
-use crate::config::{self, ConfigError, Own, Reach};
+use crate::config::{self, ConfigError, GrantedPaths, PinnedSettings};
 use crate::exit::Exit;
 use crate::report::{self, CliError, printable};
 
@@ -18,7 +18,7 @@ pub(crate) fn run(args: &Setup) -> Result<Exit, CliError> {
     let client = clients::client(&args.client).ok_or_else(|| {
         CliError::new(format!("there is no client `{}`", args.client), format!("the clients are {}", clients::names()))
     })?;
-    let own = Own::of(&args.context)?;
+    let own = PinnedSettings::of(&args.context)?;
     let mut context = args.context.clone();
     context.agent = own.agent.or_else(|| Some(client.name.to_owned()));
     context.config = own.file;
@@ -30,8 +30,11 @@ pub(crate) fn run(args: &Setup) -> Result<Exit, CliError> {
     let servers = place(&client.servers, client)?;
     out_of_reach("program", &program, &settings)?;
     out_of_reach("client's settings file", &servers, &settings)?;
-    let server =
-        Server { program: text(&program)?, arguments: arguments(&context, &settings)?, environment: environment()? };
+    let server = ServerEntry {
+        program: text(&program)?,
+        arguments: arguments(&context, &settings)?,
+        environment: environment()?,
+    };
     if let Some(told) = server.unsayable(client) {
         let why = format!(
             "{} would not pass on `{}` as it stands: it holds {}",
@@ -50,7 +53,7 @@ pub(crate) fn run(args: &Setup) -> Result<Exit, CliError> {
 }
 
 /// What a person reads.
-fn page(client: &Client, server: &Server, servers: &Path) -> Result<String, CliError> {
+fn page(client: &Client, server: &ServerEntry, servers: &Path) -> Result<String, CliError> {
     let title = client.title;
     let mut page =
         format!("{title} starts the servers of {}. It needs:\n\n{}\n", servers.display(), client.file(server));
@@ -59,11 +62,11 @@ fn page(client: &Client, server: &Server, servers: &Path) -> Result<String, CliE
     }
     let apart = "What it runs by itself does not pass Palisade.";
     page.push_str(&match &client.shell {
-        Shell::File(file, text) => {
+        ShellBan::File(file, text) => {
             let file = place(file, client)?;
             format!("\n{apart} In {} this switches its shell off:\n\n{text}\n", file.display())
         }
-        Shell::Hand(how) => format!("\n{apart} {how}\n"),
+        ShellBan::Hand(how) => format!("\n{apart} {how}\n"),
     });
     let nearby = client.nearby.files.join(", ");
     page.push_str(&format!("\nIn the directory that it works in it also reads {nearby}. {}\n", client.nearby.what));
@@ -72,12 +75,14 @@ fn page(client: &Client, server: &Server, servers: &Path) -> Result<String, CliE
 }
 
 /// What a machine reads.
-fn data(client: &Client, server: &Server, servers: &Path) -> Result<serde_json::Value, CliError> {
+fn data(client: &Client, server: &ServerEntry, servers: &Path) -> Result<serde_json::Value, CliError> {
     let mut files = vec![json!({ "path": text(servers)?, "content": client.file(server) })];
     let mut by_hand = None;
     match &client.shell {
-        Shell::File(file, content) => files.push(json!({ "path": text(&place(file, client)?)?, "content": content })),
-        Shell::Hand(how) => by_hand = Some(how),
+        ShellBan::File(file, content) => {
+            files.push(json!({ "path": text(&place(file, client)?)?, "content": content }))
+        }
+        ShellBan::Hand(how) => by_hand = Some(how),
     }
     let start = json!({ "command": server.program, "args": server.arguments, "env": server.environment });
     Ok(json!({
@@ -127,13 +132,13 @@ fn environment() -> Result<BTreeMap<String, String>, CliError> {
 
 /// What the agent can write, it can make another program or another policy of.
 fn out_of_reach(what: &'static str, path: &Path, settings: &Settings) -> Result<(), CliError> {
-    if Reach::to_write(settings).holds(path)? {
+    if GrantedPaths::to_write(settings).holds(path)? {
         return Err(ConfigError::WithinReach { what, path: path.display().to_string() }.into());
     }
     Ok(())
 }
 
-fn place(place: &clients::Place, client: &Client) -> Result<PathBuf, CliError> {
+fn place(place: &clients::ClientFile, client: &Client) -> Result<PathBuf, CliError> {
     let missing =
         || CliError::new(format!("cannot tell where {} keeps its settings: HOME is not set", client.title), "");
     place.path().ok_or_else(missing)

@@ -33,7 +33,7 @@ pub(crate) fn run(args: &Workspace) -> Result<Exit, CliError> {
 
 /// One view, for people and machines.
 #[derive(Serialize)]
-struct Line {
+struct ViewLine {
     view: String,
     #[serde(flatten)]
     about: overlay::About,
@@ -47,17 +47,17 @@ fn list(context: &Context) -> Result<Exit, CliError> {
     let lines = views.iter().map(|view| {
         let changes = view.changes().ok();
         let changed = changes.map(|changes| changes.found.len() + changes.deleted.len() + changes.left_out.len());
-        Line { view: view.id(), about: view.about().clone(), changed, in_use: view.is_held() }
+        ViewLine { view: view.id(), about: view.about().clone(), changed, in_use: view.is_held() }
     });
     // What is held by nobody and has nothing in it is only a place.
-    let lines: Vec<Line> = lines.filter(|line| line.in_use || line.changed != Some(0)).collect();
+    let lines: Vec<ViewLine> = lines.filter(|line| line.in_use || line.changed != Some(0)).collect();
     let text = || lines.iter().map(told).collect();
     report::print(&if context.json { commands::json(&commands::redacted(&lines, &redactor)?)? } else { text() });
     Ok(Exit::Fine)
 }
 
-fn told(line: &Line) -> String {
-    let Line { view, about, changed, in_use } = line;
+fn told(line: &ViewLine) -> String {
+    let ViewLine { view, about, changed, in_use } = line;
     let changed = changed.map_or_else(|| "cannot be read".to_owned(), |count| format!("{count} paths touched"));
     let used = if *in_use { ", in use" } else { "" };
     format!("{view}  {}  {}  {changed}{used}\n", report::one_line(&about.workspace), report::one_line(&about.agent))
@@ -128,8 +128,11 @@ async fn apply(
     }
 }
 
-const WORDS: checkpoint::Words =
-    checkpoint::Words { write: "written", nothing: "nothing differs\n", question: "Apply it? Type y to allow: " };
+const WORDS: checkpoint::RestoreWording = checkpoint::RestoreWording {
+    write: "written",
+    nothing: "nothing differs\n",
+    question: "Apply it? Type y to allow: ",
+};
 
 fn outcome(applied: &Applied) -> String {
     let mut text = checkpoint::told(&applied.note, &WORDS);

@@ -11,7 +11,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::ConfigError;
-use super::unreadable::unreadable;
+use super::path_error::unreadable;
 use super::values::{Time, home, misread, place_of, wrong};
 use crate::args::Context;
 use crate::http::ServeTable;
@@ -24,7 +24,7 @@ const SYSTEM: &str = "/etc/palisade/palisade.toml";
 /// A settings file.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct File {
+pub(super) struct SettingsFile {
     pub(super) profile: Option<Spanned<String>>,
     pub(super) extends: Option<Spanned<String>>,
     pub(super) policies: Option<PathBuf>,
@@ -188,9 +188,9 @@ pub(super) struct OtlpTable {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SyslogTable {
-    pub(super) to: export::Target,
+    pub(super) to: export::SyslogTarget,
     #[serde(default)]
-    pub(super) body: export::Body,
+    pub(super) body: export::SyslogBody,
     pub(super) roots: Option<String>,
     pub(super) certificate: Option<String>,
     pub(super) key: Option<String>,
@@ -237,7 +237,7 @@ pub(super) struct GroupsTable {
     pub(super) hosts: BTreeMap<String, Vec<String>>,
 }
 
-impl File {
+impl SettingsFile {
     pub(super) fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Read { path: path.display().to_string(), source })?;

@@ -3,16 +3,16 @@
 //! Decides which settings hold: the enforced file before flags, flags before the settings file, that before defaults.
 //! Settings are never looked for in the working directory or the workspace.
 
-mod authored;
 mod error;
 mod file;
-mod own;
+mod path_error;
+mod pinned_settings;
+mod policy_set;
 mod reach;
 mod secrets;
 mod serving;
 mod session;
 mod storage;
-mod unreadable;
 mod values;
 mod view;
 
@@ -31,19 +31,19 @@ use palisade_runner::sandbox::earlier;
 use palisade_runner::target::Target;
 use palisade_runner::{Policies, Settings, Zone};
 
-use self::authored::Set;
-use self::file::{File, by_name, exists, settings_file};
+use self::file::{SettingsFile, by_name, exists, settings_file};
+use self::policy_set::Set;
 use self::values::{absolute, beside, expand, home, place_of, source_of};
 use crate::args::{Context, Transport};
 use crate::http::Served;
 use crate::targets;
 
-pub(crate) use self::authored::{Authored, Chosen, Watched};
 pub(crate) use self::error::ConfigError;
-pub(crate) use self::own::Own;
-pub(crate) use self::reach::Reach;
+pub(crate) use self::path_error::unreadable;
+pub(crate) use self::pinned_settings::PinnedSettings;
+pub(crate) use self::policy_set::{Authored, Chosen, WatchedSettings};
+pub(crate) use self::reach::GrantedPaths;
 pub(crate) use self::session::PassesOn;
-pub(crate) use self::unreadable::unreadable;
 pub(crate) use self::values::{duration, misread, os_user, size, wrong};
 pub(crate) use self::view::{ViewError, enter_view, load_in, look_into_view, overlay, redactor_for};
 
@@ -61,8 +61,8 @@ const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Files and flags, in the order in which they hold.
 struct Layers<'a> {
-    enforced: Option<(PathBuf, File)>,
-    file: Option<(PathBuf, File)>,
+    enforced: Option<(PathBuf, SettingsFile)>,
+    file: Option<(PathBuf, SettingsFile)>,
     flags: &'a Context,
 }
 
@@ -216,7 +216,7 @@ pub(crate) fn remembered(flags: &Context) -> Result<Option<Remembered>, ConfigEr
 ///
 /// # Errors
 /// As [`load`], for the settings files and the certificates that they name.
-pub(crate) fn export(flags: &Context) -> Result<export::Settings, ConfigError> {
+pub(crate) fn export(flags: &Context) -> Result<export::ExportSettings, ConfigError> {
     Layers::read(flags)?.export()
 }
 
@@ -247,9 +247,10 @@ pub(crate) fn known_values_for(flags: &Context) -> Result<Vec<KnownValue>, Confi
 impl<'a> Layers<'a> {
     fn read(flags: &'a Context) -> Result<Self, ConfigError> {
         let enforced = Path::new(ENFORCED);
-        let enforced = if exists(enforced)? { Some((enforced.to_owned(), File::read(enforced)?)) } else { None };
+        let enforced =
+            if exists(enforced)? { Some((enforced.to_owned(), SettingsFile::read(enforced)?)) } else { None };
         let file = match settings_file(flags)? {
-            Some(path) => Some((path.clone(), File::read(&path).map_err(|error| by_name(flags, error))?)),
+            Some(path) => Some((path.clone(), SettingsFile::read(&path).map_err(|error| by_name(flags, error))?)),
             None => None,
         };
         Ok(Self { enforced, file, flags })
@@ -349,24 +350,24 @@ impl<'a> Layers<'a> {
     }
 
     /// The value of the enforced file, else of the settings file.
-    fn pick<T>(&self, get: impl Fn(&File) -> Option<T>) -> Option<T> {
-        let from = |layer: &Option<(PathBuf, File)>| layer.as_ref().and_then(|(_, file)| get(file));
+    fn pick<T>(&self, get: impl Fn(&SettingsFile) -> Option<T>) -> Option<T> {
+        let from = |layer: &Option<(PathBuf, SettingsFile)>| layer.as_ref().and_then(|(_, file)| get(file));
         from(&self.enforced).or_else(|| from(&self.file))
     }
 
     /// The same, with the file that it stands in.
-    fn located<T>(&self, get: impl Fn(&File) -> Option<T>) -> Option<(&Path, T)> {
+    fn located<T>(&self, get: impl Fn(&SettingsFile) -> Option<T>) -> Option<(&Path, T)> {
         let layers = [&self.enforced, &self.file].into_iter().flatten();
         layers.filter_map(|(path, file)| Some((path.as_path(), get(file)?))).next()
     }
 
     /// The value of the enforced file, else the flag's, else that of the settings file.
-    fn text<T>(&self, get: impl Fn(&File) -> Option<T>, flag: Option<T>) -> Option<T> {
-        let from = |layer: &Option<(PathBuf, File)>| layer.as_ref().and_then(|(_, file)| get(file));
+    fn text<T>(&self, get: impl Fn(&SettingsFile) -> Option<T>, flag: Option<T>) -> Option<T> {
+        let from = |layer: &Option<(PathBuf, SettingsFile)>| layer.as_ref().and_then(|(_, file)| get(file));
         from(&self.enforced).or(flag).or_else(|| from(&self.file))
     }
 
-    fn time(&self, key: &str, get: impl Fn(&File) -> Option<String>) -> Result<Option<Duration>, ConfigError> {
+    fn time(&self, key: &str, get: impl Fn(&SettingsFile) -> Option<String>) -> Result<Option<Duration>, ConfigError> {
         self.text(get, None).map(|text| duration(key, &text)).transpose()
     }
 
@@ -428,7 +429,8 @@ mod tests {
 
     #[test]
     fn what_is_enforced_holds_before_flags_and_flags_before_the_file() {
-        let file = |text: &str| Some((PathBuf::from("/etc/palisade/x.toml"), toml::from_str::<File>(text).unwrap()));
+        let file =
+            |text: &str| Some((PathBuf::from("/etc/palisade/x.toml"), toml::from_str::<SettingsFile>(text).unwrap()));
         let flags = Context { agent: Some("flag".to_owned()), timeout: Some("7s".to_owned()), ..Context::default() };
         let layers = Layers {
             enforced: file("[agent]\nname = 'enforced'"),

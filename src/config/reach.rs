@@ -8,8 +8,8 @@ use palisade_runner::caches::Caches;
 use palisade_runner::facts;
 use palisade_runner::target::Target;
 
-use super::authored::Set;
-use super::unreadable::unreadable;
+use super::path_error::unreadable;
+use super::policy_set::Set;
 use super::values::{absolute, beside, expand, home, named, os_user, place_of};
 use super::{ConfigError, Layers, Purpose, Settings};
 use crate::args::Transport;
@@ -115,7 +115,7 @@ impl Layers<'_> {
             }
         };
         let base = base.child("palisade")?.child("agents")?;
-        let Reach { writable, readable } = self.reach(&workspace);
+        let GrantedPaths { writable, readable } = self.reach(&workspace);
         let near = |path: &AbsolutePath| base.is_within(path) || path.is_within(&base);
         if writable.iter().chain(&readable).any(near) {
             return None;
@@ -172,12 +172,12 @@ impl Layers<'_> {
         Ok(())
     }
 
-    fn reach(&self, workspace: &AbsolutePath) -> Reach {
+    fn reach(&self, workspace: &AbsolutePath) -> GrantedPaths {
         let granted = |paths: &[PathBuf]| -> Vec<AbsolutePath> {
             paths.iter().filter_map(|path| facts::real_directory(&absolute(path).ok()?)).collect()
         };
         let writable = std::iter::once(workspace.clone()).chain(granted(&self.flags.writes)).collect();
-        Reach { writable, readable: granted(&self.flags.reads) }
+        GrantedPaths { writable, readable: granted(&self.flags.reads) }
     }
 }
 
@@ -210,12 +210,12 @@ fn kept(path: &Path) -> Vec<AbsolutePath> {
 }
 
 /// Where the agent works, and what it was granted besides.
-pub(crate) struct Reach {
+pub(crate) struct GrantedPaths {
     writable: Vec<AbsolutePath>,
     readable: Vec<AbsolutePath>,
 }
 
-impl Reach {
+impl GrantedPaths {
     /// What can be written under these settings.
     pub(crate) fn to_write(settings: &Settings) -> Self {
         let around = &settings.surroundings;

@@ -12,7 +12,7 @@ use palisade_runner::environment::{EnvironmentError, Places, child_environment};
 use palisade_runner::sandbox::plan::{Level, Limits};
 use palisade_runner::{Budget, facts};
 
-use super::file::{File, LevelName};
+use super::file::{LevelName, SettingsFile};
 use super::values::{beside, duration, expand, place_of, size};
 use super::{ConfigError, Layers};
 
@@ -126,7 +126,11 @@ impl Layers<'_> {
     }
 
     /// Paths that the enforced file names, else the settings file: relative to the file that names them.
-    pub(super) fn paths(&self, home: &AbsolutePath, get: impl Fn(&File) -> Option<Vec<String>>) -> Vec<PathBuf> {
+    pub(super) fn paths(
+        &self,
+        home: &AbsolutePath,
+        get: impl Fn(&SettingsFile) -> Option<Vec<String>>,
+    ) -> Vec<PathBuf> {
         let named = [&self.enforced, &self.file].into_iter().flatten();
         let mut named = named.filter_map(|(place, file)| Some((place, get(file)?)));
         let Some((place, paths)) = named.next() else { return Vec::new() };
@@ -143,7 +147,7 @@ impl Layers<'_> {
 
     /// Rules that may stay unheld; one that does not exist is one that somebody relies on by another name.
     pub(super) fn accept(&self, engine: &Engine) -> Result<BTreeSet<String>, ConfigError> {
-        let from = |layer: &Option<(PathBuf, File)>| {
+        let from = |layer: &Option<(PathBuf, SettingsFile)>| {
             layer.as_ref().and_then(|(path, file)| Some((path.clone(), file.sandbox.accept.clone()?)))
         };
         let Some((path, accept)) = from(&self.enforced).or_else(|| from(&self.file)) else {

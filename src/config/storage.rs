@@ -24,8 +24,8 @@ impl Layers<'_> {
         Ok(state()?.join("audit"))
     }
 
-    pub(super) fn record(&self, directory: PathBuf) -> Result<audit::Settings, ConfigError> {
-        let mut record = audit::Settings::new(directory, self.sync());
+    pub(super) fn record(&self, directory: PathBuf) -> Result<audit::AuditSettings, ConfigError> {
+        let mut record = audit::AuditSettings::new(directory, self.sync());
         if let Some(text) = self.pick(|file| file.audit.rotate.size.clone()) {
             record.rotate_size = size("audit.rotate.size", &text)?;
         }
@@ -44,7 +44,7 @@ impl Layers<'_> {
     }
 
     /// Where copies of the record go.
-    pub(super) fn export(&self) -> Result<export::Settings, ConfigError> {
+    pub(super) fn export(&self) -> Result<export::ExportSettings, ConfigError> {
         let wrong = |path: &Path, name, why| {
             let place = place_of(path, &["export", name], None);
             ConfigError::Export { place, name, why }
@@ -57,7 +57,7 @@ impl Layers<'_> {
             let files = table.files(own(path));
             export::Syslog::new(table.to, table.body, &files).map_err(|error| wrong(path, "syslog", error))
         });
-        Ok(export::Settings { otlp: otlp.transpose()?, syslog: syslog.transpose()? })
+        Ok(export::ExportSettings { otlp: otlp.transpose()?, syslog: syslog.transpose()? })
     }
 
     /// The files that secure connections to collectors: whoever changes one reads the record.

@@ -39,20 +39,20 @@ pub(crate) struct Act {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) policies: Vec<Box<str>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) reasons: Vec<Reason>,
+    pub(crate) reasons: Vec<ActReason>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) opaque: Vec<Box<str>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) errors: Vec<Box<str>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) answers: Vec<Answer>,
+    pub(crate) answers: Vec<PersonAnswer>,
     /// What was granted was used up by a later decision.
     pub(crate) used: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) outcome: Option<Outcome>,
+    pub(crate) outcome: Option<ActOutcome>,
     /// Programs and connections that were refused while it ran.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) refusals: Vec<Refused>,
+    pub(crate) refusals: Vec<RefusedAct>,
     /// How many more were.
     pub(crate) refused_more: u64,
 }
@@ -107,7 +107,7 @@ impl Verdict {
 
 /// Why it was not allowed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Reason {
+pub(crate) struct ActReason {
     pub(crate) policy: Box<str>,
     /// The policy's file and line.
     pub(crate) place: Box<str>,
@@ -118,14 +118,14 @@ pub(crate) struct Reason {
 
 /// A person's answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Answer {
+pub(crate) struct PersonAnswer {
     pub(crate) granted: bool,
     pub(crate) by: Box<str>,
 }
 
 /// How it ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Outcome {
+pub(crate) struct ActOutcome {
     pub(crate) text: String,
     /// It did what it was to do, by its own word.
     pub(crate) fine: bool,
@@ -138,7 +138,7 @@ pub(crate) struct Outcome {
 
 /// What was refused while something ran.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Refused {
+pub(crate) struct RefusedAct {
     pub(crate) what: String,
     pub(crate) policy: Box<str>,
 }
@@ -147,7 +147,7 @@ impl Act {
     /// One more program or connection that was refused while it ran.
     pub(super) fn refuse(&mut self, program: &str, argv: &[Box<str>], peer: &str, policy: &str) {
         if self.refusals.len() < REFUSALS {
-            self.refusals.push(Refused { what: what_was_refused(program, argv, peer), policy: policy.into() });
+            self.refusals.push(RefusedAct { what: what_was_refused(program, argv, peer), policy: policy.into() });
         } else {
             self.refused_more += 1;
         }

@@ -10,15 +10,15 @@ use ratatui::widgets::{Block, BorderType, Clear, Paragraph, Wrap};
 
 use super::act::{Act, ActKind, Verdict};
 use super::detail::{about, about_request};
-use super::model::Session;
-use super::terminal::{Mode, Pane, View};
+use super::model::SessionRow;
+use super::terminal::{Mode, Pane, TerminalView};
 use super::text::{clock, duration};
 use crate::report;
 
 /// Below this only one pane is shown.
 const WIDE: u16 = 72;
 
-pub(super) fn draw(frame: &mut Frame<'_>, view: &mut View) {
+pub(super) fn draw(frame: &mut Frame<'_>, view: &mut TerminalView) {
     let area = frame.area();
     let alarms = view.model.notices().count().min(3);
     let alarms = if area.height < 10 { alarms.min(1) } else { alarms };
@@ -78,7 +78,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, view: &mut View) {
     }
 }
 
-fn header(view: &View) -> Line<'static> {
+fn header(view: &TerminalView) -> Line<'static> {
     let totals = view.model.totals();
     let dot = || Span::styled(" · ", dim());
     let mut spans = vec![
@@ -104,7 +104,7 @@ fn header(view: &View) -> Line<'static> {
     Line::from(spans)
 }
 
-fn footer(view: &View) -> Line<'static> {
+fn footer(view: &TerminalView) -> Line<'static> {
     match &view.mode {
         Mode::Search(typed) => {
             Line::from(vec![Span::raw(format!(" /{}", report::printable(typed))), Span::styled("█", dim())])
@@ -146,7 +146,7 @@ fn footer(view: &View) -> Line<'static> {
     }
 }
 
-fn sessions(frame: &mut Frame<'_>, area: Rect, view: &mut View) {
+fn sessions(frame: &mut Frame<'_>, area: Rect, view: &mut TerminalView) {
     let now = Timestamp::now();
     let sessions = view.model.sessions();
     let mut lines = vec![vec![Line::from(" all sessions")]];
@@ -169,7 +169,7 @@ fn sessions(frame: &mut Frame<'_>, area: Rect, view: &mut View) {
     }
 }
 
-fn requests(frame: &mut Frame<'_>, area: Rect, view: &mut View) {
+fn requests(frame: &mut Frame<'_>, area: Rect, view: &mut TerminalView) {
     let (focused, all, at) = (view.pane == Pane::Requests, view.waiting.len(), view.request_at());
     let height = usize::from(block(String::new(), focused).inner(area).height);
     let first = (at + 1).saturating_sub(height);
@@ -197,7 +197,7 @@ fn requests(frame: &mut Frame<'_>, area: Rect, view: &mut View) {
 }
 
 /// Two lines: who and since when; what came of it.
-fn about_session(session: &Session, now: Timestamp) -> Vec<Line<'static>> {
+fn about_session(session: &SessionRow, now: Timestamp) -> Vec<Line<'static>> {
     let (mark, style) = match (&session.ended, session.running) {
         (Some(_), _) => ("○", dim()),
         (None, 0) => ("●", colour(Color::Green)),
@@ -218,7 +218,7 @@ fn about_session(session: &Session, now: Timestamp) -> Vec<Line<'static>> {
     vec![first, Line::from(second)]
 }
 
-fn acts(frame: &mut Frame<'_>, area: Rect, view: &mut View) {
+fn acts(frame: &mut Frame<'_>, area: Rect, view: &mut TerminalView) {
     let now = Timestamp::now();
     let rows = view.rows();
     let at = view.cursor(&rows);
@@ -300,7 +300,7 @@ fn ending(act: &Act, waits: Option<u64>) -> (String, Style) {
     }
 }
 
-fn whole(frame: &mut Frame<'_>, area: Rect, view: &mut View, title: &str, lines: Vec<Line<'_>>, from: u16) {
+fn whole(frame: &mut Frame<'_>, area: Rect, view: &mut TerminalView, title: &str, lines: Vec<Line<'_>>, from: u16) {
     frame.render_widget(Clear, area);
     let text = Paragraph::new(lines).wrap(Wrap { trim: false }).block(block(title.to_owned(), true));
     view.page = usize::from(area.height.saturating_sub(3));

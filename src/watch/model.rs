@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use palisade_audit::{Followed, Notice, Record, Requester, Seen};
 use serde::Serialize;
 
-use super::act::{Act, ActKind, Answer, Outcome, Reason, Verdict, time, what_was_refused};
+use super::act::{Act, ActKind, ActOutcome, ActReason, PersonAnswer, Verdict, time, what_was_refused};
 
 /// Acts that are kept.
 const ACTS: usize = 5_000;
@@ -36,18 +36,18 @@ pub(crate) struct Model {
     next: u64,
     /// The act of each decision, by its id.
     requests: HashMap<Box<str>, u64>,
-    sessions: BTreeMap<Arc<str>, Session>,
+    sessions: BTreeMap<Arc<str>, SessionRow>,
     /// Where the single commands of a chain stand.
     single: BTreeMap<Arc<str>, Arc<str>>,
-    servers: BTreeMap<Arc<str>, Server>,
-    notices: VecDeque<Told>,
+    servers: BTreeMap<Arc<str>, ServerRow>,
+    notices: VecDeque<WatchNotice>,
     totals: Totals,
     changed: Changed,
 }
 
 /// A session; under an empty name, the commands of one agent and one hour that had a shell of their own each, from whatever servers.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Session {
+pub(crate) struct SessionRow {
     pub(crate) key: Arc<str>,
     pub(crate) chain: Arc<str>,
     pub(crate) name: Box<str>,
@@ -74,7 +74,7 @@ pub(crate) struct Session {
 
 /// A process that writes a chain.
 #[derive(Clone, Debug, Default, Serialize)]
-pub(crate) struct Server {
+pub(crate) struct ServerRow {
     pub(crate) verb: Box<str>,
     pub(crate) pid: u32,
     pub(crate) ended: Option<Box<str>>,
@@ -86,7 +86,7 @@ pub(crate) struct Server {
 
 /// Something that is not as it has to be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Told {
+pub(crate) struct WatchNotice {
     /// Counts from 1.
     pub(crate) id: u64,
     pub(crate) text: String,
@@ -120,8 +120,8 @@ pub(crate) struct Changes<'a> {
     /// Acts below this number are not kept any more.
     pub(crate) first: u64,
     pub(crate) acts: Vec<&'a Act>,
-    pub(crate) sessions: Vec<&'a Session>,
-    pub(crate) notices: Vec<&'a Told>,
+    pub(crate) sessions: Vec<&'a SessionRow>,
+    pub(crate) notices: Vec<&'a WatchNotice>,
     pub(crate) totals: Totals,
     pub(crate) servers: usize,
 }
@@ -139,7 +139,7 @@ impl Model {
     pub(crate) fn tell(&mut self, text: String, alarm: bool) {
         self.totals.alarms += u64::from(alarm);
         let id = self.notices.back().map_or(0, |last| last.id) + 1;
-        self.notices.push_back(Told { id, text, alarm });
+        self.notices.push_back(WatchNotice { id, text, alarm });
         self.changed.notices += 1;
         if self.notices.len() > NOTICES {
             self.notices.pop_front();
@@ -155,18 +155,18 @@ impl Model {
     }
 
     /// Living ones first, each with the newest on top.
-    pub(crate) fn sessions(&self) -> Vec<&Session> {
-        let mut sessions: Vec<&Session> = self.sessions.values().collect();
+    pub(crate) fn sessions(&self) -> Vec<&SessionRow> {
+        let mut sessions: Vec<&SessionRow> = self.sessions.values().collect();
         sessions.sort_by_key(|session| (session.ended.is_some(), std::cmp::Reverse(session.last)));
         sessions
     }
 
-    pub(crate) fn session(&self, key: &str) -> Option<&Session> {
+    pub(crate) fn session(&self, key: &str) -> Option<&SessionRow> {
         self.sessions.get(key)
     }
 
     /// Oldest first.
-    pub(crate) fn notices(&self) -> impl DoubleEndedIterator<Item = &Told> {
+    pub(crate) fn notices(&self) -> impl DoubleEndedIterator<Item = &WatchNotice> {
         self.notices.iter()
     }
 
@@ -328,7 +328,8 @@ impl Model {
         let text = record.exit.as_ref().map(ToString::to_string).unwrap_or_default();
         let fine = text == "exit 0";
         let (out, err) = (record.out.unwrap_or_default().bytes, record.err.unwrap_or_default().bytes);
-        let first = act.outcome.replace(Outcome { text, fine, micros: record.dur_us, out, err, redactions }).is_none();
+        let first =
+            act.outcome.replace(ActOutcome { text, fine, micros: record.dur_us, out, err, redactions }).is_none();
         for refused in &record.denied {
             act.refuse(&refused.program, &refused.argv, &refused.peer, &refused.policy);
         }
@@ -341,7 +342,7 @@ impl Model {
         let Record { of, granted, by, .. } = &seen.record;
         let granted = *granted == Some(true);
         match self.of(of.as_deref()) {
-            Some(act) => act.answers.push(Answer { granted, by: by.clone() }),
+            Some(act) => act.answers.push(PersonAnswer { granted, by: by.clone() }),
             None => {
                 let text = if granted { "granted by" } else { "refused by" };
                 self.beside(seen, ActKind::Other, format!("an approval, {text} {by}").into());
@@ -383,7 +384,7 @@ impl Model {
         self.next += 1;
         let who = record.who.clone().unwrap_or_else(|| self.asker(&session));
         let decision = record.decision.clone().unwrap_or_default();
-        let reasons = decision.reasons.into_iter().map(|why| Reason {
+        let reasons = decision.reasons.into_iter().map(|why| ActReason {
             policy: why.policy,
             place: why.place,
             text: why.text,
@@ -455,7 +456,7 @@ impl Model {
         let transport = record.transport.clone().unwrap_or_default();
         let transport = [Some(transport.kind), transport.target].into_iter().flatten().collect::<Vec<_>>().join(" ");
         let held = record.sandbox.clone().unwrap_or_default();
-        let begun = Session {
+        let begun = SessionRow {
             key: Arc::clone(&key),
             chain: Arc::clone(&seen.chain),
             name: name.into(),
@@ -526,14 +527,14 @@ impl Model {
             self.no_more(&single, chain, &reason);
         }
         let of_chain =
-            |session: &&mut Session| session.chain == *chain && !session.name.is_empty() && session.ended.is_none();
+            |session: &&mut SessionRow| session.chain == *chain && !session.name.is_empty() && session.ended.is_none();
         for session in self.sessions.values_mut().filter(of_chain) {
             (session.ended, session.running) = (Some(reason.clone()), 0);
             self.changed.sessions.insert(Arc::clone(&session.key));
         }
     }
 
-    fn server(&mut self, chain: &Arc<str>) -> &mut Server {
+    fn server(&mut self, chain: &Arc<str>) -> &mut ServerRow {
         if self.servers.len() >= SESSIONS && !self.servers.contains_key(chain) {
             let old = self.servers.iter().find(|(_, server)| server.ended.is_some()).or(self.servers.iter().next());
             if let Some(old) = old.map(|(chain, _)| Arc::clone(chain)) {
@@ -553,7 +554,7 @@ impl Model {
         })
     }
 
-    fn touch(&mut self, key: &Arc<str>, at: Timestamp, change: impl FnOnce(&mut Session)) {
+    fn touch(&mut self, key: &Arc<str>, at: Timestamp, change: impl FnOnce(&mut SessionRow)) {
         if let Some(session) = self.sessions.get_mut(key) {
             session.last = at;
             change(session);

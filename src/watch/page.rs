@@ -121,7 +121,7 @@ struct Shared {
     page: String,
     policy: HeaderValue,
     model: Mutex<Model>,
-    told: broadcast::Sender<Told>,
+    told: broadcast::Sender<PageUpdate>,
     seats: Arc<Semaphore>,
 }
 
@@ -134,7 +134,7 @@ struct Desk {
 /// What waits for a person.
 #[derive(Debug, Default)]
 struct Waits {
-    requests: Vec<Waiting>,
+    requests: Vec<PendingRequest>,
     /// Why nothing is known of it.
     said: String,
     /// The pages have not been told.
@@ -143,7 +143,7 @@ struct Waits {
 
 /// A request that waits, as a page is told of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-struct Waiting {
+struct PendingRequest {
     id: String,
     agent: String,
     command: String,
@@ -158,7 +158,7 @@ struct Waiting {
 
 /// What changed, for every page, and how many records there were by then.
 #[derive(Clone, Debug)]
-struct Told {
+struct PageUpdate {
     json: Arc<str>,
     records: u64,
 }
@@ -170,7 +170,7 @@ struct Message<'a> {
     changes: Changes<'a>,
     /// What waits, if that is another than before.
     #[serde(skip_serializing_if = "Option::is_none")]
-    waiting: Option<&'a [Waiting]>,
+    waiting: Option<&'a [PendingRequest]>,
     /// Records that it was not told of in time.
     missed: u64,
 }
@@ -204,13 +204,13 @@ impl Shared {
     }
 
     /// All there is, and what comes behind it.
-    fn all(&self, missed: impl FnOnce(u64) -> u64) -> (Told, broadcast::Receiver<Told>) {
+    fn all(&self, missed: impl FnOnce(u64) -> u64) -> (PageUpdate, broadcast::Receiver<PageUpdate>) {
         let model = self.model();
         let next = self.told.subscribe();
         let records = model.totals().records;
         let waiting = self.waiting();
         let json = json(&Message { changes: model.all(), waiting: Some(&waiting.requests), missed: missed(records) });
-        (Told { json, records }, next)
+        (PageUpdate { json, records }, next)
     }
 }
 
@@ -249,7 +249,7 @@ fn fill(shared: &Shared, records: &Receiver<Vec<Followed>>) {
                 let waiting = others_wait.then_some(waiting.requests.as_slice());
                 let json = json(&Message { changes: model.changes(), waiting, missed: 0 });
                 // Whoever has left in between misses nothing.
-                let _ = shared.told.send(Told { json, records });
+                let _ = shared.told.send(PageUpdate { json, records });
             }
             model.seen();
         }
@@ -263,8 +263,8 @@ fn ask(shared: &Shared, control: &control::Settings) {
         if shared.told.receiver_count() > 0 {
             let (requests, said) = approvals::requests(control).unwrap_or_else(|said| (Vec::new(), said));
             let mut waiting = shared.waiting();
-            let requests: Vec<Waiting> =
-                requests.iter().map(|request| Waiting::of(request, &waiting.requests)).collect();
+            let requests: Vec<PendingRequest> =
+                requests.iter().map(|request| PendingRequest::of(request, &waiting.requests)).collect();
             let complains = std::mem::replace(&mut complaint, said.clone()) != said && !said.is_empty();
             if complains {
                 waiting.said = said;
@@ -279,7 +279,7 @@ fn ask(shared: &Shared, control: &control::Settings) {
     }
 }
 
-impl Waiting {
+impl PendingRequest {
     /// A request as it stands. When it began is told once, since it is known in seconds alone.
     fn of(request: &control::wire::Request<String>, known: &[Self]) -> Self {
         let short = &request.short;
@@ -371,10 +371,10 @@ fn live(shared: Arc<Shared>, seat: OwnedSemaphorePermit) -> impl Stream<Item = R
 }
 
 /// All there is, then what changes. A page that falls behind gets all there is once more.
-fn turns(shared: Arc<Shared>, seat: OwnedSemaphorePermit) -> impl Stream<Item = (&'static str, Told)> {
+fn turns(shared: Arc<Shared>, seat: OwnedSemaphorePermit) -> impl Stream<Item = (&'static str, PageUpdate)> {
     let begin = (shared, seat, None, 0);
     stream::unfold(begin, |(shared, seat, next, records)| async move {
-        let (name, told, next): (_, Told, broadcast::Receiver<Told>) = match next {
+        let (name, told, next): (_, PageUpdate, broadcast::Receiver<PageUpdate>) = match next {
             None => {
                 let (told, next) = shared.all(|_| 0);
                 ("all", told, next)
@@ -443,7 +443,7 @@ mod tests {
             batch.iter().for_each(|one| model.take(one));
             let changes = json(&Message { changes: model.changes(), waiting: None, missed: 0 });
             let records = model.totals().records;
-            shared.told.send(Told { json: changes, records }).unwrap();
+            shared.told.send(PageUpdate { json: changes, records }).unwrap();
             model.seen();
         };
         let mut all = followed(&entries).into_iter();

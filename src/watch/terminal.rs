@@ -38,7 +38,7 @@ pub(crate) fn run(directory: &Path, control: control::Settings) -> Result<(), Cl
     let approvals = Approvals::of(control)?;
     let ended = ended_by_signal()?;
     let mut terminal = ratatui::try_init().map_err(unusable)?;
-    let mut view = View::new(directory.display().to_string());
+    let mut view = TerminalView::new(directory.display().to_string());
     let shown = show(&mut terminal, &mut view, &records, &approvals, &ended);
     ratatui::restore();
     shown.map_err(unusable)
@@ -46,7 +46,7 @@ pub(crate) fn run(directory: &Path, control: control::Settings) -> Result<(), Cl
 
 fn show(
     terminal: &mut ratatui::DefaultTerminal,
-    view: &mut View,
+    view: &mut TerminalView,
     records: &Receiver<Vec<Followed>>,
     approvals: &Approvals,
     ended: &AtomicBool,
@@ -112,7 +112,7 @@ fn ended_by_signal() -> Result<Arc<AtomicBool>, CliError> {
 
 /// What the person has chosen to see.
 #[derive(Debug)]
-pub(super) struct View {
+pub(super) struct TerminalView {
     pub(super) model: Model,
     pub(super) directory: String,
     pub(super) pane: Pane,
@@ -166,7 +166,7 @@ pub(super) enum Mode {
     },
 }
 
-impl View {
+impl TerminalView {
     pub(super) fn new(directory: String) -> Self {
         Self {
             model: Model::default(),

@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use palisade_redact::shown::printable;
+use palisade_redact::printable::printable;
 use palisade_runner::Redacted;
 use palisade_runner::control::wire::{Effect, File, Reason, Request};
 use rmcp::model::{ElicitRequest, ElicitRequestParams};
@@ -44,7 +44,7 @@ fn schema() -> Value {
 
 /// A client's answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub(crate) enum ElicitationReply {
     /// An explicit yes, and why.
     Yes(String),
     /// An explicit no, and why.
@@ -53,7 +53,7 @@ pub(crate) enum Answer {
     None,
 }
 
-impl Answer {
+impl ElicitationReply {
     /// What an `ElicitResult` says.
     pub(crate) fn of(result: &Value) -> Self {
         let text = |name: &str| result.get("content").and_then(|content| content.get(name)).and_then(Value::as_str);
@@ -156,27 +156,30 @@ mod tests {
 
     #[test]
     fn only_an_explicit_yes_is_one() {
-        let no = |reason: &str| Answer::No(reason.to_owned());
+        let no = |reason: &str| ElicitationReply::No(reason.to_owned());
         for (result, expected) in [
-            (json!({ "action": "accept", "content": { "decision": "allow-once" } }), Answer::Yes(String::new())),
+            (
+                json!({ "action": "accept", "content": { "decision": "allow-once" } }),
+                ElicitationReply::Yes(String::new()),
+            ),
             (
                 json!({ "action": "accept", "content": { "decision": "allow-once", "reason": "fine" } }),
-                Answer::Yes("fine".to_owned()),
+                ElicitationReply::Yes("fine".to_owned()),
             ),
             (json!({ "action": "accept", "content": { "decision": "deny", "reason": "not now" } }), no("not now")),
             (json!({ "action": "decline" }), no("")),
             (json!({ "action": "decline", "content": { "decision": "allow-once" } }), no("")),
-            (json!({ "action": "cancel", "content": { "decision": "allow-once" } }), Answer::None),
-            (json!({ "action": "accept" }), Answer::None),
-            (json!({ "action": "accept", "content": { "decision": "allow" } }), Answer::None),
-            (json!({ "action": "accept", "content": { "decision": ["allow-once"] } }), Answer::None),
-            (json!({ "action": "accept", "content": ["allow-once"] }), Answer::None),
-            (json!({ "action": "ACCEPT", "content": { "decision": "allow-once" } }), Answer::None),
-            (json!({ "content": { "decision": "allow-once" } }), Answer::None),
-            (json!("accept"), Answer::None),
-            (json!(null), Answer::None),
+            (json!({ "action": "cancel", "content": { "decision": "allow-once" } }), ElicitationReply::None),
+            (json!({ "action": "accept" }), ElicitationReply::None),
+            (json!({ "action": "accept", "content": { "decision": "allow" } }), ElicitationReply::None),
+            (json!({ "action": "accept", "content": { "decision": ["allow-once"] } }), ElicitationReply::None),
+            (json!({ "action": "accept", "content": ["allow-once"] }), ElicitationReply::None),
+            (json!({ "action": "ACCEPT", "content": { "decision": "allow-once" } }), ElicitationReply::None),
+            (json!({ "content": { "decision": "allow-once" } }), ElicitationReply::None),
+            (json!("accept"), ElicitationReply::None),
+            (json!(null), ElicitationReply::None),
         ] {
-            assert_eq!(Answer::of(&result), expected, "{result}");
+            assert_eq!(ElicitationReply::of(&result), expected, "{result}");
         }
     }
 

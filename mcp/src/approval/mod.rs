@@ -26,10 +26,10 @@ use rmcp::service::{PeerRequestOptions, RequestContext};
 use rmcp::{ErrorData, RoleServer};
 use serde_json::Value;
 
-pub(crate) use self::form::Answer;
+pub(crate) use self::form::ElicitationReply;
 use self::seal::Bound;
 use crate::render::{self, GoesOn, Reply};
-use crate::server::Own;
+use crate::server::PrincipalState;
 use crate::tools;
 
 /// The longest that a person at a client is waited for: they are to answer what they see, not what they saw before lunch.
@@ -43,7 +43,7 @@ const QUESTION: &str = "approval";
 
 /// A call of a tool.
 pub(crate) struct Call {
-    pub(crate) own: Arc<Own>,
+    pub(crate) own: Arc<PrincipalState>,
     pub(crate) tool: String,
     pub(crate) arguments: Option<JsonObject>,
     pub(crate) client: Client,
@@ -56,7 +56,7 @@ pub(crate) struct Call {
 
 /// How a client can be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
+pub(crate) enum ElicitationMethod {
     /// By a request of ours, before the call is answered.
     Request,
     /// By the answer to the call, which is then made again.
@@ -71,7 +71,7 @@ impl Call {
         given: (Option<String>, Option<InputResponses>),
     ) -> Result<CallToolResponse, ErrorData> {
         let (state, answers) = given;
-        let way = Way::of(context);
+        let way = ElicitationMethod::of(context);
         // What was put to somebody who has not said yes.
         let mut put = None;
         if let Some(state) = state {
@@ -83,7 +83,7 @@ impl Call {
                 // Nobody has been asked: the state was used up by this, so there is another one.
                 None => {}
                 Some(answer) => {
-                    if let Err(failure) = self.take(&id, Answer::of(answer)).await {
+                    if let Err(failure) = self.take(&id, ElicitationReply::of(answer)).await {
                         return Ok(self.done(render::failed(&failure)));
                     }
                     put = Some(id);
@@ -92,7 +92,7 @@ impl Call {
         }
         let (reply, attendance) = self.run_attended(way, context).await?;
         // A command is run once and what it has come to may be read again, so that this is what carries the question.
-        if way == Some(Way::Retry) && self.tool == tools::job::READ {
+        if way == Some(ElicitationMethod::Retry) && self.tool == tools::job::READ {
             let open = |id: &&str| put.as_deref() != Some(*id);
             let asked = reply.programs_that_wait().filter(open).find_map(|id| self.input_required(id));
             if let Some(asked) = asked {
@@ -106,17 +106,19 @@ impl Call {
             return self.wait(reply, way, (put, attendance)).await;
         };
         match shown {
-            (way @ Way::Retry, question) => match self.carried(&id, question) {
+            (way @ ElicitationMethod::Retry, question) => match self.carried(&id, question) {
                 Some(asked) => Ok(asked),
                 None => self.wait(reply, Some(way), (None, attendance)).await,
             },
-            (way @ Way::Request, question) => match self.asker(context).elicit(&id, question).await {
-                Asked::Nobody | Asked::Answered(Answer::None) => self.wait(reply, Some(way), (None, None)).await,
-                Asked::Elsewhere => {
+            (way @ ElicitationMethod::Request, question) => match self.asker(context).elicit(&id, question).await {
+                ElicitationOutcome::Nobody | ElicitationOutcome::Answered(ElicitationReply::None) => {
+                    self.wait(reply, Some(way), (None, None)).await
+                }
+                ElicitationOutcome::Elsewhere => {
                     let (reply, attendance) = self.run_attended(Some(way), context).await?;
                     self.wait(reply, Some(way), (None, attendance)).await
                 }
-                Asked::Answered(answer) => match self.take(&id, answer).await {
+                ElicitationOutcome::Answered(answer) => match self.take(&id, answer).await {
                     Ok(()) => {
                         let (reply, _) = self.run_attended(Some(way), context).await?;
                         Ok(self.done(reply))
@@ -165,12 +167,12 @@ impl Call {
     /// answer still counts. Elsewhere the task asks, which takes over who is there, or the next `job_read`.
     async fn run_attended(
         &self,
-        way: Option<Way>,
+        way: Option<ElicitationMethod>,
         context: &RequestContext<RoleServer>,
     ) -> Result<(Reply, Option<Attendance>), ErrorData> {
         let Some(way) = way else { return Ok((self.run().await?, None)) };
         let mut attendance = self.own.pipeline.attended_at_client();
-        if way == Way::Retry {
+        if way == ElicitationMethod::Retry {
             return Ok((self.run().await?, Some(attendance)));
         }
         let ask = |id| drop(tokio::spawn(self.asker(context).ask_about_program(id)));
@@ -197,13 +199,13 @@ impl Call {
     async fn wait(
         self,
         mut reply: Reply,
-        way: Option<Way>,
+        way: Option<ElicitationMethod>,
         (put, attendance): (Option<String>, Option<Attendance>),
     ) -> Result<CallToolResponse, ErrorData> {
         let patience = tools::patience(&self.tool, self.arguments.as_ref());
         if self.as_task && patience.is_none() && !matches!(reply.goes_on(), GoesOn::No) {
             let own = Arc::clone(&self.own);
-            return Ok(match own.tasks.begin(self, reply, way == Some(Way::Retry), (put, attendance)) {
+            return Ok(match own.tasks.begin(self, reply, way == Some(ElicitationMethod::Retry), (put, attendance)) {
                 Ok(task) => CallToolResponse::Task(task),
                 // There are as many as there may be.
                 Err(reply) => reply.into_response(own.pipeline.anchor()),
@@ -243,26 +245,26 @@ impl Call {
     }
 
     /// Gives an answer to the runner. None is given for somebody who has said nothing.
-    pub(crate) async fn take(&self, id: &str, answer: Answer) -> Result<(), Failure> {
+    pub(crate) async fn take(&self, id: &str, answer: ElicitationReply) -> Result<(), Failure> {
         take(&self.own, id, answer).await
     }
 }
 
-fn shown(own: &Own, id: &str) -> Option<ElicitRequest> {
+fn shown(own: &PrincipalState, id: &str) -> Option<ElicitRequest> {
     form::question(&*own.pipeline.asks_at_client(id)?)
 }
 
-async fn take(own: &Own, id: &str, answer: Answer) -> Result<(), Failure> {
+async fn take(own: &PrincipalState, id: &str, answer: ElicitationReply) -> Result<(), Failure> {
     match answer {
-        Answer::Yes(reason) => own.pipeline.answer_at_client(id, true, &reason).await,
-        Answer::No(reason) => own.pipeline.answer_at_client(id, false, &reason).await,
-        Answer::None => Ok(()),
+        ElicitationReply::Yes(reason) => own.pipeline.answer_at_client(id, true, &reason).await,
+        ElicitationReply::No(reason) => own.pipeline.answer_at_client(id, false, &reason).await,
+        ElicitationReply::None => Ok(()),
     }
 }
 
 /// Asks at the other end of a connection, for as long as the call is not stopped.
 struct Asker {
-    own: Arc<Own>,
+    own: Arc<PrincipalState>,
     stop: Stop,
     context: RequestContext<RoleServer>,
 }
@@ -271,7 +273,7 @@ impl Asker {
     /// Puts a program that waits in its `execve` to the person at the client. An answer that does not count leaves it waiting.
     async fn ask_about_program(self, id: String) {
         let Some(question) = shown(&self.own, &id) else { return };
-        if let Asked::Answered(answer) = self.elicit(&id, question).await
+        if let ElicitationOutcome::Answered(answer) = self.elicit(&id, question).await
             && let Err(failure) = take(&self.own, &id, answer).await
         {
             tracing::warn!(id, "an answer at the client does not count: {}", failure.what);
@@ -279,7 +281,7 @@ impl Asker {
     }
 
     /// Puts one question. An answer that comes another way meanwhile counts as well.
-    async fn elicit(&self, id: &str, question: ElicitRequest) -> Asked {
+    async fn elicit(&self, id: &str, question: ElicitRequest) -> ElicitationOutcome {
         let options = PeerRequestOptions::with_timeout(LONGEST);
         let ours = OnceLock::new();
         let asking = async {
@@ -293,7 +295,7 @@ impl Asker {
         };
         // From the first word on: to a client that is gone none can be sent.
         let elsewhere = tokio::select! {
-            answer = asking => return answer.map_or(Asked::Nobody, |answer| Asked::Answered(Answer::of(&answer))),
+            answer = asking => return answer.map_or(ElicitationOutcome::Nobody, |answer| ElicitationOutcome::Answered(ElicitationReply::of(&answer))),
             elsewhere = self.own.pipeline.answered_within(id, LONGEST, &self.stop) => elsewhere,
         };
         // Whoever has hung up is told nothing, and a server that stops does not wait for it: nobody would take it.
@@ -305,21 +307,21 @@ impl Asker {
                 tracing::debug!("a client was not told that its answer is no longer waited for");
             }
         }
-        if elsewhere { Asked::Elsewhere } else { Asked::Nobody }
+        if elsewhere { ElicitationOutcome::Elsewhere } else { ElicitationOutcome::Nobody }
     }
 }
 
 /// What came of asking.
-enum Asked {
+enum ElicitationOutcome {
     /// The client gave this.
-    Answered(Answer),
+    Answered(ElicitationReply),
     /// It was answered by `palisade approvals`.
     Elsewhere,
     /// Nobody answered.
     Nobody,
 }
 
-impl Way {
+impl ElicitationMethod {
     /// How the client of a call says that it can be asked; `None` if it does not say so.
     pub(crate) fn of(context: &RequestContext<RoleServer>) -> Option<Self> {
         let elicits = context.client_capabilities()?.elicitation?;

@@ -17,7 +17,7 @@ use super::token::{self, Claims, Fault, MAX_TOKEN, Rules};
 
 /// What the other end of a connection has proven, before any request.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Peer {
+pub(super) struct PeerCredentials {
     /// The URIs in its certificate, if it showed one that somebody vouches for.
     pub(super) names: Vec<String>,
     /// Its user, if the kernel says.
@@ -43,7 +43,7 @@ pub(super) struct Tokens {
 
 /// Why a request is nobody's.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum AccessError {
     /// It proves nothing.
     NoProof,
     /// Its token does not count.
@@ -65,25 +65,25 @@ impl Access {
     ///
     /// # Errors
     /// Why it is nobody's.
-    pub(super) async fn principal(&self, headers: &HeaderMap, peer: &Peer) -> Result<usize, Refusal> {
+    pub(super) async fn principal(&self, headers: &HeaderMap, peer: &PeerCredentials) -> Result<usize, AccessError> {
         let mut shown = headers.get_all(AUTHORIZATION).iter();
         match (shown.next(), shown.next()) {
             (None, _) => self.by_peer(peer),
-            (Some(_), Some(_)) => Err(Refusal::Token(Fault::Malformed)),
+            (Some(_), Some(_)) => Err(AccessError::Token(Fault::Malformed)),
             (Some(value), None) => {
-                let text = value.to_str().map_err(|_| Refusal::Token(Fault::Malformed))?;
-                let (scheme, token) = text.split_once(' ').ok_or(Refusal::NoProof)?;
+                let text = value.to_str().map_err(|_| AccessError::Token(Fault::Malformed))?;
+                let (scheme, token) = text.split_once(' ').ok_or(AccessError::NoProof)?;
                 if !scheme.eq_ignore_ascii_case("bearer") {
-                    return Err(Refusal::NoProof);
+                    return Err(AccessError::NoProof);
                 }
                 self.by_token(token.trim_matches(' ')).await
             }
         }
     }
 
-    fn by_peer(&self, peer: &Peer) -> Result<usize, Refusal> {
+    fn by_peer(&self, peer: &PeerCredentials) -> Result<usize, AccessError> {
         if peer.names.is_empty() && peer.uid.is_none() {
-            return Err(Refusal::NoProof);
+            return Err(AccessError::NoProof);
         }
         let is = |proof: &Proof| match proof {
             Proof::Certificate(name) => peer.names.contains(name),
@@ -92,12 +92,12 @@ impl Access {
         };
         // A user at a socket who could still show a token is asked for it.
         let asks_for_tokens = self.proofs.iter().any(|proof| matches!(proof, Proof::Token { .. } | Proof::Secret(_)));
-        self.only(is).map_err(|refusal| if asks_for_tokens { Refusal::NoProof } else { refusal })
+        self.only(is).map_err(|refusal| if asks_for_tokens { AccessError::NoProof } else { refusal })
     }
 
-    async fn by_token(&self, token: &str) -> Result<usize, Refusal> {
+    async fn by_token(&self, token: &str) -> Result<usize, AccessError> {
         if token.len() > MAX_TOKEN {
-            return Err(Refusal::Token(Fault::Malformed));
+            return Err(AccessError::Token(Fault::Malformed));
         }
         let fingerprint = Fingerprint::of(token);
         let is = |proof: &Proof| match proof {
@@ -107,44 +107,44 @@ impl Access {
         if let Ok(principal) = self.only(is) {
             return Ok(principal);
         }
-        let Some(tokens) = &self.tokens else { return Err(Refusal::Secret) };
+        let Some(tokens) = &self.tokens else { return Err(AccessError::Secret) };
         let claims = tokens.claims(token).await?;
         let has_not = |scope: &String| !claims.scopes.contains(scope);
         if tokens.scopes.iter().any(has_not) {
-            return Err(Refusal::Scope(tokens.scopes.clone()));
+            return Err(AccessError::Scope(tokens.scopes.clone()));
         }
         // One who is known and whose token says too little is told what it lacks.
         let known = self.only(|proof| is_bearer(proof, &claims))?;
         match self.proofs.get(known) {
             Some(Proof::Token { scopes, .. }) if scopes.iter().any(has_not) => {
-                Err(Refusal::Scope(tokens.scopes.iter().chain(scopes).cloned().collect()))
+                Err(AccessError::Scope(tokens.scopes.iter().chain(scopes).cloned().collect()))
             }
             Some(_) => Ok(known),
-            None => Err(Refusal::Stranger),
+            None => Err(AccessError::Stranger),
         }
     }
 
     /// The number of the only principal whose proof it is.
-    fn only(&self, is: impl Fn(&Proof) -> bool) -> Result<usize, Refusal> {
+    fn only(&self, is: impl Fn(&Proof) -> bool) -> Result<usize, AccessError> {
         let mut fitting = self.proofs.iter().enumerate().filter(|(_, proof)| is(proof)).map(|(number, _)| number);
         match (fitting.next(), fitting.next()) {
             (Some(number), None) => Ok(number),
-            (None, _) => Err(Refusal::Stranger),
-            (Some(_), Some(_)) => Err(Refusal::Several),
+            (None, _) => Err(AccessError::Stranger),
+            (Some(_), Some(_)) => Err(AccessError::Several),
         }
     }
 }
 
 impl Tokens {
     /// What a token that counts says. One that no known key signed has the keys looked at again, as often as that may be.
-    async fn claims(&self, token: &str) -> Result<Claims, Refusal> {
-        let keys = self.keys.now().await.ok_or(Refusal::NoKeys)?;
+    async fn claims(&self, token: &str) -> Result<Claims, AccessError> {
+        let keys = self.keys.now().await.ok_or(AccessError::NoKeys)?;
         match token::verify(token, &keys, &self.rules, now()) {
             Err(Fault::UnknownKey) => {
-                let keys = self.keys.newer(&keys).await.ok_or(Refusal::Token(Fault::UnknownKey))?;
-                token::verify(token, &keys, &self.rules, now()).map_err(Refusal::Token)
+                let keys = self.keys.newer(&keys).await.ok_or(AccessError::Token(Fault::UnknownKey))?;
+                token::verify(token, &keys, &self.rules, now()).map_err(AccessError::Token)
             }
-            claims => claims.map_err(Refusal::Token),
+            claims => claims.map_err(AccessError::Token),
         }
     }
 }
@@ -217,7 +217,7 @@ mod tests {
     fn a_connection_proves_one_principal_or_none() {
         let access = |proofs: &[Proof]| Access { tokens: None, proofs: proofs.to_vec() };
         let (uri, user) = (Proof::Certificate("spiffe://x/a".to_owned()), Proof::User(7));
-        let peer = |names: &[&str], uid| Peer {
+        let peer = |names: &[&str], uid| PeerCredentials {
             names: names.iter().map(|name| (*name).to_owned()).collect(),
             uid,
             address: None,
@@ -226,11 +226,11 @@ mod tests {
         for (proofs, peer, expected) in [
             (vec![uri.clone(), user.clone()], peer(&["spiffe://x/a"], None), Ok(0)),
             (vec![uri.clone(), user.clone()], peer(&[], Some(7)), Ok(1)),
-            (vec![uri.clone()], peer(&["spiffe://x/ab", "spiffe://x"], None), Err(Refusal::Stranger)),
-            (vec![user.clone()], peer(&[], Some(0)), Err(Refusal::Stranger)),
-            (vec![user.clone()], peer(&[], None), Err(Refusal::NoProof)),
-            (vec![user.clone(), secret], peer(&[], Some(8)), Err(Refusal::NoProof)),
-            (vec![uri.clone(), user.clone()], peer(&["spiffe://x/a"], Some(7)), Err(Refusal::Several)),
+            (vec![uri.clone()], peer(&["spiffe://x/ab", "spiffe://x"], None), Err(AccessError::Stranger)),
+            (vec![user.clone()], peer(&[], Some(0)), Err(AccessError::Stranger)),
+            (vec![user.clone()], peer(&[], None), Err(AccessError::NoProof)),
+            (vec![user.clone(), secret], peer(&[], Some(8)), Err(AccessError::NoProof)),
+            (vec![uri.clone(), user.clone()], peer(&["spiffe://x/a"], Some(7)), Err(AccessError::Several)),
         ] {
             assert_eq!(access(&proofs).by_peer(&peer), expected, "{proofs:?} {peer:?}");
         }

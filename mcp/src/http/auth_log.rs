@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use palisade_runner::{Outsider, Pipeline};
 
-use super::access::Peer;
+use super::access::PeerCredentials;
 
 /// Between two entries, at least.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -49,7 +49,7 @@ impl AuthLog {
     }
 
     /// Somebody was turned away.
-    pub(super) async fn turned_away(&self, why: &'static str, peer: &Peer) {
+    pub(super) async fn turned_away(&self, why: &'static str, peer: &PeerCredentials) {
         let Some(more) = self.page().turn(Instant::now()) else { return };
         let from = peer.address.map(|address| address.to_string()).unwrap_or_default();
         self.write(Outsider { why, from: &from, uid: peer.uid, names: &peer.names, more }).await;
@@ -76,8 +76,8 @@ impl AuthLog {
 }
 
 /// The other end of a connection over the network that has proven nothing yet.
-pub(super) fn somebody_at(address: SocketAddr) -> Peer {
-    Peer { address: Some(address), ..Peer::default() }
+pub(super) fn somebody_at(address: SocketAddr) -> PeerCredentials {
+    PeerCredentials { address: Some(address), ..PeerCredentials::default() }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use http_body_util::combinators::BoxBody;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::watch;
 
-use super::limits::Place;
+use super::limits::RequestPermit;
 
 /// Turns true when the client of a request is gone.
 #[derive(Clone, Debug)]
@@ -27,11 +27,11 @@ impl HangUp {
 pub(super) struct Owed {
     switch: Option<watch::Sender<bool>>,
     /// Free again when the answer is given.
-    place: Option<Place>,
+    place: Option<RequestPermit>,
 }
 
 impl Owed {
-    pub(super) fn new(place: Place) -> (Self, HangUp) {
+    pub(super) fn new(place: RequestPermit) -> (Self, HangUp) {
         let (switch, gone) = watch::channel(false);
         (Self { switch: Some(switch), place: Some(place) }, HangUp(gone))
     }
@@ -51,12 +51,12 @@ impl Drop for Owed {
 }
 
 /// An answer that is given once it has been read to its end.
-pub(super) struct Answer {
+pub(super) struct OwedResponse {
     pub(super) body: BoxBody<Bytes, Infallible>,
     pub(super) owed: Owed,
 }
 
-impl Body for Answer {
+impl Body for OwedResponse {
     type Data = Bytes;
     type Error = Infallible;
 

@@ -15,7 +15,7 @@ use tokio_rustls::rustls::crypto::ring::default_provider;
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
 use super::config::HttpConfigError;
-use super::token::{Algorithm, Key, Material};
+use super::token::{Algorithm, IssuerKey, Material};
 
 /// Largest answer or file, in bytes.
 const MAX_SIZE: u64 = 256 << 10;
@@ -51,20 +51,20 @@ pub enum KeySource {
 
 /// An issuer's keys.
 pub(super) struct Keys {
-    source: Source,
-    held: Mutex<Held>,
+    source: KeyLocation,
+    held: Mutex<KeyCache>,
     /// Held by whoever looks.
     turn: tokio::sync::Mutex<()>,
 }
 
-enum Source {
+enum KeyLocation {
     File(PathBuf),
     Url { url: String, agent: ureq::Agent },
 }
 
 #[derive(Default)]
-struct Held {
-    keys: Arc<[Key]>,
+struct KeyCache {
+    keys: Arc<[IssuerKey]>,
     /// When they were had, if ever.
     had: Option<Instant>,
     /// When a token last caused a look.
@@ -77,14 +77,14 @@ impl Keys {
     /// # Errors
     /// If a file is none or holds no keys.
     pub(super) fn open(source: &KeySource) -> Result<Self, HttpConfigError> {
-        let source = Source::open(source)?;
+        let source = KeyLocation::open(source)?;
         let held = match source.look() {
-            Ok(keys) => Held { keys, had: Some(Instant::now()), tried: None },
+            Ok(keys) => KeyCache { keys, had: Some(Instant::now()), tried: None },
             Err(why) => match &source {
-                Source::File(path) => return Err(HttpConfigError::file("`serve.oauth.keys`", path, why)),
-                Source::Url { url, .. } => {
+                KeyLocation::File(path) => return Err(HttpConfigError::file("`serve.oauth.keys`", path, why)),
+                KeyLocation::Url { url, .. } => {
                     tracing::error!("the issuer's keys cannot be had from {url}: {why}");
-                    Held::default()
+                    KeyCache::default()
                 }
             },
         };
@@ -92,7 +92,7 @@ impl Keys {
     }
 
     /// The keys, looked at again if they are old; `None`: they cannot be had.
-    pub(super) async fn now(self: &Arc<Self>) -> Option<Arc<[Key]>> {
+    pub(super) async fn now(self: &Arc<Self>) -> Option<Arc<[IssuerKey]>> {
         let age = self.held(|held| held.had.map(|had| had.elapsed()));
         if age.is_none_or(|age| age > FRESH) {
             self.look_again().await;
@@ -101,7 +101,7 @@ impl Keys {
     }
 
     /// The keys after another look, which a token has caused that none of `known` signed; `None`: there is nothing new.
-    pub(super) async fn newer(self: &Arc<Self>, known: &Arc<[Key]>) -> Option<Arc<[Key]>> {
+    pub(super) async fn newer(self: &Arc<Self>, known: &Arc<[IssuerKey]>) -> Option<Arc<[IssuerKey]>> {
         self.look_again().await;
         let keys = self.held(|held| Arc::clone(&held.keys));
         (keys != *known).then_some(keys)
@@ -128,13 +128,13 @@ impl Keys {
         }
     }
 
-    fn held<T>(&self, use_it: impl FnOnce(&mut Held) -> T) -> T {
+    fn held<T>(&self, use_it: impl FnOnce(&mut KeyCache) -> T) -> T {
         // Nothing that holds the lock can fail half-way.
         use_it(&mut self.held.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-impl Source {
+impl KeyLocation {
     fn open(source: &KeySource) -> Result<Self, HttpConfigError> {
         let (url, roots) = match source {
             KeySource::File(path) => return Ok(Self::File(path.clone())),
@@ -164,7 +164,7 @@ impl Source {
         Ok(Self::Url { url, agent: config.into() })
     }
 
-    fn look(&self) -> Result<Arc<[Key]>, String> {
+    fn look(&self) -> Result<Arc<[IssuerKey]>, String> {
         let bytes = match self {
             Self::File(path) => read(path)?,
             Self::Url { url, agent } => {
@@ -190,7 +190,7 @@ struct Set {
 }
 
 #[derive(Deserialize)]
-struct Entry {
+struct JsonWebKey {
     kty: String,
     kid: Option<String>,
     alg: Option<String>,
@@ -205,20 +205,20 @@ struct Entry {
 }
 
 /// The keys of a set that check signatures. Others are left out, as RFC 7517 says; a set without any is an error.
-pub(super) fn parse(bytes: &[u8]) -> Result<Arc<[Key]>, String> {
+pub(super) fn parse(bytes: &[u8]) -> Result<Arc<[IssuerKey]>, String> {
     let set: Set = serde_json::from_slice(bytes).map_err(|error| format!("it is no JSON web key set: {error}"))?;
     if set.keys.len() > MAX_KEYS {
         return Err(format!("it holds {} keys, more than {MAX_KEYS}", set.keys.len()));
     }
-    let keys: Vec<Key> = set.keys.into_iter().filter_map(key).collect();
+    let keys: Vec<IssuerKey> = set.keys.into_iter().filter_map(key).collect();
     if keys.is_empty() {
         return Err("it holds no public key that checks signatures".to_owned());
     }
     Ok(keys.into())
 }
 
-fn key(value: Value) -> Option<Key> {
-    let entry: Entry = serde_json::from_value(value).ok()?;
+fn key(value: Value) -> Option<IssuerKey> {
+    let entry: JsonWebKey = serde_json::from_value(value).ok()?;
     let is_for_signatures = entry.purpose.as_deref().is_none_or(|purpose| purpose == "sig")
         && entry.key_ops.as_ref().is_none_or(|operations| operations.iter().any(|operation| operation == "verify"));
     // One that names an algorithm which is not known is for no other.
@@ -235,7 +235,7 @@ fn key(value: Value) -> Option<Key> {
         ("OKP", Some("Ed25519")) => Material::Ed25519(bytes(&entry.x)?),
         _ => return None,
     };
-    is_for_signatures.then_some(Key { id: entry.kid, only, material })
+    is_for_signatures.then_some(IssuerKey { id: entry.kid, only, material })
 }
 
 #[cfg(test)]

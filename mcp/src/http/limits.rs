@@ -40,7 +40,7 @@ struct Bucket {
 
 /// One of a principal's requests.
 #[derive(Debug)]
-pub(super) struct Place(#[expect(dead_code, reason = "held for its end")] OwnedSemaphorePermit);
+pub(super) struct RequestPermit(#[expect(dead_code, reason = "held for its end")] OwnedSemaphorePermit);
 
 /// Why a principal has to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,11 +61,11 @@ impl Limits {
     ///
     /// # Errors
     /// If there were too many, or are.
-    pub(super) fn admit(&self) -> Result<Place, Full> {
+    pub(super) fn admit(&self) -> Result<RequestPermit, Full> {
         if !self.take(Instant::now()) {
             return Err(Full::Rate);
         }
-        Arc::clone(&self.places).try_acquire_owned().map(Place).map_err(|_| Full::Places)
+        Arc::clone(&self.places).try_acquire_owned().map(RequestPermit).map_err(|_| Full::Places)
     }
 
     fn take(&self, now: Instant) -> bool {

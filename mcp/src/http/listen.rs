@@ -17,11 +17,11 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-use super::access::Peer;
+use super::access::PeerCredentials;
 use super::auth_log::somebody_at;
 use super::config::{Address, HttpConfigError};
 use super::limits::{HEAD, MAX_HEAD, MAX_LINES};
-use super::seats::{Origin, Seat, Seats};
+use super::seats::{ConnectionOrigin, Seat, Seats};
 use super::service::Service;
 use super::strict::Strict;
 use super::tls;
@@ -35,13 +35,13 @@ const TAKEN: Duration = Duration::from_secs(60);
 /// A socket that takes connections. One in the file system is gone from there when this is dropped.
 pub(super) enum Listener {
     Tcp(TcpListener, SocketAddr),
-    Unix(UnixListener, #[expect(dead_code, reason = "held for its end")] Own),
+    Unix(UnixListener, #[expect(dead_code, reason = "held for its end")] SocketFile),
 }
 
 /// A socket's name in the file system.
-pub(super) struct Own(PathBuf);
+pub(super) struct SocketFile(PathBuf);
 
-impl Drop for Own {
+impl Drop for SocketFile {
     fn drop(&mut self) {
         let _gone_already = std::fs::remove_file(&self.0);
     }
@@ -69,7 +69,7 @@ impl Listener {
 }
 
 /// A socket in the file system, for its own user, or for all.
-pub(super) fn unix(path: &Path, for_all: bool) -> Result<(UnixListener, Own), HttpConfigError> {
+pub(super) fn unix(path: &Path, for_all: bool) -> Result<(UnixListener, SocketFile), HttpConfigError> {
     let failed = |source| HttpConfigError::Listen { place: path.display().to_string(), source };
     let is_dead = || {
         let is_socket = std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
@@ -82,14 +82,14 @@ pub(super) fn unix(path: &Path, for_all: bool) -> Result<(UnixListener, Own), Ht
     // Nobody connects before the mode is right: what is not named yet cannot be found.
     let mut unready = path.as_os_str().to_owned();
     unready.push(format!(".{}", std::process::id()));
-    let unready = Own(unready.into());
+    let unready = SocketFile(unready.into());
     let listener = UnixListener::bind(&unready.0).map_err(failed)?;
     let mode = if for_all { 0o666 } else { 0o600 };
     std::fs::set_permissions(&unready.0, std::fs::Permissions::from_mode(mode)).map_err(failed)?;
     // No name is taken from another.
     rustix::fs::renameat_with(CWD, &unready.0, CWD, path, RenameFlags::NOREPLACE)
         .map_err(|error| failed(error.into()))?;
-    Ok((listener, Own(path.to_owned())))
+    Ok((listener, SocketFile(path.to_owned())))
 }
 
 /// Serves connections until `stopping` holds true, then those that are open for a moment longer.
@@ -146,10 +146,10 @@ enum Accepted {
 }
 
 impl Accepted {
-    fn origin(&self) -> Origin {
+    fn origin(&self) -> ConnectionOrigin {
         match self {
-            Self::Tcp(_, address) => Origin::of(*address),
-            Self::Unix(_, uid) => Origin::User(*uid),
+            Self::Tcp(_, address) => ConnectionOrigin::of(*address),
+            Self::Unix(_, uid) => ConnectionOrigin::User(*uid),
         }
     }
 
@@ -167,7 +167,7 @@ impl Accepted {
                 let peer = somebody_at(address);
                 match tokio::time::timeout(HEAD, tls.accept(stream)).await {
                     Ok(Ok(stream)) => {
-                        let peer = Peer { names: tls::names(stream.get_ref().1), ..peer };
+                        let peer = PeerCredentials { names: tls::names(stream.get_ref().1), ..peer };
                         attend(stream, service, seat, peer, stopping).await;
                     }
                     Ok(Err(_)) => service.auth_log.turned_away("the TLS handshake failed", &peer).await,
@@ -175,7 +175,7 @@ impl Accepted {
                 }
             }
             (Self::Unix(stream, uid), _) => {
-                attend(stream, service, seat, Peer { uid, ..Peer::default() }, stopping).await;
+                attend(stream, service, seat, PeerCredentials { uid, ..PeerCredentials::default() }, stopping).await;
             }
         }
     }
@@ -207,8 +207,13 @@ fn impatient(stream: &tokio::net::TcpStream) -> io::Result<()> {
 }
 
 /// Answers the requests of one connection, one after the other. When its other end is gone, whatever it still waits for is dropped.
-async fn attend<S>(stream: S, service: &Arc<Service>, seat: Seat, peer: Peer, stopping: watch::Receiver<bool>)
-where
+async fn attend<S>(
+    stream: S,
+    service: &Arc<Service>,
+    seat: Seat,
+    peer: PeerCredentials,
+    stopping: watch::Receiver<bool>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let at = Arc::new((peer, seat));

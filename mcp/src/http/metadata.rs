@@ -3,7 +3,7 @@
 use http::HeaderValue;
 use serde_json::json;
 
-use super::access::Refusal;
+use super::access::AccessError;
 use super::config::Url;
 
 /// Where every server keeps what it says of itself.
@@ -41,18 +41,18 @@ impl Metadata {
 }
 
 /// The `WWW-Authenticate` of a refusal. Nothing in it comes from the request.
-pub(super) fn challenge(metadata: Option<&Metadata>, refusal: &Refusal) -> HeaderValue {
+pub(super) fn challenge(metadata: Option<&Metadata>, refusal: &AccessError) -> HeaderValue {
     let mut parts = Vec::new();
     let (error, why) = match refusal {
-        Refusal::Token(fault) => (Some("invalid_token"), Some(fault.as_str())),
-        Refusal::Secret => (Some("invalid_token"), Some("the token is not known")),
-        Refusal::Scope(_) => (Some("insufficient_scope"), Some("the token says too little")),
-        Refusal::NoProof | Refusal::Stranger | Refusal::Several | Refusal::NoKeys => (None, None),
+        AccessError::Token(fault) => (Some("invalid_token"), Some(fault.as_str())),
+        AccessError::Secret => (Some("invalid_token"), Some("the token is not known")),
+        AccessError::Scope(_) => (Some("insufficient_scope"), Some("the token says too little")),
+        AccessError::NoProof | AccessError::Stranger | AccessError::Several | AccessError::NoKeys => (None, None),
     };
     parts.extend(error.map(|error| format!("error=\"{error}\"")));
     parts.extend(why.map(|why| format!("error_description=\"{why}\"")));
     if let Some(metadata) = metadata {
-        let needed = if let Refusal::Scope(needed) = refusal { needed } else { &metadata.scopes };
+        let needed = if let AccessError::Scope(needed) = refusal { needed } else { &metadata.scopes };
         if !needed.is_empty() {
             parts.push(format!("scope=\"{}\"", needed.join(" ")));
         }
@@ -81,15 +81,15 @@ mod tests {
         assert_eq!(document["authorization_servers"][0], "https://issuer.example");
         let at = "resource_metadata=\"https://palisade.example/.well-known/oauth-protected-resource/agents/mcp\"";
         for (refusal, expected) in [
-            (Refusal::NoProof, format!("Bearer scope=\"palisade\", {at}")),
+            (AccessError::NoProof, format!("Bearer scope=\"palisade\", {at}")),
             (
-                Refusal::Token(Fault::Expired),
+                AccessError::Token(Fault::Expired),
                 format!(
                     "Bearer error=\"invalid_token\", error_description=\"the token has expired\", scope=\"palisade\", {at}"
                 ),
             ),
             (
-                Refusal::Scope(vec!["palisade".to_owned(), "deploy".to_owned()]),
+                AccessError::Scope(vec!["palisade".to_owned(), "deploy".to_owned()]),
                 format!(
                     "Bearer error=\"insufficient_scope\", error_description=\"the token says too little\", scope=\"palisade deploy\", {at}"
                 ),
@@ -97,6 +97,6 @@ mod tests {
         ] {
             assert_eq!(challenge(Some(&metadata), &refusal), expected, "{refusal:?}");
         }
-        assert_eq!(challenge(None, &Refusal::NoProof), "Bearer");
+        assert_eq!(challenge(None, &AccessError::NoProof), "Bearer");
     }
 }

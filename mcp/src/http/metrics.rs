@@ -18,13 +18,13 @@ pub(super) struct Counts {
 
 /// An open connection.
 #[derive(Debug)]
-pub(super) struct Open(Arc<Counts>);
+pub(super) struct OpenConnection(Arc<Counts>);
 
 impl Counts {
-    pub(super) fn opened(self: &Arc<Self>) -> Open {
+    pub(super) fn opened(self: &Arc<Self>) -> OpenConnection {
         self.open.fetch_add(1, Ordering::Relaxed);
         self.accepted.fetch_add(1, Ordering::Relaxed);
-        Open(Arc::clone(self))
+        OpenConnection(Arc::clone(self))
     }
 
     pub(super) fn answered(&self, status: u16) {
@@ -33,7 +33,7 @@ impl Counts {
     }
 }
 
-impl Drop for Open {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::Relaxed);
     }

@@ -44,10 +44,10 @@ use self::auth_log::AuthLog;
 use self::config::{Address, HttpConfig, HttpConfigError, Proof, Url};
 use self::keys::Keys;
 use self::limits::{Limits, MAX_BODY};
-use self::listen::{Listener, Own};
+use self::listen::{Listener, SocketFile};
 use self::metadata::Metadata;
 use self::metrics::Counts;
-use self::origin::Names;
+use self::origin::ServerNames;
 use self::service::{Room, Service};
 use self::token::Rules;
 use crate::server::{self, Handler};
@@ -74,9 +74,9 @@ pub struct Server {
     listener: Listener,
     tls: Option<TlsAcceptor>,
     tokens: Option<Tokens>,
-    admin: Option<(UnixListener, Own)>,
+    admin: Option<(UnixListener, SocketFile)>,
     url: Url,
-    names: Names,
+    names: ServerNames,
     settings: HttpConfig,
 }
 
@@ -113,7 +113,7 @@ impl Server {
             }
         };
         let names =
-            Names { hosts: hosts(&settings, &url, address), origins: settings.origins.iter().cloned().collect() };
+            ServerNames { hosts: hosts(&settings, &url, address), origins: settings.origins.iter().cloned().collect() };
         Ok(Self { listener, tls, tokens, admin, url, names, settings })
     }
 
@@ -141,9 +141,11 @@ impl Server {
         let metadata = settings.oauth.as_ref().zip(tokens.as_ref());
         let metadata = metadata.map(|(oauth, tokens)| Metadata::new(&url, &oauth.issuer, &tokens.scopes));
         let proofs = principals.iter().map(|principal| principal.proof.clone()).collect();
-        let kept: Vec<_> =
-            principals.iter().map(|principal| Arc::new(server::Own::new(Arc::clone(&principal.pipeline)))).collect();
-        let room = |own: &Arc<server::Own>| {
+        let kept: Vec<_> = principals
+            .iter()
+            .map(|principal| Arc::new(server::PrincipalState::new(Arc::clone(&principal.pipeline))))
+            .collect();
+        let room = |own: &Arc<server::PrincipalState>| {
             let mut clients = LocalSessionManager::default();
             clients.session_config.keep_alive = Some(settings.idle);
             clients.session_config.completed_cache_ttl = KEPT;

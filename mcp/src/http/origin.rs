@@ -10,13 +10,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 
 /// The server's names, and the pages that may speak to it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Names {
+pub(super) struct ServerNames {
     /// In small letters, with the port that stands in `Host`.
     pub(super) hosts: BTreeSet<String>,
     pub(super) origins: BTreeSet<String>,
 }
 
-impl Names {
+impl ServerNames {
     /// The page that made the request, if one did and may.
     ///
     /// # Errors
@@ -52,7 +52,7 @@ mod tests {
 
     #[test]
     fn only_the_servers_names_and_the_operators_pages_pass() {
-        let names = Names {
+        let names = ServerNames {
             hosts: ["127.0.0.1:8931", "palisade.example"].map(str::to_owned).into(),
             origins: ["https://inspector.example".to_owned()].into(),
         };

@@ -22,14 +22,14 @@ const WAITING: usize = 64;
 
 /// Where a connection comes from, as far as places are concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Origin {
+pub(super) enum ConnectionOrigin {
     /// An IPv4 address, or the network of 64 bits that one host has of IPv6.
     Network(IpAddr),
     /// A user of this machine, at a socket in the file system.
     User(Option<u32>),
 }
 
-impl Origin {
+impl ConnectionOrigin {
     /// Where this address is.
     pub(super) fn of(address: SocketAddr) -> Self {
         match address.ip().to_canonical() {
@@ -52,11 +52,11 @@ struct Taken {
     next: u64,
     strangers: BTreeMap<u64, Stranger>,
     known: BTreeMap<u64, Keep>,
-    waiting: BTreeMap<Origin, usize>,
+    waiting: BTreeMap<ConnectionOrigin, usize>,
 }
 
 struct Stranger {
-    from: Origin,
+    from: ConnectionOrigin,
     keep: Keep,
     since: Instant,
     is_refused: bool,
@@ -78,9 +78,9 @@ pub(super) struct Seat {
 }
 
 /// A place in the queue, free again when this is dropped.
-pub(super) struct Waiting {
+pub(super) struct QueuedConnection {
     seats: Arc<Seats>,
-    from: Origin,
+    from: ConnectionOrigin,
 }
 
 impl Seats {
@@ -90,7 +90,7 @@ impl Seats {
     }
 
     /// A place in the queue for a connection from there. `None` if too many wait.
-    pub(super) fn wait(self: &Arc<Self>, from: Origin) -> Option<Waiting> {
+    pub(super) fn wait(self: &Arc<Self>, from: ConnectionOrigin) -> Option<QueuedConnection> {
         let most = self.max.max(WAITING);
         let mut taken = self.taken();
         let all: usize = taken.waiting.values().sum();
@@ -99,10 +99,10 @@ impl Seats {
             return None;
         }
         taken.waiting.insert(from, own + 1);
-        Some(Waiting { seats: Arc::clone(self), from })
+        Some(QueuedConnection { seats: Arc::clone(self), from })
     }
 
-    fn try_take(self: &Arc<Self>, from: Origin, now: Instant) -> Option<(Seat, oneshot::Receiver<()>)> {
+    fn try_take(self: &Arc<Self>, from: ConnectionOrigin, now: Instant) -> Option<(Seat, oneshot::Receiver<()>)> {
         let for_strangers = self.max - self.max / 2;
         let of_one = (for_strangers / 4).max(1);
         let mut taken = self.taken();
@@ -128,8 +128,8 @@ impl Seats {
 
 impl Taken {
     /// Where most of those come from that can be put out.
-    fn busiest(&self, now: Instant) -> Option<Origin> {
-        let mut counts: BTreeMap<Origin, usize> = BTreeMap::new();
+    fn busiest(&self, now: Instant) -> Option<ConnectionOrigin> {
+        let mut counts: BTreeMap<ConnectionOrigin, usize> = BTreeMap::new();
         for stranger in self.strangers.values().filter(|stranger| stranger.is_over(now)) {
             *counts.entry(stranger.from).or_default() += 1;
         }
@@ -145,7 +145,7 @@ impl Taken {
     }
 }
 
-impl Waiting {
+impl QueuedConnection {
     /// Its place, and what is done once another takes that.
     pub(super) async fn seat(self) -> (Seat, oneshot::Receiver<()>) {
         loop {
@@ -161,7 +161,7 @@ impl Waiting {
     }
 }
 
-impl Drop for Waiting {
+impl Drop for QueuedConnection {
     fn drop(&mut self) {
         let mut taken = self.seats.taken();
         let left = taken.waiting.get(&self.from).map_or(0, |waiting| waiting.saturating_sub(1));
@@ -212,8 +212,8 @@ mod tests {
 
     use super::*;
 
-    fn at(last: u8) -> Origin {
-        Origin::of(SocketAddr::from(([192, 0, 2, last], 1000)))
+    fn at(last: u8) -> ConnectionOrigin {
+        ConnectionOrigin::of(SocketAddr::from(([192, 0, 2, last], 1000)))
     }
 
     fn is_out(ended: &mut oneshot::Receiver<()>) -> bool {
@@ -285,7 +285,7 @@ mod tests {
 
     #[test]
     fn a_host_has_one_network_of_ipv6_and_one_address_of_ipv4() {
-        let of = |text: &str| Origin::of(text.parse().unwrap());
+        let of = |text: &str| ConnectionOrigin::of(text.parse().unwrap());
         assert_eq!(of("[2001:db8:0:1::5]:1"), of("[2001:db8:0:1:ffff::6]:2"));
         assert_ne!(of("[2001:db8:0:1::5]:1"), of("[2001:db8:0:2::5]:1"));
         assert_eq!(of("[::ffff:192.0.2.1]:1"), of("192.0.2.1:2"));

@@ -20,13 +20,13 @@ use rmcp::transport::streamable_http_server::session::local::LocalSessionManager
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::access::{Access, Peer, Refusal};
+use super::access::{Access, AccessError, PeerCredentials};
 use super::auth_log::AuthLog;
-use super::hang_up::{Answer, Owed};
+use super::hang_up::{Owed, OwedResponse};
 use super::limits::{BODY, Full as TooMuch, Limits, MAX_BODY, MAX_CLIENTS};
 use super::metadata::{Metadata, challenge};
 use super::metrics::Counts;
-use super::origin::Names;
+use super::origin::ServerNames;
 use super::seats::Seat;
 use crate::message::MessageError;
 use crate::server::Handler;
@@ -44,11 +44,11 @@ const SENT: HeaderValue = HeaderValue::from_static(
 /// What such a page may read.
 const READ: HeaderValue = HeaderValue::from_static("mcp-session-id, www-authenticate");
 
-type Body = BoxBody<Bytes, Infallible>;
+type ResponseBody = BoxBody<Bytes, Infallible>;
 
 /// What all connections come to.
 pub(super) struct Service {
-    pub(super) names: Names,
+    pub(super) names: ServerNames,
     /// Where the protocol is spoken.
     pub(super) path: String,
     pub(super) metadata: Option<Metadata>,
@@ -67,7 +67,7 @@ pub(super) struct Room {
 }
 
 /// An answer that is no protocol message.
-struct Refused {
+struct Rejection {
     status: StatusCode,
     code: i32,
     why: &'static str,
@@ -76,7 +76,7 @@ struct Refused {
     header: Option<(http::HeaderName, HeaderValue)>,
 }
 
-impl Refused {
+impl Rejection {
     fn new(status: StatusCode, why: &'static str) -> Self {
         Self { status, code: -32600, why, id: None, header: None }
     }
@@ -92,12 +92,12 @@ impl Service {
     pub(super) async fn answer(
         &self,
         request: Request<Incoming>,
-        peer: &Peer,
+        peer: &PeerCredentials,
         seat: &Seat,
-    ) -> Result<Response<Body>, Infallible> {
+    ) -> Result<Response<ResponseBody>, Infallible> {
         let is_measured = is_measured(request.headers());
         let mut response = match self.names.check(request.uri(), request.headers()) {
-            Err(status) => refuse(&Refused::new(status, outsider(status))),
+            Err(status) => refuse(&Rejection::new(status, outsider(status))),
             Ok(page) => {
                 let mut response = self.inside(request, peer, seat).await.unwrap_or_else(|refused| refuse(&refused));
                 if let Some(page) = page {
@@ -117,28 +117,33 @@ impl Service {
         Ok(response)
     }
 
-    async fn inside(&self, request: Request<Incoming>, peer: &Peer, seat: &Seat) -> Result<Response<Body>, Refused> {
+    async fn inside(
+        &self,
+        request: Request<Incoming>,
+        peer: &PeerCredentials,
+        seat: &Seat,
+    ) -> Result<Response<ResponseBody>, Rejection> {
         let path = request.uri().path();
         if let Some(metadata) = self.metadata.as_ref().filter(|metadata| metadata.paths.iter().any(|own| own == path)) {
             return match *request.method() {
                 Method::GET => Ok(with_type(StatusCode::OK, metadata.document.clone())),
                 Method::OPTIONS => Ok(allowed()),
-                _ => Err(Refused::new(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here")),
+                _ => Err(Rejection::new(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here")),
             };
         }
         if path != self.path {
-            return Err(Refused::new(StatusCode::NOT_FOUND, "there is nothing here"));
+            return Err(Rejection::new(StatusCode::NOT_FOUND, "there is nothing here"));
         }
         match *request.method() {
             Method::POST | Method::GET | Method::DELETE => {}
             Method::OPTIONS => return Ok(allowed()),
             _ => {
-                let refused = Refused::new(StatusCode::METHOD_NOT_ALLOWED, "only GET, POST and DELETE are answered");
+                let refused = Rejection::new(StatusCode::METHOD_NOT_ALLOWED, "only GET, POST and DELETE are answered");
                 return Err(refused.with(ALLOW, METHODS));
             }
         }
         let principal = self.access.principal(request.headers(), peer).await;
-        let room = principal.and_then(|principal| self.rooms.get(principal).ok_or(Refusal::Stranger));
+        let room = principal.and_then(|principal| self.rooms.get(principal).ok_or(AccessError::Stranger));
         match room {
             Ok(room) => {
                 seat.set_known();
@@ -148,7 +153,7 @@ impl Service {
                 seat.set_refused();
                 let refused = self.refused(&refusal);
                 // Clients ask without a proof to be told which one is wanted.
-                if refusal != Refusal::NoProof {
+                if refusal != AccessError::NoProof {
                     self.auth_log.turned_away(refused.why, peer).await;
                 }
                 Err(refused)
@@ -156,26 +161,26 @@ impl Service {
         }
     }
 
-    fn refused(&self, refusal: &Refusal) -> Refused {
+    fn refused(&self, refusal: &AccessError) -> Rejection {
         let (status, why) = match refusal {
-            Refusal::NoProof => (StatusCode::UNAUTHORIZED, "a token is needed"),
-            Refusal::Token(fault) => (StatusCode::UNAUTHORIZED, fault.as_str()),
-            Refusal::Secret => (StatusCode::UNAUTHORIZED, "the token is not known"),
-            Refusal::Scope(_) => (StatusCode::FORBIDDEN, "the token says too little"),
-            Refusal::Stranger => {
+            AccessError::NoProof => (StatusCode::UNAUTHORIZED, "a token is needed"),
+            AccessError::Token(fault) => (StatusCode::UNAUTHORIZED, fault.as_str()),
+            AccessError::Secret => (StatusCode::UNAUTHORIZED, "the token is not known"),
+            AccessError::Scope(_) => (StatusCode::FORBIDDEN, "the token says too little"),
+            AccessError::Stranger => {
                 (StatusCode::FORBIDDEN, "the proof is good, and its owner is no principal of this server")
             }
-            Refusal::Several => (StatusCode::FORBIDDEN, "the proof fits several principals of this server"),
-            Refusal::NoKeys => {
-                let refused = Refused::new(StatusCode::SERVICE_UNAVAILABLE, "the issuer's keys cannot be had");
+            AccessError::Several => (StatusCode::FORBIDDEN, "the proof fits several principals of this server"),
+            AccessError::NoKeys => {
+                let refused = Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "the issuer's keys cannot be had");
                 return refused.with(RETRY_AFTER, HeaderValue::from_static("30"));
             }
         };
         tracing::info!(why, "a request is refused");
-        let refused = Refused::new(status, why);
+        let refused = Rejection::new(status, why);
         match refusal {
             // Another proof would not help.
-            Refusal::Stranger | Refusal::Several => refused,
+            AccessError::Stranger | AccessError::Several => refused,
             _ => refused.with(WWW_AUTHENTICATE, challenge(self.metadata.as_ref(), refusal)),
         }
     }
@@ -183,13 +188,13 @@ impl Service {
 
 impl Room {
     /// The protocol's answer to its own principal's request.
-    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, Refused> {
+    async fn answer(&self, request: Request<Incoming>) -> Result<Response<ResponseBody>, Rejection> {
         let place = self.limits.admit().map_err(|full| {
             let why = match full {
                 TooMuch::Rate => "there were too many requests in the last second",
                 TooMuch::Places => "too many requests wait for their answers",
             };
-            Refused::new(StatusCode::TOO_MANY_REQUESTS, why).with(RETRY_AFTER, HeaderValue::from_static("1"))
+            Rejection::new(StatusCode::TOO_MANY_REQUESTS, why).with(RETRY_AFTER, HeaderValue::from_static("1"))
         })?;
         let (owed, hang_up) = Owed::new(place);
         let (mut head, body) = request.into_parts();
@@ -206,19 +211,19 @@ impl Room {
             let known = self.clients.sessions.read().await.len();
             if known >= MAX_CLIENTS {
                 let why = "too many clients of this principal are remembered; end one with DELETE";
-                return Err(Refused::new(StatusCode::TOO_MANY_REQUESTS, why));
+                return Err(Rejection::new(StatusCode::TOO_MANY_REQUESTS, why));
             }
         }
         let response = self.service.handle(Request::from_parts(head, Full::new(body.clone()))).await;
         match response.status() {
             // The library's word for what is no message of the protocol.
             StatusCode::UNSUPPORTED_MEDIA_TYPE => Err(unread(&body)),
-            StatusCode::INTERNAL_SERVER_ERROR => Err(Refused {
+            StatusCode::INTERNAL_SERVER_ERROR => Err(Rejection {
                 code: -32603,
-                ..Refused::new(StatusCode::INTERNAL_SERVER_ERROR, "the server has failed")
+                ..Rejection::new(StatusCode::INTERNAL_SERVER_ERROR, "the server has failed")
             }),
             status => {
-                let mut response = response.map(|body| Answer { body, owed }.boxed());
+                let mut response = response.map(|body| OwedResponse { body, owed }.boxed());
                 // It has happened, and is not merely accepted: the reference client wants to know.
                 if ends && status == StatusCode::ACCEPTED {
                     *response.status_mut() = StatusCode::NO_CONTENT;
@@ -236,22 +241,22 @@ fn is_measured(headers: &HeaderMap) -> bool {
 }
 
 /// The body of a request, read within its time and size, and JSON; and whether it wants a protocol session.
-async fn message(headers: &HeaderMap, body: Incoming) -> Result<(Bytes, bool), Refused> {
+async fn message(headers: &HeaderMap, body: Incoming) -> Result<(Bytes, bool), Rejection> {
     let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();
     if !kind.eq_ignore_ascii_case("application/json") {
-        return Err(Refused::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "requests are `application/json`"));
+        return Err(Rejection::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "requests are `application/json`"));
     }
-    let too_large = || Refused::new(StatusCode::PAYLOAD_TOO_LARGE, "the request is larger than 4 MiB");
+    let too_large = || Rejection::new(StatusCode::PAYLOAD_TOO_LARGE, "the request is larger than 4 MiB");
     let told = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if told.is_some_and(|told| told > MAX_BODY) {
         return Err(too_large());
     }
     let read = tokio::time::timeout(BODY, Limited::new(body, MAX_BODY).collect()).await;
-    let read = read.map_err(|_| Refused::new(StatusCode::REQUEST_TIMEOUT, "the request took too long to arrive"))?;
+    let read = read.map_err(|_| Rejection::new(StatusCode::REQUEST_TIMEOUT, "the request took too long to arrive"))?;
     let bytes = read.map_err(|error| match error.downcast_ref::<LengthLimitError>() {
         Some(_) => too_large(),
-        None => Refused::new(StatusCode::BAD_REQUEST, "the request has broken off"),
+        None => Rejection::new(StatusCode::BAD_REQUEST, "the request has broken off"),
     })?;
     let bytes = bytes.to_bytes();
     if let Ok(called) = serde_json::from_slice::<Called>(&bytes) {
@@ -264,11 +269,11 @@ async fn message(headers: &HeaderMap, body: Incoming) -> Result<(Bytes, bool), R
 }
 
 /// The refusal of a body that is no message.
-fn unread(body: &[u8]) -> Refused {
-    let refused = |why| Refused::new(StatusCode::BAD_REQUEST, why);
+fn unread(body: &[u8]) -> Rejection {
+    let refused = |why| Rejection::new(StatusCode::BAD_REQUEST, why);
     match MessageError::of(body) {
-        MessageError::Json => Refused { code: -32700, ..refused("the request is no JSON") },
-        MessageError::Message(id) => Refused { id, ..refused("this is no message of the protocol") },
+        MessageError::Json => Rejection { code: -32700, ..refused("the request is no JSON") },
+        MessageError::Message(id) => Rejection { id, ..refused("this is no message of the protocol") },
         MessageError::Notification | MessageError::TooLong => refused("this is no message of the protocol"),
     }
 }
@@ -287,7 +292,7 @@ fn outsider(status: StatusCode) -> &'static str {
     }
 }
 
-fn refuse(refused: &Refused) -> Response<Body> {
+fn refuse(refused: &Rejection) -> Response<ResponseBody> {
     let error = json!({ "code": refused.code, "message": refused.why });
     let mut message = json!({ "jsonrpc": "2.0", "error": error });
     // Without one, as all revisions want it of what is answered to a request that cannot be taken.
@@ -301,7 +306,7 @@ fn refuse(refused: &Refused) -> Response<Body> {
     response
 }
 
-fn with_type(status: StatusCode, text: String) -> Response<Body> {
+fn with_type(status: StatusCode, text: String) -> Response<ResponseBody> {
     let mut response = Response::new(Full::from(text).boxed());
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, JSON);
@@ -310,7 +315,7 @@ fn with_type(status: StatusCode, text: String) -> Response<Body> {
 }
 
 /// What a browser wants to know before a page's request.
-fn allowed() -> Response<Body> {
+fn allowed() -> Response<ResponseBody> {
     let mut response = Response::new(Full::default().boxed());
     *response.status_mut() = StatusCode::NO_CONTENT;
     response.headers_mut().insert(ACCESS_CONTROL_ALLOW_METHODS, METHODS);

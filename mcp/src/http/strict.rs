@@ -16,13 +16,13 @@ const NONE: u8 = 0;
 /// A connection whose heads are looked at.
 pub(super) struct Strict<S> {
     stream: S,
-    place: Place,
+    place: ReadState,
 }
 
 /// Where the next byte stands.
-enum Place {
+enum ReadState {
     /// In a head, behind these bytes of its line. `body` is what its lines have said so far.
-    Head { line: Vec<u8>, body: Body },
+    Head { line: Vec<u8>, body: BodyFraming },
     /// In a body, of which so much is left.
     Body(u64),
     /// In something that nobody measures, to the end of the connection.
@@ -31,7 +31,7 @@ enum Place {
 
 /// What follows a head.
 #[derive(Clone, Copy)]
-enum Body {
+enum BodyFraming {
     Length(u64),
     Chunks,
 }
@@ -41,13 +41,13 @@ const MAX_LINE: usize = 256;
 
 impl<S> Strict<S> {
     pub(super) fn new(stream: S) -> Self {
-        Self { stream, place: Place::begin() }
+        Self { stream, place: ReadState::begin() }
     }
 }
 
-impl Place {
+impl ReadState {
     fn begin() -> Self {
-        Self::Head { line: Vec::new(), body: Body::Length(0) }
+        Self::Head { line: Vec::new(), body: BodyFraming::Length(0) }
     }
 
     /// Goes on over these bytes. What may not stand there is exchanged.
@@ -84,12 +84,12 @@ impl Place {
                         (Some(told), _) => *body = told,
                         (None, _) if !line.is_empty() => {}
                         // The library lets empty lines stand in front of a head.
-                        (None, Body::Length(0)) => {}
-                        (None, Body::Length(length)) => {
+                        (None, BodyFraming::Length(0)) => {}
+                        (None, BodyFraming::Length(length)) => {
                             *self = Self::Body(*length);
                             continue;
                         }
-                        (None, Body::Chunks) => {
+                        (None, BodyFraming::Chunks) => {
                             *self = Self::Rest;
                             return;
                         }
@@ -102,18 +102,18 @@ impl Place {
 }
 
 /// What a line says of the body.
-fn told(line: &[u8]) -> Option<Body> {
+fn told(line: &[u8]) -> Option<BodyFraming> {
     let colon = line.iter().position(|byte| *byte == b':')?;
     let (name, value) = line.split_at_checked(colon)?;
     if name.eq_ignore_ascii_case(b"transfer-encoding") {
-        return Some(Body::Chunks);
+        return Some(BodyFraming::Chunks);
     }
     if !name.eq_ignore_ascii_case(b"content-length") {
         return None;
     }
     let value = std::str::from_utf8(value.get(1..)?).ok()?.trim();
     // What is no number is refused by the library.
-    Some(value.parse().map_or(Body::Chunks, Body::Length))
+    Some(value.parse().map_or(BodyFraming::Chunks, BodyFraming::Length))
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Strict<S> {
@@ -164,7 +164,7 @@ mod tests {
     async fn passed(bytes: &[u8]) -> Vec<u8> {
         let mut read = Vec::new();
         Strict::new(bytes).read_to_end(&mut read).await.unwrap();
-        let (mut place, mut single) = (Place::begin(), bytes.to_vec());
+        let (mut place, mut single) = (ReadState::begin(), bytes.to_vec());
         single.chunks_mut(1).for_each(|byte| place.pass(byte));
         assert_eq!(single, read);
         read

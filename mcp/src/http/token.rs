@@ -88,7 +88,7 @@ pub struct UnknownAlgorithm;
 
 /// A public key of the issuer's.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Key {
+pub(super) struct IssuerKey {
     /// Its name; tokens say by it which key signed them.
     pub(super) id: Option<String>,
     /// The only algorithm that it is for, if its issuer says so.
@@ -169,7 +169,7 @@ struct Header {
 }
 
 #[derive(Deserialize)]
-struct Body {
+struct TokenPayload {
     iss: String,
     aud: OneOrMore,
     exp: f64,
@@ -194,7 +194,7 @@ enum OneOrMore {
 ///
 /// # Errors
 /// The first reason for which it does not.
-pub(super) fn verify(token: &str, keys: &[Key], rules: &Rules, now: f64) -> Result<Claims, Fault> {
+pub(super) fn verify(token: &str, keys: &[IssuerKey], rules: &Rules, now: f64) -> Result<Claims, Fault> {
     if token.len() > MAX_TOKEN {
         return Err(Fault::Malformed);
     }
@@ -215,7 +215,7 @@ pub(super) fn verify(token: &str, keys: &[Key], rules: &Rules, now: f64) -> Resu
     if !key.material.signed(algorithm, message.as_bytes(), &signature) {
         return Err(Fault::Signature);
     }
-    let body: Body = part(body)?;
+    let body: TokenPayload = part(body)?;
     if body.iss != rules.issuer {
         return Err(Fault::Issuer);
     }
@@ -241,8 +241,8 @@ fn part<T: DeserializeOwned>(text: &str) -> Result<T, Fault> {
 }
 
 /// The key that has to have signed: the one of that name; a token without a name has to leave no choice.
-fn signer<'a>(keys: &'a [Key], id: Option<&str>, algorithm: Algorithm) -> Result<&'a Key, Fault> {
-    let fits = |key: &&Key| {
+fn signer<'a>(keys: &'a [IssuerKey], id: Option<&str>, algorithm: Algorithm) -> Result<&'a IssuerKey, Fault> {
+    let fits = |key: &&IssuerKey| {
         key.material.is_for(algorithm)
             && key.only.is_none_or(|only| only == algorithm)
             && id.is_none_or(|id| key.id.as_deref() == Some(id))
@@ -297,7 +297,7 @@ impl OneOrMore {
     }
 }
 
-impl Body {
+impl TokenPayload {
     fn claims(self) -> Claims {
         let words = |text: &str| text.split_ascii_whitespace().map(str::to_owned).collect::<Vec<_>>();
         let mut scopes: BTreeSet<String> = self.scope.iter().flat_map(|text| words(text)).collect();

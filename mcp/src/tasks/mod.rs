@@ -28,7 +28,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
 use self::task_driver::TaskDriver;
-use crate::approval::{Answer, Call};
+use crate::approval::{Call, ElicitationReply};
 use crate::render::{self, Reply};
 
 /// Tasks of one principal that are known at a time.
@@ -80,19 +80,19 @@ enum Stands {
     Waits(Redacted),
     /// The same, and the client may put the question.
     Asks(Asking),
-    Ended(Ended),
+    Ended(TaskEnd),
 }
 
 /// A question for the person at the client.
 struct Asking {
     request: Redacted,
     question: ElicitRequest,
-    answer: oneshot::Sender<Answer>,
+    answer: oneshot::Sender<ElicitationReply>,
 }
 
 /// How a task ended.
 #[derive(Clone)]
-enum Ended {
+enum TaskEnd {
     /// With this result, which may tell of an error.
     Done(JsonObject),
     /// With a fault of the protocol.
@@ -162,7 +162,7 @@ impl Tasks {
         let mut now = lock(&task.now);
         let Stands::Asks(asking) = &now.stands else { return Ok(()) };
         let Some(answer) = answers.get(&key(&asking.request)) else { return Ok(()) };
-        let (answer, waits) = (Answer::of(answer), Stands::Waits(asking.request.clone()));
+        let (answer, waits) = (ElicitationReply::of(answer), Stands::Waits(asking.request.clone()));
         if let Stands::Asks(asking) = now.exchange(waits) {
             // Nobody hears it where somebody has answered elsewhere meanwhile.
             let _too_late = asking.answer.send(answer);
@@ -273,14 +273,14 @@ impl Task {
             Stands::Waits(request) | Stands::Asks(Asking { request, .. }) => {
                 DetailedTask::new(waits(base, request), TaskPayload::Working)
             }
-            Stands::Ended(Ended::Done(result)) => {
+            Stands::Ended(TaskEnd::Done(result)) => {
                 DetailedTask::new(base, TaskPayload::Completed { result: result.clone() })
             }
-            Stands::Ended(Ended::Failed(error)) => {
+            Stands::Ended(TaskEnd::Failed(error)) => {
                 let base = base.with_status_message("the call could not be carried out");
                 DetailedTask::new(base, TaskPayload::Failed { error: error.clone() })
             }
-            Stands::Ended(Ended::Cancelled) => DetailedTask::new(base, TaskPayload::Cancelled),
+            Stands::Ended(TaskEnd::Cancelled) => DetailedTask::new(base, TaskPayload::Cancelled),
         }
     }
 }
@@ -326,7 +326,7 @@ mod tests {
     }
 
     fn done() -> Stands {
-        Stands::Ended(Ended::Done(JsonObject::new()))
+        Stands::Ended(TaskEnd::Done(JsonObject::new()))
     }
 
     #[test]
@@ -355,7 +355,7 @@ mod tests {
     #[test]
     fn an_end_is_an_end() {
         let task = Task::new("t-1".to_owned());
-        task.stands(Stands::Ended(Ended::Cancelled));
+        task.stands(Stands::Ended(TaskEnd::Cancelled));
         task.stands(done());
         task.stands(Stands::Works);
         assert_eq!(task.told(LONG, true).status(), TaskStatus::Cancelled);

@@ -16,8 +16,8 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::{Asking, Ended, Stands, Task};
-use crate::approval::{Answer, Call};
+use super::{Asking, Stands, Task, TaskEnd};
+use crate::approval::{Call, ElicitationReply};
 use crate::render::{self, GoesOn, Reply};
 use crate::tools;
 
@@ -71,7 +71,7 @@ impl TaskDriver {
         unfinished.0.stands(Stands::Ended(ended));
     }
 
-    async fn follow(mut self, idle: Duration) -> Ended {
+    async fn follow(mut self, idle: Duration) -> TaskEnd {
         let until = Instant::now() + tools::MAX_TIMEOUT;
         loop {
             self.reply = match self.reply.goes_on().clone() {
@@ -90,19 +90,19 @@ impl TaskDriver {
                         self.task.stands(Stands::Works);
                         match self.call.again().await {
                             Ok(reply) => reply,
-                            Err(fault) => return Ended::Failed(object(&fault)),
+                            Err(fault) => return TaskEnd::Failed(object(&fault)),
                         }
                     }
                     Waited::InVain => break,
                     Waited::Failed(reply) => reply,
-                    Waited::Ended => return Ended::Cancelled,
+                    Waited::Ended => return TaskEnd::Cancelled,
                 },
             };
         }
         if *self.task.cancel.borrow() && self.reply.is_cancelled() {
-            return Ended::Cancelled;
+            return TaskEnd::Cancelled;
         }
-        Ended::Done(object(&self.reply.into_result(self.call.own.pipeline.anchor())))
+        TaskEnd::Done(object(&self.reply.into_result(self.call.own.pipeline.anchor())))
     }
 
     /// Puts each program of a job that waits at its `execve` to the person at the client, one after the other.
@@ -163,9 +163,9 @@ impl TaskDriver {
 }
 
 /// A yes or a no of the person at the client. Whoever says neither has said nothing, and is not waited for there any more.
-async fn said(answered: Option<oneshot::Receiver<Answer>>) -> Answer {
+async fn said(answered: Option<oneshot::Receiver<ElicitationReply>>) -> ElicitationReply {
     if let Some(answered) = answered
-        && let Ok(answer @ (Answer::Yes(_) | Answer::No(_))) = answered.await
+        && let Ok(answer @ (ElicitationReply::Yes(_) | ElicitationReply::No(_))) = answered.await
     {
         return answer;
     }
@@ -188,7 +188,7 @@ pub(super) struct Unfinished(pub(super) Arc<Task>);
 impl Drop for Unfinished {
     fn drop(&mut self) {
         let fault = ErrorData::internal_error("the server has failed", None);
-        self.0.stands(Stands::Ended(Ended::Failed(object(&fault))));
+        self.0.stands(Stands::Ended(TaskEnd::Failed(object(&fault))));
     }
 }
 

@@ -10,7 +10,7 @@ use crate::tools::{arguments, object};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Take {
+struct TakeArguments {
     session: String,
     #[serde(default)]
     label: String,
@@ -18,7 +18,7 @@ struct Take {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Restore {
+struct RestoreArguments {
     session: String,
     checkpoint: String,
     #[serde(default)]
@@ -28,7 +28,7 @@ struct Restore {
 }
 
 pub(crate) async fn take(pipeline: &Pipeline, client: Client, given: Option<JsonObject>) -> Reply {
-    let given: Take = match arguments(pipeline, given) {
+    let given: TakeArguments = match arguments(pipeline, given) {
         Ok(given) => given,
         Err(reply) => return *reply,
     };
@@ -36,7 +36,7 @@ pub(crate) async fn take(pipeline: &Pipeline, client: Client, given: Option<Json
 }
 
 pub(crate) async fn restore(pipeline: &Pipeline, client: Client, given: Option<JsonObject>) -> Reply {
-    let given: Restore = match arguments(pipeline, given) {
+    let given: RestoreArguments = match arguments(pipeline, given) {
         Ok(given) => given,
         Err(reply) => return *reply,
     };

@@ -25,7 +25,7 @@ const YIELD_TO_TASK: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Arguments {
+struct ExecArguments {
     command: String,
     session: Option<String>,
     cwd: Option<String>,
@@ -67,7 +67,7 @@ pub(crate) async fn call(
     as_task: bool,
     follower: Follower,
 ) -> Reply {
-    let given: Arguments = match arguments(pipeline, given) {
+    let given: ExecArguments = match arguments(pipeline, given) {
         Ok(given) => given,
         Err(reply) => return *reply,
     };

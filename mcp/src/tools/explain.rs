@@ -10,7 +10,7 @@ use crate::tools::{arguments, object};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Arguments {
+struct ExplainArguments {
     command: Option<String>,
     decision: Option<String>,
     session: Option<String>,
@@ -18,16 +18,16 @@ struct Arguments {
 }
 
 pub(crate) async fn call(pipeline: &Pipeline, client: Client, given: Option<JsonObject>) -> Reply {
-    let given: Arguments = match arguments(pipeline, given) {
+    let given: ExplainArguments = match arguments(pipeline, given) {
         Ok(given) => given,
         Err(reply) => return *reply,
     };
     let explained = match given {
-        Arguments { command: Some(command), decision: None, session, cwd } => {
+        ExplainArguments { command: Some(command), decision: None, session, cwd } => {
             let call = Call { script: command.into_bytes(), session, cwd, client, ..Call::default() };
             pipeline.explain(&call).await
         }
-        Arguments { command: None, decision: Some(id), session: None, cwd: None } => {
+        ExplainArguments { command: None, decision: Some(id), session: None, cwd: None } => {
             let unknown = Failure::of("no decision of that id is kept").helped("results give it as `decision.id`");
             pipeline.decision_of(&id).and_then(|found| found.ok_or(unknown))
         }

@@ -17,7 +17,7 @@ const ANSWER: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Read {
+struct ReadArguments {
     job: String,
     cursor: Option<String>,
     wait_ms: Option<u64>,
@@ -29,7 +29,7 @@ struct Read {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Write {
+struct WriteArguments {
     job: String,
     input: String,
     #[serde(default)]
@@ -39,7 +39,7 @@ struct Write {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Signal {
+struct SignalArguments {
     job: String,
     signal: String,
     rows: Option<u16>,
@@ -47,7 +47,7 @@ struct Signal {
 }
 
 pub(crate) async fn read(pipeline: &Pipeline, given: Option<JsonObject>, follower: Follower) -> Reply {
-    let given: Read = match arguments(pipeline, given) {
+    let given: ReadArguments = match arguments(pipeline, given) {
         Ok(given) => given,
         Err(reply) => return *reply,
     };
@@ -74,7 +74,7 @@ pub(crate) async fn read(pipeline: &Pipeline, given: Option<JsonObject>, followe
 }
 
 pub(crate) async fn write(pipeline: &Pipeline, client: Client, given: Option<JsonObject>) -> Reply {
-    let given: Write = match arguments(pipeline, given) {
+    let given: WriteArguments = match arguments(pipeline, given) {
         Ok(given) => given,
         Err(reply) => return *reply,
     };
@@ -85,7 +85,7 @@ pub(crate) async fn write(pipeline: &Pipeline, client: Client, given: Option<Jso
 }
 
 pub(crate) async fn signal(pipeline: &Pipeline, client: Client, given: Option<JsonObject>) -> Reply {
-    let given: Signal = match arguments(pipeline, given) {
+    let given: SignalArguments = match arguments(pipeline, given) {
         Ok(given) => given,
         Err(reply) => return *reply,
     };

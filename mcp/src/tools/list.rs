@@ -10,15 +10,15 @@ use crate::tools::{arguments, object};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Arguments {
+struct ListArguments {
     #[serde(default)]
-    kind: Kind,
+    kind: ListKind,
     session: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Kind {
+enum ListKind {
     #[default]
     Sessions,
     Jobs,
@@ -27,14 +27,16 @@ enum Kind {
 }
 
 pub(crate) async fn call(pipeline: &Pipeline, given: Option<JsonObject>) -> Reply {
-    match arguments::<Arguments>(pipeline, given) {
-        Ok(Arguments { kind: Kind::Sessions, .. }) => render::sessions(&pipeline.sessions().await),
-        Ok(Arguments { kind: Kind::Jobs, .. }) => render::jobs(&pipeline.jobs()),
-        Ok(Arguments { kind: Kind::Checkpoints, session }) => match pipeline.checkpoints(session.as_deref()).await {
-            Ok(notes) => render::checkpoints(&notes, pipeline.reading_ahead()),
-            Err(failure) => render::failed(&failure),
-        },
-        Ok(Arguments { kind: Kind::Targets, .. }) => render::targets(&pipeline.targets()),
+    match arguments::<ListArguments>(pipeline, given) {
+        Ok(ListArguments { kind: ListKind::Sessions, .. }) => render::sessions(&pipeline.sessions().await),
+        Ok(ListArguments { kind: ListKind::Jobs, .. }) => render::jobs(&pipeline.jobs()),
+        Ok(ListArguments { kind: ListKind::Checkpoints, session }) => {
+            match pipeline.checkpoints(session.as_deref()).await {
+                Ok(notes) => render::checkpoints(&notes, pipeline.reading_ahead()),
+                Err(failure) => render::failed(&failure),
+            }
+        }
+        Ok(ListArguments { kind: ListKind::Targets, .. }) => render::targets(&pipeline.targets()),
         Err(reply) => *reply,
     }
 }

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::render::Reply;
 
 /// One tool as clients see it.
-struct Entry {
+struct ToolEntry {
     name: &'static str,
     description: &'static str,
     /// Read-only, destructive, idempotent, open world: all four are always told, since clients take the worst for a
@@ -29,8 +29,8 @@ struct Entry {
     output: fn() -> Value,
 }
 
-const TOOLS: &[Entry] = &[
-    Entry {
+const TOOLS: &[ToolEntry] = &[
+    ToolEntry {
         name: "exec",
         description: "Run a bash command in a sandbox. It is judged first; a denial says why and what would be allowed. \
                       Without `session` it runs in a fresh shell; with it, cwd, variables and functions carry over.",
@@ -55,7 +55,7 @@ const TOOLS: &[Entry] = &[
         ],
         output: exec::schema,
     },
-    Entry {
+    ToolEntry {
         name: "explain",
         description: "Judge a command without running it, or show a decision.",
         hints: [true, false, true, false],
@@ -67,7 +67,7 @@ const TOOLS: &[Entry] = &[
         ],
         output: explain::schema,
     },
-    Entry {
+    ToolEntry {
         name: job::READ,
         description: "Wait for a job to end, and read it.",
         hints: [true, false, true, false],
@@ -82,7 +82,7 @@ const TOOLS: &[Entry] = &[
         ],
         output: exec::schema,
     },
-    Entry {
+    ToolEntry {
         name: "job_write",
         description: "Write to a job's input. Judged like a command.",
         hints: [false, true, false, true],
@@ -94,7 +94,7 @@ const TOOLS: &[Entry] = &[
         ],
         output: exec::schema,
     },
-    Entry {
+    ToolEntry {
         name: "job_signal",
         description: "Signal a job. KILL follows TERM after 5 s.",
         hints: [false, true, false, false],
@@ -106,7 +106,7 @@ const TOOLS: &[Entry] = &[
         ],
         output: exec::schema,
     },
-    Entry {
+    ToolEntry {
         name: "session_open",
         description: "Open a shell that keeps its state between commands.",
         hints: [false, false, false, true],
@@ -117,14 +117,14 @@ const TOOLS: &[Entry] = &[
         ],
         output: session::opened_schema,
     },
-    Entry {
+    ToolEntry {
         name: "session_close",
         description: "End a session and all in it.",
         hints: [false, true, true, false],
         parameters: &[("session", "string", "", true)],
         output: session::closed_schema,
     },
-    Entry {
+    ToolEntry {
         name: "list",
         description: "List what there is.",
         hints: [true, false, true, false],
@@ -134,14 +134,14 @@ const TOOLS: &[Entry] = &[
         ],
         output: list::schema,
     },
-    Entry {
+    ToolEntry {
         name: "checkpoint",
         description: "Keep the workspace's files as they are.",
         hints: [false, false, false, false],
         parameters: &[("session", "string", "", true), ("label", "string", "", false)],
         output: checkpoint::taken_schema,
     },
-    Entry {
+    ToolEntry {
         name: "restore",
         description: "Put the files back. What others changed stays unless `force`.",
         hints: [false, true, true, false],
@@ -157,7 +157,7 @@ const TOOLS: &[Entry] = &[
 
 /// The tools that `permitted` lets through, in their fixed order.
 pub(crate) fn list(permitted: impl Fn(&str) -> bool) -> Vec<Tool> {
-    TOOLS.iter().filter(|entry| permitted(entry.name)).map(Entry::tool).collect()
+    TOOLS.iter().filter(|entry| permitted(entry.name)).map(ToolEntry::tool).collect()
 }
 
 /// Whether there is such a tool at all.
@@ -244,7 +244,7 @@ pub(crate) fn object(properties: &Value, required: &[&str]) -> Value {
     json!({ "type": "object", "properties": properties, "required": required })
 }
 
-impl Entry {
+impl ToolEntry {
     fn tool(&self) -> Tool {
         let [read_only, destructive, idempotent, open_world] = self.hints;
         let annotations = ToolAnnotations::new()

@@ -10,7 +10,7 @@ use crate::tools::{arguments, object};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Open {
+struct OpenArguments {
     target: Option<String>,
     cwd: Option<String>,
     session: Option<String>,
@@ -18,12 +18,12 @@ struct Open {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Close {
+struct CloseArguments {
     session: String,
 }
 
 pub(crate) async fn open(pipeline: &Pipeline, client: Client, given: Option<JsonObject>) -> Reply {
-    let given: Open = match arguments(pipeline, given) {
+    let given: OpenArguments = match arguments(pipeline, given) {
         Ok(given) => given,
         Err(reply) => return *reply,
     };
@@ -51,7 +51,7 @@ pub(crate) async fn open(pipeline: &Pipeline, client: Client, given: Option<Json
 }
 
 pub(crate) async fn close(pipeline: &Pipeline, given: Option<JsonObject>) -> Reply {
-    let given: Close = match arguments(pipeline, given) {
+    let given: CloseArguments = match arguments(pipeline, given) {
         Ok(given) => given,
         Err(reply) => return *reply,
     };

@@ -39,15 +39,15 @@ static KEY: LazyLock<hmac::Key> = LazyLock::new(|| {
 pub(crate) struct Handler;
 
 impl Handler {
-    pub(crate) fn new(_own: Arc<Own>, _gone: watch::Receiver<bool>) -> Self {
+    pub(crate) fn new(_own: Arc<PrincipalState>, _gone: watch::Receiver<bool>) -> Self {
         Self
     }
 }
 
 /// In place of what the product keeps for a principal: fixtures keep nothing, and seal their questions with [`KEY`].
-pub(crate) struct Own;
+pub(crate) struct PrincipalState;
 
-impl Own {
+impl PrincipalState {
     pub(crate) fn new(_pipeline: Arc<Pipeline>) -> Self {
         Self
     }

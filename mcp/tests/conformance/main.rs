@@ -17,7 +17,7 @@ mod fixtures;
 
 /// What the HTTP stack takes for the product's own.
 mod server {
-    pub(crate) use crate::fixtures::{Handler, Own};
+    pub(crate) use crate::fixtures::{Handler, PrincipalState};
 }
 #[expect(dead_code, reason = "what is said on standard output alone")]
 #[path = "../../src/message.rs"]

@@ -11,7 +11,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use palisade_audit::{Asked, Audit, Digest, Followed, Follower, From, Settings, Start, Sync, Term};
+use palisade_audit::{Audit, AuditSettings, DecisionInput, Digest, Followed, Follower, From, Start, Sync, Term};
 use palisade_redact::Redactor;
 
 use crate::decision::decision;
@@ -105,9 +105,9 @@ fn behind(home: &Path, redactor: &Redactor, count: u32) {
 fn open(home: &Path) -> Audit {
     let start = Start::new("0.1.0", Term::new("serve"), Digest::of(b"policies"), Digest::of(b"schema"));
     // The disk's own time is not the follower's: a line is read once the kernel has it.
-    Audit::open(&Settings::new(home.to_owned(), Sync::None), start).expect("a chain")
+    Audit::open(&AuditSettings::new(home.to_owned(), Sync::None), start).expect("a chain")
 }
 
-fn not_asked() -> Asked {
-    Asked::NotAsked(Term::new("too-many"))
+fn not_asked() -> DecisionInput {
+    DecisionInput::NotAsked(Term::new("too-many"))
 }

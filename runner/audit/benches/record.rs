@@ -13,7 +13,9 @@ use std::io::{BufReader, Write as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use palisade_audit::{Asked, Audit, Decided, Digest, Expected, Settings, Start, Sync, Term, public_key, verify};
+use palisade_audit::{
+    Audit, AuditSettings, Decided, DecisionInput, Digest, Expected, Start, Sync, Term, public_key, verify,
+};
 use palisade_engine::{AbsolutePath, Bundle, Clock, Engine, Facts, Principal, Session, Vocabulary};
 use palisade_redact::{Redacted, Redactor};
 
@@ -43,7 +45,7 @@ fn main() {
 
     let asked = questions();
     let one = timed(20_000 / scale, || redacted(&asked, &redactor));
-    let bytes = |asked: &Asked| serde_json::to_string(asked).expect("JSON").len();
+    let bytes = |asked: &DecisionInput| serde_json::to_string(asked).expect("JSON").len();
     println!("what was asked, redacted: {}, {} bytes", shown(&one), bytes(&redacted(&asked, &redactor)));
 
     let started = Instant::now();
@@ -94,7 +96,7 @@ async fn from_a_task(audit: &Audit, decided: &Decided, rounds: usize) -> Vec<Dur
 
 fn begin(directory: &Path, sync: Sync) -> Audit {
     let start = Start::new("bench", Term::new("bench"), Digest::ZERO, Digest::ZERO);
-    Audit::open(&Settings::new(directory.to_owned(), sync), start).expect("a record")
+    Audit::open(&AuditSettings::new(directory.to_owned(), sync), start).expect("a record")
 }
 
 const SCRIPT: &str = "cargo build --workspace && git status --short";
@@ -112,7 +114,7 @@ fn questions() -> palisade_engine::ReplayInput<String> {
     verdict.report().asked.as_deref().expect("what was asked").clone()
 }
 
-fn redacted(asked: &palisade_engine::ReplayInput<String>, redactor: &Redactor) -> Asked {
+fn redacted(asked: &palisade_engine::ReplayInput<String>, redactor: &Redactor) -> DecisionInput {
     let mut make = |text: &String| -> Result<Redacted, Redacted> { Ok(redactor.text(text)) };
-    Asked::Asked(Box::new(asked.map(&mut make)))
+    DecisionInput::Asked(Box::new(asked.map(&mut make)))
 }

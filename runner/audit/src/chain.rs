@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
-use super::key::{Key, PublicKey};
+use super::key::{PublicKey, RecordKey};
 use super::tree::{self, Tree};
 use super::{Entry, Id, hex};
 
@@ -154,12 +154,12 @@ pub(crate) struct Stamp<'a> {
     /// The steady clock: time since the chain was opened. It shows when the wall clock was set.
     pub(crate) elapsed: Duration,
     /// The machine.
-    pub(crate) origin: &'a Origin,
+    pub(crate) origin: &'a ChainOrigin,
 }
 
 /// The machine that a chain is written on.
 #[derive(Clone, Debug)]
-pub(crate) struct Origin {
+pub(crate) struct ChainOrigin {
     /// The kernel's id of this boot.
     pub(crate) boot: Id,
     /// The machine's name.
@@ -170,7 +170,7 @@ pub(crate) struct Origin {
 #[derive(Clone, Debug)]
 pub(crate) struct Chain {
     id: ChainId,
-    key: Arc<Key>,
+    key: Arc<RecordKey>,
     head: Anchor,
     tree: Tree,
     stopped: bool,
@@ -178,7 +178,7 @@ pub(crate) struct Chain {
 
 impl Chain {
     /// A chain without a record; only `start` can be its first.
-    pub(super) fn new(id: ChainId, key: Arc<Key>) -> Self {
+    pub(super) fn new(id: ChainId, key: Arc<RecordKey>) -> Self {
         Self { id, key, head: Anchor { seq: 0, head: Digest::ZERO }, tree: Tree::default(), stopped: false }
     }
 
@@ -206,7 +206,7 @@ impl Chain {
             peaks: if matches!(entry, Entry::Rotate(_)) { self.tree.peaks().to_vec() } else { Vec::new() },
             key: self.key.public(),
         });
-        let mut line = serde_json::to_vec(&Line {
+        let mut line = serde_json::to_vec(&ChainLine {
             v: FORMAT,
             seq,
             ts: stamp.at,
@@ -255,7 +255,7 @@ pub(crate) enum SealError {
 }
 
 #[derive(Serialize)]
-struct Line<'a> {
+struct ChainLine<'a> {
     v: u32,
     seq: u64,
     #[serde(serialize_with = "rfc3339")]
@@ -299,7 +299,7 @@ mod tests {
 
     #[test]
     fn an_entry_out_of_place_leaves_the_chain_as_it_was() {
-        let origin = Origin { boot: Id::new("boot").unwrap(), host: Id::new("host").unwrap() };
+        let origin = ChainOrigin { boot: Id::new("boot").unwrap(), host: Id::new("host").unwrap() };
         let stamp = Stamp { at: Timestamp::UNIX_EPOCH, elapsed: Duration::ZERO, origin: &origin };
         let mut chain = Chain::new(ChainId(7), sample::key());
         let refused = |chain: &mut Chain, entry: &Entry| {

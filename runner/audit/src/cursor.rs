@@ -28,7 +28,7 @@ pub struct Cursor {
     #[serde(default)]
     settled: String,
     #[serde(default)]
-    chains: BTreeMap<String, Place>,
+    chains: BTreeMap<String, ChainPosition>,
     /// Records that were gone before they could be read.
     #[serde(default)]
     pub missed: u64,
@@ -36,7 +36,7 @@ pub struct Cursor {
 
 /// How far somebody has read in one chain.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Place {
+struct ChainPosition {
     file: u32,
     offset: u64,
     /// The last record that was read, and its digest.
@@ -51,17 +51,17 @@ struct Place {
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     /// The records.
-    pub records: Vec<Line>,
+    pub records: Vec<RecordLine>,
     /// How many were gone before they could be read.
     pub missed: u64,
-    places: Vec<(String, Place)>,
+    places: Vec<(String, ChainPosition)>,
     /// When the directory was listed, if all that was in it was read.
     all_of: Option<Timestamp>,
 }
 
 /// One record as it is written.
 #[derive(Clone, Debug)]
-pub struct Line {
+pub struct RecordLine {
     /// Its line, without the line break.
     pub line: String,
     /// What it says.
@@ -138,9 +138,9 @@ impl Cursor {
     }
 }
 
-impl Place {
+impl ChainPosition {
     /// Reads on. Returns how many records were gone.
-    fn go_on(&mut self, chain: &ChainFiles, left: &mut Most, into: &mut Vec<Line>) -> io::Result<u64> {
+    fn go_on(&mut self, chain: &ChainFiles, left: &mut Most, into: &mut Vec<RecordLine>) -> io::Result<u64> {
         let mut missed = 0;
         while left.records > 0 && left.bytes > 0 {
             let Some((number, path)) = chain.numbered().range(self.file..).next() else {
@@ -183,7 +183,13 @@ impl Place {
         Ok(missed)
     }
 
-    fn read_file(&mut self, mut file: File, stem: &str, left: &mut Most, into: &mut Vec<Line>) -> io::Result<u64> {
+    fn read_file(
+        &mut self,
+        mut file: File,
+        stem: &str,
+        left: &mut Most,
+        into: &mut Vec<RecordLine>,
+    ) -> io::Result<u64> {
         if file.metadata()?.len() < self.offset {
             self.go_back();
         }
@@ -223,7 +229,7 @@ impl Place {
             left.bytes = left.bytes.saturating_sub(line.len());
             line.pop();
             let line = String::from_utf8_lossy(&line).into_owned();
-            into.push(Line { line, value, chain: stem.to_owned() });
+            into.push(RecordLine { line, value, chain: stem.to_owned() });
         }
         Ok(missed)
     }
@@ -242,7 +248,7 @@ mod tests {
     use std::fs;
     use std::path::PathBuf;
 
-    use super::super::{Audit, Settings, Sync, sample};
+    use super::super::{Audit, AuditSettings, Sync, sample};
     use super::*;
 
     const ALL: Most = Most { records: 1000, bytes: 1 << 20 };
@@ -272,7 +278,7 @@ mod tests {
     #[test]
     fn each_record_is_handed_out_once_whatever_the_pieces() {
         let home = tempfile::tempdir().unwrap();
-        let mut settings = Settings::new(home.path().to_owned(), Sync::None);
+        let mut settings = AuditSettings::new(home.path().to_owned(), Sync::None);
         settings.rotate_size = 2_000;
         let audit = Audit::open(&settings, sample::start()).unwrap();
         let mut cursor = Cursor::default();
@@ -298,7 +304,7 @@ mod tests {
     #[test]
     fn what_a_writer_takes_back_is_read_again() {
         let home = tempfile::tempdir().unwrap();
-        let audit = Audit::open(&Settings::new(home.path().to_owned(), Sync::None), sample::start()).unwrap();
+        let audit = Audit::open(&AuditSettings::new(home.path().to_owned(), Sync::None), sample::start()).unwrap();
         audit.append_blocking(sample::decided(audit.request(), "make one")).unwrap();
         let file = only_file(home.path());
         let before = fs::read(&file).unwrap();
@@ -321,7 +327,7 @@ mod tests {
     #[test]
     fn what_is_gone_before_it_is_read_is_counted() {
         let home = tempfile::tempdir().unwrap();
-        let mut settings = Settings::new(home.path().to_owned(), Sync::None);
+        let mut settings = AuditSettings::new(home.path().to_owned(), Sync::None);
         settings.rotate_size = 2_000;
         let audit = Audit::open(&settings, sample::start()).unwrap();
         for _ in 0..12 {
@@ -341,7 +347,7 @@ mod tests {
     #[test]
     fn a_line_that_is_not_whole_waits() {
         let home = tempfile::tempdir().unwrap();
-        let audit = Audit::open(&Settings::new(home.path().to_owned(), Sync::None), sample::start()).unwrap();
+        let audit = Audit::open(&AuditSettings::new(home.path().to_owned(), Sync::None), sample::start()).unwrap();
         audit.append_blocking(sample::stopped()).unwrap();
         let file = only_file(home.path());
         let whole = fs::read(&file).unwrap();

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use palisade_redact::Redacted;
 use serde::{Serialize, Serializer};
 
-use super::discarded::Discarded;
+use super::discarded_view::Discarded;
 use super::login::TurnedAway;
 use super::recover::Crashed;
 use super::{Anchor, ChainId, Digest, Sealed, Sync, chain};
@@ -127,7 +127,7 @@ pub struct Start {
     policy_set: Digest,
     schema: Digest,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) before: Option<Before>,
+    pub(super) before: Option<PreviousChain>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     groups: Groups,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -139,7 +139,7 @@ pub type Groups = BTreeMap<Redacted, Id>;
 
 /// The newest chain of the directory that had ended, and its end.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Before {
+pub(super) struct PreviousChain {
     pub(super) chain: Id,
     pub(super) seq: u64,
     pub(super) head: Digest,
@@ -226,7 +226,7 @@ pub struct Decided {
     pub sandbox: Sandbox,
     /// What Cedar was asked, to be asked again under other policies.
     #[serde(flatten)]
-    pub asked: Asked,
+    pub asked: DecisionInput,
     /// A copy of the command and the questions as they were, for whoever holds the key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sealed: Option<Sealed>,
@@ -235,7 +235,7 @@ pub struct Decided {
 /// What a decision was made on, as far as a record may tell.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Asked {
+pub enum DecisionInput {
     /// The questions, with what was redacted out of them noted.
     Asked(Box<palisade_engine::ReplayInput<Redacted>>),
     /// They are not on record, for this reason.
@@ -345,7 +345,7 @@ pub struct Finished {
     pub redactions: Redactions,
     /// Programs that the exec guard refused.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub denied: Vec<Refused>,
+    pub denied: Vec<RefusedProgram>,
     /// How often it refused others.
     #[serde(skip_serializing_if = "is_zero")]
     pub denied_more: u64,
@@ -356,7 +356,7 @@ pub struct Finished {
 
 /// A program that was refused when something tried to execute it.
 #[derive(Clone, Debug, Serialize)]
-pub struct Refused {
+pub struct RefusedProgram {
     /// Its file, as it was called.
     pub program: Redacted,
     /// Its arguments; none for a connection.
@@ -379,7 +379,7 @@ pub struct Denied {
     pub session: Id,
     /// The program.
     #[serde(flatten)]
-    pub refused: Refused,
+    pub refused: RefusedProgram,
     /// How many such refusals of this session are not on record each by itself, up to here.
     #[serde(skip_serializing_if = "is_zero")]
     pub more: u64,
@@ -733,7 +733,7 @@ pub struct Decision {
     pub determining: Vec<Redacted>,
     /// Why it is not an allow, as the agent was told.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub reasons: Vec<Reason>,
+    pub reasons: Vec<DecisionReason>,
     /// What went wrong in the evaluation; each denies.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<Redacted>,
@@ -743,7 +743,7 @@ pub struct Decision {
 
 /// One cause of a verdict that is not an allow.
 #[derive(Clone, Debug, Serialize)]
-pub struct Reason {
+pub struct DecisionReason {
     /// The policy; empty if nothing permits what was asked.
     #[serde(skip_serializing_if = "Redacted::is_empty")]
     pub policy: Redacted,

@@ -12,7 +12,7 @@ use rustix::fs::{self, FlockOperation, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::series::Name;
-use super::{AuditError, Settings, Sync, key};
+use super::{AuditError, AuditSettings, Sync, key};
 
 /// How long after they are confirmed the disk is asked for lines that may follow, at most.
 pub(super) const SOON: Duration = Duration::from_millis(50);
@@ -31,11 +31,11 @@ pub(super) struct ChainFile {
     /// The number of its first record.
     pub(super) first: u64,
     pub(super) begun: Instant,
-    identity: Identity,
+    identity: FileIdentity,
     /// How much of the file is confirmed, in bytes.
     pub(super) length: u64,
     sync: Sync,
-    end: End,
+    end: FileTail,
     owed: Owed,
     /// How long the disk took when it was last asked.
     pub(super) took: Option<Duration>,
@@ -53,11 +53,11 @@ struct Owed {
 
 /// Device and inode: what a file is, under whatever name.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Identity(u64, u64);
+struct FileIdentity(u64, u64);
 
 /// What stands after the confirmed part of a file.
 #[derive(Clone, Copy)]
-enum End {
+enum FileTail {
     /// Nothing.
     Clean,
     /// Up to this many bytes of a piece that failed.
@@ -69,7 +69,7 @@ enum End {
 
 impl ChainFile {
     pub(super) fn create(
-        settings: &Settings,
+        settings: &AuditSettings,
         directory: &Path,
         opened: &OwnedFd,
         name: Name,
@@ -85,9 +85,9 @@ impl ChainFile {
             // Syncing a file does not make its name durable.
             fs::fsync(opened).map_err(failed)?;
         }
-        let identity = Identity(stat.st_dev, stat.st_ino);
+        let identity = FileIdentity(stat.st_dev, stat.st_ino);
         let begun = Instant::now();
-        let (sync, end, owed) = (settings.sync, End::Clean, Owed::default());
+        let (sync, end, owed) = (settings.sync, FileTail::Clean, Owed::default());
         Ok(Self { file, path, name, first: 1, begun, identity, length: 0, sync, end, owed, took: None })
     }
 
@@ -97,12 +97,12 @@ impl ChainFile {
         self.confirm(0)?;
         let bytes = lines.len() as u64;
         let follows = self.sync == Sync::Group && may_follow && !self.needs_disk();
-        self.end = End::Torn(bytes);
+        self.end = FileTail::Torn(bytes);
         let reached = self.write(lines).and_then(|()| if follows { Ok(()) } else { self.bring_to_disk() });
         match reached.and_then(|()| self.confirm(bytes)) {
             Ok(()) => {
                 self.length += bytes;
-                self.end = End::Clean;
+                self.end = FileTail::Clean;
                 if follows {
                     self.owed.lines.extend_from_slice(lines);
                     self.owed.due = self.owed.due.or_else(|| Instant::now().checked_add(SOON));
@@ -121,20 +121,20 @@ impl ChainFile {
     /// length that it does not have would fill it up with zeros.
     fn mend(&mut self) -> Result<(), AuditError> {
         let torn = match self.end {
-            End::Clean => return Ok(()),
-            End::Altered => {
+            FileTail::Clean => return Ok(()),
+            FileTail::Altered => {
                 return Err(AuditError::Altered { path: self.path.clone() });
             }
-            End::Torn(bytes) => bytes,
+            FileTail::Torn(bytes) => bytes,
         };
         let failed = |cause| AuditError::Torn { path: self.path.clone(), cause };
         let size = fs::fstat(&self.file).map_err(failed)?.st_size.cast_unsigned();
         if !(self.length..=self.length + torn).contains(&size) {
-            self.end = End::Altered;
+            self.end = FileTail::Altered;
             return Err(AuditError::Altered { path: self.path.clone() });
         }
         retry_on_intr(|| fs::ftruncate(&self.file, self.length)).map_err(failed)?;
-        self.end = End::Clean;
+        self.end = FileTail::Clean;
         Ok(())
     }
 
@@ -218,12 +218,12 @@ impl ChainFile {
     /// takes every write and is gone when we are.
     fn confirm(&mut self, added: u64) -> Result<(), AuditError> {
         let ours = fs::fstat(&self.file).map_err(|cause| AuditError::Write { path: self.path.clone(), cause })?;
-        let named = fs::lstat(&self.path).ok().map(|named| Identity(named.st_dev, named.st_ino));
+        let named = fs::lstat(&self.path).ok().map(|named| FileIdentity(named.st_dev, named.st_ino));
         if ours.st_nlink == 0 || named != Some(self.identity) {
             return Err(AuditError::Gone { path: self.path.clone() });
         }
         if ours.st_size.cast_unsigned() != self.length + added {
-            self.end = End::Altered;
+            self.end = FileTail::Altered;
             return Err(AuditError::Altered { path: self.path.clone() });
         }
         Ok(())
@@ -236,7 +236,7 @@ mod tests {
     use super::*;
 
     fn begin(directory: &Path) -> ChainFile {
-        let settings = Settings::new(directory.to_owned(), Sync::Group);
+        let settings = AuditSettings::new(directory.to_owned(), Sync::Group);
         let opened = std::fs::File::open(directory).unwrap().into();
         ChainFile::create(&settings, directory, &opened, Name { stem: "a".to_owned(), number: 1 }).unwrap()
     }
@@ -247,13 +247,13 @@ mod tests {
         let mut file = begin(home.path());
         file.append(b"whole\n", false).unwrap();
         file.write(b"tor").unwrap();
-        file.end = End::Torn(5);
+        file.end = FileTail::Torn(5);
         file.append(b"next\n", false).unwrap();
         assert_eq!(std::fs::read(&file.path).unwrap(), b"whole\nnext\n");
 
         // More than a failed write can have left is not ours to cut.
         file.write(b"more").unwrap();
-        file.end = End::Torn(3);
+        file.end = FileTail::Torn(3);
         assert_eq!(file.append(b"next\n", false), Err(AuditError::Altered { path: file.path.clone() }));
         assert_eq!(std::fs::read(&file.path).unwrap(), b"whole\nnext\nmore");
     }
@@ -287,7 +287,7 @@ mod tests {
         let real = std::mem::replace(&mut file.file, pipe);
         what(file);
         file.file = real;
-        file.end = End::Clean;
+        file.end = FileTail::Clean;
     }
 
     #[test]

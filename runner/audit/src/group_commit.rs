@@ -65,7 +65,7 @@ struct Work {
 }
 
 /// Nobody writes any more.
-pub(super) struct Ended;
+pub(super) struct WriterGone;
 
 impl GroupCommit {
     /// Starts the thread, which ends with the group commit.
@@ -86,13 +86,13 @@ impl GroupCommit {
     }
 
     /// Hands an entry in and waits until it is written.
-    pub(super) async fn put(&self, entry: Entry) -> Result<Written, Ended> {
+    pub(super) async fn put(&self, entry: Entry) -> Result<Written, WriterGone> {
         let waits = self.sync != Sync::None && !(self.sync == Sync::Group && entry.may_follow());
         // No other thread can take the task that was woken last. What a decision's has woken is another that is to be judged, or the next
         // command of its session: those may wait as long as it does.
         let may_hold_up = matches!(entry, Entry::Decision(_));
         let (reply, answer) = oneshot::channel();
-        self.queue.send(Job { entry, reply }).await.map_err(|_| Ended)?;
+        self.queue.send(Job { entry, reply }).await.map_err(|_| WriterGone)?;
         match Handle::try_current() {
             // A runtime of one thread must not wait for a disk.
             Ok(runtime) if runtime.runtime_flavor() == RuntimeFlavor::CurrentThread => self.thread.unpark(),
@@ -102,7 +102,7 @@ impl GroupCommit {
             }
             _ => tokio::task::block_in_place(|| self.take_turn(Turn::Free)),
         }
-        answer.await.map_err(|_| Ended)
+        answer.await.map_err(|_| WriterGone)
     }
 
     fn is_quick(&self) -> bool {
@@ -110,11 +110,11 @@ impl GroupCommit {
     }
 
     /// [`Self::put`] on a thread that drives no tasks.
-    pub(super) fn put_blocking(&self, entry: Entry) -> Result<Written, Ended> {
+    pub(super) fn put_blocking(&self, entry: Entry) -> Result<Written, WriterGone> {
         let (reply, answer) = oneshot::channel();
-        self.queue.blocking_send(Job { entry, reply }).map_err(|_| Ended)?;
+        self.queue.blocking_send(Job { entry, reply }).map_err(|_| WriterGone)?;
         self.take_turn(Turn::Free);
-        answer.blocking_recv().map_err(|_| Ended)
+        answer.blocking_recv().map_err(|_| WriterGone)
     }
 
     /// As [`Writer::let_prune`]. Blocks.
@@ -196,9 +196,9 @@ impl Drop for Woken<'_> {
 }
 
 /// Says at its end that tasks wait no longer.
-struct Waiting<'a>(&'a Shared);
+struct WaitGuard<'a>(&'a Shared);
 
-impl Drop for Waiting<'_> {
+impl Drop for WaitGuard<'_> {
     fn drop(&mut self) {
         self.0.set_waiting(None);
     }
@@ -206,9 +206,9 @@ impl Drop for Waiting<'_> {
 
 impl Shared {
     /// The tasks of this thread wait from now on.
-    fn wait_with(&self, runtime: Handle) -> Waiting<'_> {
+    fn wait_with(&self, runtime: Handle) -> WaitGuard<'_> {
         self.set_waiting(Some((Instant::now(), runtime)));
-        Waiting(self)
+        WaitGuard(self)
     }
 
     fn set_waiting(&self, waiting: Option<(Instant, Handle)>) {
@@ -328,12 +328,12 @@ impl Work {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use super::super::{Audit, Exit, RequestId, Settings, sample};
+    use super::super::{Audit, AuditSettings, Exit, RequestId, sample};
     use super::*;
 
     /// No signatures between, which would be counted.
-    fn settings(home: &tempfile::TempDir) -> Settings {
-        Settings { unsigned: 100_000, ..Settings::new(home.path().to_owned(), Sync::None) }
+    fn settings(home: &tempfile::TempDir) -> AuditSettings {
+        AuditSettings { unsigned: 100_000, ..AuditSettings::new(home.path().to_owned(), Sync::None) }
     }
 
     #[test]
@@ -388,7 +388,7 @@ mod tests {
     fn an_outcome_is_on_disk_soon_and_a_decision_at_once() {
         let home = tempfile::tempdir().unwrap();
         let owes = |sync, entry: &dyn Fn(&Audit) -> Entry| {
-            let settings = Settings { sync, ..settings(&home) };
+            let settings = AuditSettings { sync, ..settings(&home) };
             let audit = Audit::open(&settings, sample::start()).unwrap();
             let entry = entry(&audit);
             // The writer's thread cannot be at it in between.
@@ -433,7 +433,7 @@ mod tests {
     #[test]
     fn what_is_owed_goes_to_disk_with_what_waits_for_it() {
         let home = tempfile::tempdir().unwrap();
-        let settings = Settings { sync: Sync::Group, ..settings(&home) };
+        let settings = AuditSettings { sync: Sync::Group, ..settings(&home) };
         let begun = sink::open(&settings, sample::start()).unwrap();
         let request = || RequestId { chain: begun.chain, number: 1 };
         let mut work = begun.group_commit.shared.work.lock().unwrap();
@@ -493,7 +493,7 @@ mod tests {
     #[test]
     fn what_waits_for_no_disk_does_not_write_what_does() {
         let home = tempfile::tempdir().unwrap();
-        let settings = Settings { sync: Sync::Group, ..settings(&home) };
+        let settings = AuditSettings { sync: Sync::Group, ..settings(&home) };
         let begun = sink::open(&settings, sample::start()).unwrap();
         let request = || RequestId { chain: begun.chain, number: 1 };
         let put = |entry: Entry| {

@@ -24,9 +24,9 @@ const FILE: &str = "signing.key";
 const PURPOSE: &[u8] = b"palisade record v1\n";
 
 /// The secret half: signs what this machine puts on record.
-pub(super) struct Key(SigningKey);
+pub(super) struct RecordKey(SigningKey);
 
-impl Key {
+impl RecordKey {
     /// The key of a record's directory, made if it is not there.
     pub(super) fn open(directory: &OwnedFd, path: &Path) -> Result<Self, KeyError> {
         match read(directory, path) {
@@ -63,7 +63,7 @@ impl Key {
     }
 }
 
-impl fmt::Debug for Key {
+impl fmt::Debug for RecordKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Key({})", self.public())
     }
@@ -73,7 +73,7 @@ fn purposed(text: &[u8]) -> Vec<u8> {
     [PURPOSE, text].concat()
 }
 
-fn read(directory: &OwnedFd, path: &Path) -> Result<Key, KeyError> {
+fn read(directory: &OwnedFd, path: &Path) -> Result<RecordKey, KeyError> {
     let path = path.join(FILE);
     let failed = |cause| KeyError::Read { path: path.clone(), cause };
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
@@ -97,7 +97,7 @@ fn read(directory: &OwnedFd, path: &Path) -> Result<Key, KeyError> {
     }
     let text = text.get(..length).and_then(|text| str::from_utf8(text).ok());
     let secret = text.and_then(|text| text.strip_suffix('\n')).and_then(hex::decode);
-    secret.map(|secret| Key::of(&secret)).ok_or(KeyError::NotKey { path })
+    secret.map(|secret| RecordKey::of(&secret)).ok_or(KeyError::NotKey { path })
 }
 
 /// Makes a key. It gets its name when it is whole and on disk; of several processes at a first start one makes it.
@@ -236,9 +236,9 @@ mod tests {
 
     use super::*;
 
-    fn open(directory: &Path) -> Result<Key, KeyError> {
+    fn open(directory: &Path) -> Result<RecordKey, KeyError> {
         let opened = std::fs::File::open(directory).unwrap();
-        Key::open(&opened.into(), directory)
+        RecordKey::open(&opened.into(), directory)
     }
 
     #[test]
@@ -306,7 +306,7 @@ mod tests {
 
     #[test]
     fn a_signature_is_of_one_text_by_one_key() {
-        let (one, other) = (Key::of(&[1; 32]), Key::of(&[2; 32]));
+        let (one, other) = (RecordKey::of(&[1; 32]), RecordKey::of(&[2; 32]));
         let signature = one.sign(b"text");
         assert!(one.public().signed(b"text", &signature));
         assert!(!one.public().signed(b"texts", &signature));

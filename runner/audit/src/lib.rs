@@ -10,7 +10,7 @@
 
 mod chain;
 mod cursor;
-mod discarded;
+mod discarded_view;
 mod entry;
 pub mod export;
 mod file;
@@ -27,7 +27,7 @@ mod record;
 mod recover;
 #[cfg(test)]
 pub(crate) mod sample;
-mod sealed;
+mod seal;
 mod select;
 mod series;
 mod sink;
@@ -47,13 +47,13 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 pub use chain::{Anchor, AnchorError, ChainId, Digest, FORMAT, MAX_LINE};
-pub use cursor::{Batch, Cursor, Line, Most};
-pub use discarded::Discarded;
+pub use cursor::{Batch, Cursor, Most, RecordLine};
+pub use discarded_view::Discarded;
 pub use entry::{
-    Approved, Asked, Asker, Checkpointed, CheckpointsPruned, Closed, Command, Connected, Decided, Decision, Denied,
-    Effect, Entry, Executing, Exit, Finished, Forgotten, Groups, Id, Killed, Opened, Pruning, Reason, Recovered,
-    Redactions, Refused, Reloaded, RequestId, RequestIdError, Restoring, Rotated, Ruling, Sandbox, Signalled, Start,
-    Stopped, Stream, Term, Transport, Unlearned, Who, Written, Yes,
+    Approved, Asker, Checkpointed, CheckpointsPruned, Closed, Command, Connected, Decided, Decision, DecisionInput,
+    DecisionReason, Denied, Effect, Entry, Executing, Exit, Finished, Forgotten, Groups, Id, Killed, Opened, Pruning,
+    Recovered, Redactions, RefusedProgram, Reloaded, RequestId, RequestIdError, Restoring, Rotated, Ruling, Sandbox,
+    Signalled, Start, Stopped, Stream, Term, Transport, Unlearned, Who, Written, Yes,
 };
 pub use follow::{Followed, Follower, From, Notice, NoticeKind};
 pub use history::{History, asked};
@@ -62,9 +62,9 @@ pub use live_file::LiveFile;
 pub use login::TurnedAway;
 pub use proof::{Disproof, Proof, ProveError, Proven, prove};
 pub use prune::Pruned;
-pub use record::{Amount, Ended, Held, Judged, Reached, Record, Refusal, Requester, Seen, Why};
+pub use record::{Amount, Judged, Reached, Record, RecordedExit, RecordedRefusal, Requester, SandboxLayers, Seen, Why};
 pub use recover::Crashed;
-pub use sealed::{Identity, IdentityError, SealError, SealTo, SealToError, Sealed, Unsealed};
+pub use seal::{AgeIdentity, IdentityError, SealError, SealTo, SealToError, Sealed, Unsealed};
 pub use select::{Filter, Selector, effect_of, kind, policies};
 pub use series::{ChainFiles, Fault, chain_of, chains, verify_directory};
 pub use verify::{Broken, BrokenKind, Expected, Report, verify};
@@ -94,7 +94,7 @@ impl Audit {
     ///
     /// # Errors
     /// If the directory is not ours alone to write, or the first record cannot be written.
-    pub fn open(settings: &Settings, start: Start) -> Result<Self, AuditError> {
+    pub fn open(settings: &AuditSettings, start: Start) -> Result<Self, AuditError> {
         let begun = sink::open(settings, start)?;
         Ok(Self {
             shared: Arc::new(Shared {
@@ -129,7 +129,7 @@ impl Audit {
         self.shared.group_commit.put_blocking(entry.into()).map_err(|_| self.ended())?
     }
 
-    /// Whether files may go that are older than [`Settings::retention`] says; until this says so, all stay. Blocks while those
+    /// Whether files may go that are older than [`AuditSettings::retention`] says; until this says so, all stay. Blocks while those
     /// that are old by now go.
     pub fn let_prune(&self, may: bool) {
         self.shared.group_commit.let_prune(may);
@@ -186,7 +186,7 @@ pub fn point_in_time(text: &str) -> Option<Timestamp> {
 
 /// What the operator set about the record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub struct AuditSettings {
     /// Where the chains are: a directory that only our own account can write to, outside everything a session can
     /// write.
     pub directory: PathBuf,
@@ -206,7 +206,7 @@ pub struct Settings {
     pub sealed_to: Option<SealTo>,
 }
 
-impl Settings {
+impl AuditSettings {
     /// The record in this directory: signed after each thousand records and each minute in which there were some, in files
     /// of 64 MiB, which all stay.
     #[must_use]

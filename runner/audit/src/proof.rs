@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::series::Fault;
 use super::tree::{self, Leaves};
-use super::verify::{Walk, read_signed};
+use super::verify::{ChainWalk, read_signed};
 use super::{Broken, BrokenKind, ChainId, Digest, Expected, FORMAT, PublicKey};
 
 /// A record and what shows that it is one.
@@ -46,7 +46,7 @@ pub struct Proven {
 /// If the chain does not hold up to there, has no such record, or nothing behind the record is signed.
 pub fn prove(reader: impl BufRead, seq: u64) -> Result<Proof, ProveError> {
     let expected = Expected::default();
-    let mut walk = Walk::new(&expected);
+    let mut walk = ChainWalk::new(&expected);
     let mut gathered = Gathered::new(seq);
     let walked = walk.through(reader, |walk, line| gathered.see(walk, line));
     gathered.proved(&walk, walked.map_err(ProveError::from))
@@ -65,7 +65,7 @@ impl Gathered {
         Self { seq, leaves: None, record: None, head: None }
     }
 
-    pub(super) fn see(&mut self, walk: &Walk<'_>, line: &[u8]) {
+    pub(super) fn see(&mut self, walk: &ChainWalk<'_>, line: &[u8]) {
         if self.head.is_some() {
             return;
         }
@@ -82,7 +82,7 @@ impl Gathered {
     }
 
     /// The proof, or why there is none at the end of a walk.
-    pub(super) fn proved(&self, walk: &Walk<'_>, walked: Result<(), ProveError>) -> Result<Proof, ProveError> {
+    pub(super) fn proved(&self, walk: &ChainWalk<'_>, walked: Result<(), ProveError>) -> Result<Proof, ProveError> {
         match (self.proof(), walked) {
             // What is behind the head does not matter.
             (Some(proof), _) => Ok(proof),
@@ -258,7 +258,7 @@ mod tests {
             assert_eq!(refused(&|proof| proof.head.clone_from(&other.head)), Disproof::Path);
             assert_eq!(refused(&|proof| proof.record.clone_from(&other.record)), Disproof::Path);
         }
-        let foreign = super::super::key::Key::of(&[8; 32]).public();
+        let foreign = super::super::key::RecordKey::of(&[8; 32]).public();
         assert_eq!(proof.check(&[foreign]), Err(Disproof::ForeignKey { key: keys[0] }));
         assert_eq!(proof.check(&[]), Err(Disproof::ForeignKey { key: keys[0] }));
         assert_eq!(u64::from(FORMAT), proof.v);

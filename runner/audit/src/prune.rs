@@ -12,9 +12,9 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::chain::rfc3339;
-use super::key::{Key, Signature, write_all};
+use super::key::{RecordKey, Signature, write_all};
 use super::series::{self, ChainFiles, Name};
-use super::verify::{MAX_SEQ, Walk, signed_text};
+use super::verify::{ChainWalk, MAX_SEQ, signed_text};
 use super::{Anchor, BrokenKind, Digest, Expected, FORMAT, PublicKey};
 
 /// How far a chain was pruned.
@@ -47,7 +47,7 @@ fn due_of(chain: &ChainFiles, writing: &Name, before: Timestamp) -> Vec<Due> {
         return Vec::new();
     }
     let expected = Expected::default();
-    let mut walk = Walk::new(&expected);
+    let mut walk = ChainWalk::new(&expected);
     let pruned = match chain.pruned(&expected) {
         Ok(pruned) => pruned,
         Err(fault) => {
@@ -110,7 +110,7 @@ impl Drop for Locked {
 }
 
 /// Leaves the note and takes the file away, each of them durable before the next.
-pub(super) fn take(directory: &Path, key: &Key, due: &Due, at: Timestamp) -> Result<(), Errno> {
+pub(super) fn take(directory: &Path, key: &RecordKey, due: &Due, at: Timestamp) -> Result<(), Errno> {
     let opened = fs::open(directory, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     let note = note(key, due, at).ok_or(Errno::INVAL)?;
     let (name, new) = (format!("{}.pruned", due.name.stem), format!("{}.pruned-new", due.name.stem));
@@ -129,7 +129,7 @@ pub(super) fn take(directory: &Path, key: &Key, due: &Due, at: Timestamp) -> Res
 
 /// What is left of a chain's files.
 #[derive(Serialize)]
-struct Note<'a> {
+struct PruneNote<'a> {
     v: u32,
     pruned: &'a str,
     file: u32,
@@ -140,9 +140,9 @@ struct Note<'a> {
     key: PublicKey,
 }
 
-fn note(key: &Key, due: &Due, at: Timestamp) -> Option<Vec<u8>> {
+fn note(key: &RecordKey, due: &Due, at: Timestamp) -> Option<Vec<u8>> {
     let Due { name, head, .. } = due;
-    let note = Note {
+    let note = PruneNote {
         v: FORMAT,
         pruned: &name.stem,
         file: name.number,
@@ -194,11 +194,11 @@ mod tests {
     use std::path::Path;
     use std::time::Duration;
 
-    use super::super::{Audit, Fault, Settings, Sync, public_key, sample, verify_directory};
+    use super::super::{Audit, AuditSettings, Fault, Sync, public_key, sample, verify_directory};
     use super::*;
 
-    fn settings(directory: &Path, retention: Option<Duration>) -> Settings {
-        Settings { rotate_size: 4000, retention, ..Settings::new(directory.to_owned(), Sync::None) }
+    fn settings(directory: &Path, retention: Option<Duration>) -> AuditSettings {
+        AuditSettings { rotate_size: 4000, retention, ..AuditSettings::new(directory.to_owned(), Sync::None) }
     }
 
     /// A chain of so many decisions, in small files.
@@ -278,7 +278,7 @@ mod tests {
         // Nothing is older than its youngest record.
         assert_eq!(super::due(home.path(), &last, Timestamp::UNIX_EPOCH), []);
 
-        let key = Key::open(&std::fs::File::open(home.path()).unwrap().into(), home.path()).unwrap();
+        let key = RecordKey::open(&std::fs::File::open(home.path()).unwrap().into(), home.path()).unwrap();
         let all = super::due(home.path(), &last, now);
         for file in &all[..2] {
             let text = std::fs::read(&file.path).unwrap();

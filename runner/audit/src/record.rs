@@ -86,7 +86,7 @@ pub struct Record {
     #[serde(default)]
     pub policy_set: Box<str>,
     #[serde(default)]
-    pub sandbox: Option<Held>,
+    pub sandbox: Option<SandboxLayers>,
     #[serde(default)]
     pub granted: Option<bool>,
     #[serde(default)]
@@ -103,7 +103,7 @@ pub struct Record {
     #[serde(default)]
     pub under: Option<Box<str>>,
     #[serde(default)]
-    pub exit: Option<Ended>,
+    pub exit: Option<RecordedExit>,
     #[serde(default)]
     pub dur_us: u64,
     #[serde(default)]
@@ -113,7 +113,7 @@ pub struct Record {
     #[serde(default)]
     pub redactions: BTreeMap<Box<str>, u64>,
     #[serde(default)]
-    pub denied: Vec<Refusal>,
+    pub denied: Vec<RecordedRefusal>,
     #[serde(default)]
     pub denied_more: u64,
     #[serde(default)]
@@ -204,7 +204,7 @@ pub struct Why {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 #[expect(missing_docs, reason = "the names are the record's; `entry` says what each means")]
-pub struct Held {
+pub struct SandboxLayers {
     pub level: Box<str>,
     pub layers: Vec<Box<str>>,
 }
@@ -212,7 +212,7 @@ pub struct Held {
 /// How a script ended.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Ended {
+pub enum RecordedExit {
     /// With this exit status.
     Code(i32),
     /// By this signal.
@@ -221,7 +221,7 @@ pub enum Ended {
     Reason(Box<str>),
 }
 
-impl fmt::Display for Ended {
+impl fmt::Display for RecordedExit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Code(code) => write!(f, "exit {code}"),
@@ -244,7 +244,7 @@ pub struct Amount {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 #[expect(missing_docs, reason = "the names are the record's; `entry` says what each means")]
-pub struct Refusal {
+pub struct RecordedRefusal {
     pub program: Box<str>,
     pub argv: Vec<Box<str>>,
     pub peer: Box<str>,
@@ -256,13 +256,13 @@ pub struct Refusal {
 mod tests {
     use std::time::Duration;
 
-    use super::super::chain::{Chain, Origin, Stamp};
+    use super::super::chain::{Chain, ChainOrigin, Stamp};
     use super::super::{ChainId, Entry, Exit, Id, Term, sample};
     use super::*;
 
     #[test]
     fn every_field_that_is_shown_is_read_as_it_was_written() {
-        let origin = Origin { boot: Id::new("boot").unwrap(), host: Id::new("host").unwrap() };
+        let origin = ChainOrigin { boot: Id::new("boot").unwrap(), host: Id::new("host").unwrap() };
         let stamp = Stamp { at: Timestamp::UNIX_EPOCH, elapsed: Duration::ZERO, origin: &origin };
         let mut chain = Chain::new(ChainId(7), sample::key());
         let mut before = Digest::ZERO;

@@ -17,7 +17,7 @@ use serde::Serialize;
 use super::key::write_all;
 use super::series::ChainFiles;
 use super::sink;
-use super::verify::{Walk, place};
+use super::verify::{ChainWalk, place};
 use super::{Anchor, AuditError, BrokenKind, Digest, Expected, Id, MAX_LINE, Term};
 
 /// A chain whose writer ended without a word, as the next process found it.
@@ -137,20 +137,20 @@ fn settle(chain: &ChainFiles, record: &mut impl FnMut(Crashed) -> Result<(), Aud
 }
 
 /// What there is of the last file of a chain.
-struct Found {
+struct LastFile {
     head: Anchor,
     /// Where an unfinished line begins, and the line.
     torn: Option<(u64, Vec<u8>)>,
     broken: Option<u64>,
 }
 
-fn look(path: &Path, number: u32) -> io::Result<Found> {
+fn look(path: &Path, number: u32) -> io::Result<LastFile> {
     let expected = Expected::default();
-    let mut walk = Walk::new(&expected);
+    let mut walk = ChainWalk::new(&expected);
     walk.next_file(Some(number));
     let mut file = File::open(path)?;
     let walked = walk.through(BufReader::with_capacity(1 << 20, &file), |_, _| ());
-    let mut found = Found { head: walk.head(), torn: None, broken: None };
+    let mut found = LastFile { head: walk.head(), torn: None, broken: None };
     match walked {
         Ok(()) if walk.head().seq > 0 => {}
         // No line at all: what it would have been is nothing.
@@ -235,11 +235,11 @@ pub(super) fn last_line(path: &Path) -> io::Result<Option<Anchor>> {
 #[expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 mod tests {
     use super::super::sample::{self, check};
-    use super::super::{Audit, Settings, Sync, verify_directory};
+    use super::super::{Audit, AuditSettings, Sync, verify_directory};
     use super::*;
 
-    fn settings(directory: &Path) -> Settings {
-        Settings::new(directory.to_owned(), Sync::None)
+    fn settings(directory: &Path) -> AuditSettings {
+        AuditSettings::new(directory.to_owned(), Sync::None)
     }
 
     /// A chain whose writer has died, as its file's bytes.

@@ -8,8 +8,8 @@ use palisade_redact::Redacted;
 
 use super::*;
 
-pub(crate) fn key() -> Arc<key::Key> {
-    Arc::new(key::Key::of(&[7; 32]))
+pub(crate) fn key() -> Arc<key::RecordKey> {
+    Arc::new(key::RecordKey::of(&[7; 32]))
 }
 
 pub(crate) fn text(text: &str) -> Redacted {
@@ -67,7 +67,7 @@ pub(crate) fn decided(req: RequestId, script: &str) -> Decided {
         policy_set: Digest::of(b"policies"),
         schema: Digest::of(b"schema"),
         sandbox: sandbox(),
-        asked: Asked::NotAsked(Term::new("too-many")),
+        asked: DecisionInput::NotAsked(Term::new("too-many")),
         sealed: None,
     }
 }

@@ -35,13 +35,13 @@ pub struct Filter {
 pub struct Selector {
     filter: Filter,
     /// Who a session is of.
-    sessions: HashMap<String, Who>,
+    sessions: HashMap<String, AgentUser>,
     /// Decisions that were kept, or would have been but for their kind and time.
     kept: HashSet<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Who {
+struct AgentUser {
     agent: String,
     user: String,
 }
@@ -84,11 +84,11 @@ impl Selector {
     }
 
     /// Whom a record is about, as far as it or an earlier one says.
-    fn who(&mut self, record: &Value) -> Option<Who> {
+    fn who(&mut self, record: &Value) -> Option<AgentUser> {
         let sessions = ["session", "shell"].into_iter().filter_map(|key| text(record, key));
         if let Some(who) = record.get("who") {
             let name = |key| text(who, key).unwrap_or_default().to_owned();
-            let who = Who { agent: name("agent"), user: name("user") };
+            let who = AgentUser { agent: name("agent"), user: name("user") };
             for session in sessions {
                 self.sessions.insert(session.to_owned(), who.clone());
             }

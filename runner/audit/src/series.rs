@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::proof::{Proof, ProveError};
-use super::verify::Walk;
+use super::verify::ChainWalk;
 use super::{Anchor, Broken, BrokenKind, Expected, LiveFile, MAX_LINE, Report, proof, prune};
 
 /// The name of a file of a chain.
@@ -140,7 +140,7 @@ impl ChainFiles {
     /// The first place that does not hold.
     pub fn verify(&self, expected: &Expected) -> Result<Option<Report>, Fault> {
         let pruned = self.pruned(expected)?;
-        let mut walk = Walk::new(expected);
+        let mut walk = ChainWalk::new(expected);
         self.walk(&mut walk, pruned.as_ref(), |_, _| ())?;
         let fault = |broken| Fault {
             file: self.files.values().next_back().or(self.pruned.as_ref()).cloned().unwrap_or_default(),
@@ -154,9 +154,9 @@ impl ChainFiles {
 
     fn walk(
         &self,
-        walk: &mut Walk<'_>,
+        walk: &mut ChainWalk<'_>,
         pruned: Option<&prune::Pruned>,
-        mut see: impl FnMut(&Walk<'_>, &[u8]),
+        mut see: impl FnMut(&ChainWalk<'_>, &[u8]),
     ) -> Result<(), Fault> {
         if let Some(pruned) = pruned {
             walk.continues(pruned.head);
@@ -184,7 +184,7 @@ impl ChainFiles {
     pub fn prove(&self, seq: u64) -> Result<Proof, ProveError> {
         let expected = Expected::default();
         let pruned = self.pruned(&expected)?;
-        let mut walk = Walk::new(&expected);
+        let mut walk = ChainWalk::new(&expected);
         let mut gathered = proof::Gathered::new(seq);
         let walked = self.walk(&mut walk, pruned.as_ref(), |walk, line| gathered.see(walk, line));
         gathered.proved(&walk, walked.map_err(ProveError::from))
@@ -195,10 +195,10 @@ impl ChainFiles {
         #[derive(Deserialize)]
         struct Start {
             kind: String,
-            before: Option<Before>,
+            before: Option<PreviousChain>,
         }
         #[derive(Deserialize)]
-        struct Before {
+        struct PreviousChain {
             chain: String,
             seq: u64,
             head: String,
@@ -266,12 +266,12 @@ pub fn verify_directory(
 mod tests {
     use std::fs;
 
-    use super::super::{Audit, PublicKey, Settings, Sync, public_key, sample};
+    use super::super::{Audit, AuditSettings, PublicKey, Sync, public_key, sample};
     use super::*;
 
     /// A chain of so many decisions in files of some 4 KB.
     fn write(directory: &Path, decisions: usize) -> Vec<PathBuf> {
-        let settings = Settings { rotate_size: 4000, ..Settings::new(directory.to_owned(), Sync::None) };
+        let settings = AuditSettings { rotate_size: 4000, ..AuditSettings::new(directory.to_owned(), Sync::None) };
         let audit = Audit::open(&settings, sample::start()).unwrap();
         for number in 0..decisions {
             audit.append_blocking(sample::decided(audit.request(), &format!("make {number}"))).unwrap();

@@ -15,14 +15,14 @@ use rustix::fs::{self, Mode, OFlags};
 use rustix::io::Errno;
 use tokio::sync::watch;
 
-use super::chain::{Chain, ChainId, Origin, SealError, Stamp};
-use super::entry::Before;
+use super::chain::{Chain, ChainId, ChainOrigin, SealError, Stamp};
+use super::entry::PreviousChain;
 use super::file::ChainFile;
 use super::group_commit::GroupCommit;
-use super::key::Key;
+use super::key::RecordKey;
 use super::recover::{self, Mark};
 use super::series::{self, ChainFiles, Name};
-use super::{Anchor, AuditError, Entry, Id, Pruning, PublicKey, Recovered, Rotated, Settings, Start, Term, prune};
+use super::{Anchor, AuditError, AuditSettings, Entry, Id, Pruning, PublicKey, Recovered, Rotated, Start, Term, prune};
 
 /// What [`open`] made.
 pub(super) struct Begun {
@@ -35,11 +35,11 @@ pub(super) struct Begun {
 pub(super) type Written = Result<Anchor, AuditError>;
 
 /// Makes the chain file, writes `start` to it and opens the group commit for the rest.
-pub(super) fn open(settings: &Settings, mut start: Start) -> Result<Begun, AuditError> {
+pub(super) fn open(settings: &AuditSettings, mut start: Start) -> Result<Begun, AuditError> {
     start.sync = settings.sync;
     let origin = origin()?;
     let (directory, opened) = prepare(&settings.directory)?;
-    let key = Arc::new(Key::open(&opened, &directory)?);
+    let key = Arc::new(RecordKey::open(&opened, &directory)?);
     let (id, name, mark) = begin(&directory, &opened)?;
     start.before = before(&directory).inspect_err(|_| mark.clear())?;
     let file = ChainFile::create(settings, &directory, &opened, name).inspect_err(|_| mark.clear())?;
@@ -87,11 +87,11 @@ fn begin(directory: &Path, opened: &OwnedFd) -> Result<(ChainId, Name, Mark), Au
 }
 
 /// The newest chain that has ended, and its end. One that is still written might yet take its last line back.
-fn before(directory: &Path) -> Result<Option<Before>, AuditError> {
+fn before(directory: &Path) -> Result<Option<PreviousChain>, AuditError> {
     let chains = all(directory)?;
     let mut ended = chains.iter().rev().filter(|chain| !chain.open);
     let end = ended.find_map(|chain| Some((Id::new(chain.stem())?, chain.end()?)));
-    Ok(end.map(|(chain, end)| Before { chain, seq: end.seq, head: end.head }))
+    Ok(end.map(|(chain, end)| PreviousChain { chain, seq: end.seq, head: end.head }))
 }
 
 /// The chains of a directory. Where they cannot be listed nobody can tell what one of them lacks, so that none begins.
@@ -102,7 +102,7 @@ pub(super) fn all(directory: &Path) -> Result<Vec<ChainFiles>, AuditError> {
 /// As [`super::public_key`].
 pub(super) fn public_key(directory: &Path) -> Result<PublicKey, AuditError> {
     let (directory, opened) = prepare(directory)?;
-    Ok(Key::open(&opened, &directory)?.public())
+    Ok(RecordKey::open(&opened, &directory)?.public())
 }
 
 fn random() -> Result<u32, AuditError> {
@@ -112,7 +112,7 @@ fn random() -> Result<u32, AuditError> {
     Ok(u32::from_ne_bytes(bytes))
 }
 
-fn origin() -> Result<Origin, AuditError> {
+fn origin() -> Result<ChainOrigin, AuditError> {
     let what = "the id of this boot";
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
         .map_err(|error| AuditError::System { what, cause: errno(&error) })?;
@@ -120,7 +120,7 @@ fn origin() -> Result<Origin, AuditError> {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let name: String = name.bytes().map(|byte| if Id::may_hold(byte) { char::from(byte) } else { '_' }).collect();
     let host = Id::new(&name).ok_or(AuditError::System { what: "the name of this machine", cause: Errno::INVAL })?;
-    Ok(Origin { boot, host })
+    Ok(ChainOrigin { boot, host })
 }
 
 pub(super) fn errno(error: &std::io::Error) -> Errno {
@@ -130,15 +130,15 @@ pub(super) fn errno(error: &std::io::Error) -> Errno {
 /// Puts entries into the chain and the file, all of a group or none.
 pub(super) struct Writer {
     chain: Chain,
-    key: Arc<Key>,
+    key: Arc<RecordKey>,
     directory: PathBuf,
     file: ChainFile,
     mark: Mark,
-    origin: Origin,
+    origin: ChainOrigin,
     opened: Instant,
     publish: watch::Sender<Anchor>,
     outage: Option<Outage>,
-    settings: Settings,
+    settings: AuditSettings,
     unsigned: Unsigned,
     /// When no other file could be begun.
     rotation_failed: Option<Instant>,
@@ -164,7 +164,7 @@ struct Unsigned {
 }
 
 impl Unsigned {
-    fn new(settings: &Settings) -> Self {
+    fn new(settings: &AuditSettings) -> Self {
         Self { most: settings.unsigned.max(1), longest: settings.unsigned_for, signed: 0, since: None }
     }
 

@@ -29,7 +29,7 @@ pub(super) struct Tail {
     number: u32,
     /// Where the next line begins.
     offset: u64,
-    before: Before,
+    before: PreviousLine,
     /// The file, once it was opened: device and inode.
     file: Option<(u64, u64)>,
     /// The last record of what was shown, while the file is read again from its beginning.
@@ -42,7 +42,7 @@ pub(super) struct Tail {
 
 /// What is known of the line before the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Before {
+enum PreviousLine {
     /// There is none: the next one begins the chain.
     Nothing,
     /// It stands in the file, and was not read.
@@ -65,7 +65,7 @@ pub(super) enum Left {
 impl Tail {
     /// A chain from the beginning of one of its files.
     pub(super) fn from_file(chain: &str, number: u32) -> Self {
-        let before = if number == 1 { Before::Nothing } else { Before::Unknown };
+        let before = if number == 1 { PreviousLine::Nothing } else { PreviousLine::Unknown };
         Self { chain: chain.into(), number, offset: 0, before, file: None, again: None, skipping: false, gone: false }
     }
 
@@ -84,9 +84,9 @@ impl Tail {
             let (offset, there) = last_lines(&file, lines - found, budget);
             (tail.number, tail.offset) = (number, offset);
             tail.before = match (offset, number) {
-                (0, 1) => Before::Nothing,
-                (0, _) => Before::Unknown,
-                _ => Before::Unread,
+                (0, 1) => PreviousLine::Nothing,
+                (0, _) => PreviousLine::Unknown,
+                _ => PreviousLine::Unread,
             };
             found += there;
             if offset > 0 || found >= lines || *budget == 0 {
@@ -145,8 +145,8 @@ impl Tail {
             self.tell(found, NoticeKind::Shortened);
             self.begin_again();
         }
-        if self.before == Before::Unread {
-            self.before = line_before(file, self.offset).map_or(Before::Unknown, Before::Record);
+        if self.before == PreviousLine::Unread {
+            self.before = line_before(file, self.offset).map_or(PreviousLine::Unknown, PreviousLine::Record);
         }
         let mut from = file;
         from.seek(SeekFrom::Start(self.offset))?;
@@ -164,7 +164,7 @@ impl Tail {
             if !self.skipping {
                 self.tell(found, NoticeKind::TooLong);
             }
-            (self.skipping, self.before) = (true, Before::Unknown);
+            (self.skipping, self.before) = (true, PreviousLine::Unknown);
             self.offset += bytes.len() as u64;
             return Ok(Left::More);
         }
@@ -180,8 +180,8 @@ impl Tail {
     fn begin_again(&mut self) {
         // Whatever was not read was not to be shown.
         let unread = Anchor { seq: u64::MAX, head: Digest::ZERO };
-        self.again = Some(if let Before::Record(last) = self.before { last } else { unread });
-        self.before = if self.number == 1 { Before::Nothing } else { Before::Unknown };
+        self.again = Some(if let PreviousLine::Record(last) = self.before { last } else { unread });
+        self.before = if self.number == 1 { PreviousLine::Nothing } else { PreviousLine::Unknown };
         (self.offset, self.skipping) = (0, false);
     }
 
@@ -190,19 +190,19 @@ impl Tail {
             return;
         }
         let Some((seen, prev)) = Seen::parse(&self.chain, line) else {
-            self.before = Before::Unknown;
+            self.before = PreviousLine::Unknown;
             return self.tell(found, NoticeKind::NotRecord);
         };
         let Anchor { seq, .. } = seen.anchor;
         let follows = match self.before {
-            Before::Nothing => (1, Digest::ZERO) == (seq, prev),
-            Before::Record(last) => (last.seq.saturating_add(1), last.head) == (seq, prev),
-            Before::Unread | Before::Unknown => true,
+            PreviousLine::Nothing => (1, Digest::ZERO) == (seq, prev),
+            PreviousLine::Record(last) => (last.seq.saturating_add(1), last.head) == (seq, prev),
+            PreviousLine::Unread | PreviousLine::Unknown => true,
         };
         if !follows {
             self.tell(found, NoticeKind::Link { seq });
         }
-        self.before = Before::Record(seen.anchor);
+        self.before = PreviousLine::Record(seen.anchor);
         match self.again {
             Some(last) if seq < last.seq => return,
             Some(last) if seq == last.seq => {
@@ -219,7 +219,7 @@ impl Tail {
 
     fn tell(&self, found: &mut Vec<Followed>, what: NoticeKind) {
         let after = match (self.again, self.before) {
-            (_, Before::Record(last)) => Some(last.seq),
+            (_, PreviousLine::Record(last)) => Some(last.seq),
             (Some(last), _) if last.head != Digest::ZERO => Some(last.seq),
             _ => None,
         };

@@ -43,7 +43,7 @@ impl From<Option<Anchor>> for Expected {
 /// The first place that does not hold. Everything before it does.
 pub fn verify(reader: impl BufRead, expected: impl Into<Expected>) -> Result<Report, Broken> {
     let expected = expected.into();
-    let mut walk = Walk::new(&expected);
+    let mut walk = ChainWalk::new(&expected);
     walk.through(reader, |_, _| ())?;
     walk.finish()
 }
@@ -240,7 +240,7 @@ struct SignedFields<'a> {
 }
 
 /// The state of a verification between two lines.
-pub(super) struct Walk<'a> {
+pub(super) struct ChainWalk<'a> {
     expected: &'a Expected,
     head: Anchor,
     times: Option<(Timestamp, Timestamp)>,
@@ -268,7 +268,7 @@ struct Signer {
     key: PublicKey,
 }
 
-impl<'a> Walk<'a> {
+impl<'a> ChainWalk<'a> {
     pub(super) fn new(expected: &'a Expected) -> Self {
         Self {
             expected,

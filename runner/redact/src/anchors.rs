@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use aho_corasick::automaton::OverlappingState;
 use aho_corasick::{AhoCorasick, AhoCorasickKind, Anchored, Input, StartKind};
 
-use super::Target;
+use super::AnchorTarget;
 use super::filter::Filter;
 
 /// Bytes of ordinary output, the most frequent first. All others are rarer.
@@ -36,17 +36,17 @@ struct Text {
     /// How many of them stand before the window.
     offset: usize,
     /// What they are the anchor of.
-    targets: Box<[Target]>,
+    targets: Box<[AnchorTarget]>,
 }
 
 impl Anchors {
     /// Letter case is left out of account.
-    pub(super) fn new<'a>(anchors: impl Iterator<Item = (Target, &'a [u8])>) -> Self {
-        let mut distinct: BTreeMap<Vec<u8>, Vec<Target>> = BTreeMap::new();
+    pub(super) fn new<'a>(anchors: impl Iterator<Item = (AnchorTarget, &'a [u8])>) -> Self {
+        let mut distinct: BTreeMap<Vec<u8>, Vec<AnchorTarget>> = BTreeMap::new();
         for (target, anchor) in anchors {
             distinct.entry(anchor.to_ascii_lowercase()).or_default().push(target);
         }
-        let text = |(bytes, targets): (Vec<u8>, Vec<Target>)| Text {
+        let text = |(bytes, targets): (Vec<u8>, Vec<AnchorTarget>)| Text {
             offset: rarest_window(&bytes),
             bytes: bytes.into(),
             targets: targets.into(),
@@ -83,7 +83,7 @@ impl Anchors {
 
     /// Calls `found` for every anchor whose window begins at `place`, with what it stands for and where it stands.
     #[inline]
-    pub(super) fn at(&self, text: &[u8], place: usize, mut found: impl FnMut(Target, Range<usize>)) {
+    pub(super) fn at(&self, text: &[u8], place: usize, mut found: impl FnMut(AnchorTarget, Range<usize>)) {
         let mut compare = |anchor: &Text| {
             let Some(start) = place.checked_sub(anchor.offset) else { return };
             let range = start..start + anchor.bytes.len();
@@ -143,7 +143,7 @@ mod tests {
     use super::super::rules::Rules;
     use super::*;
 
-    fn found(anchors: &Anchors, text: &[u8]) -> Vec<(usize, usize, Target)> {
+    fn found(anchors: &Anchors, text: &[u8]) -> Vec<(usize, usize, AnchorTarget)> {
         let mut filter = Filter::new(anchors.len());
         anchors.enter_into(&mut filter);
         let mut all = Vec::new();
@@ -155,7 +155,7 @@ mod tests {
     }
 
     /// The same by an automaton, which looks at every byte in turn.
-    fn expected(texts: &[(Target, &[u8])], text: &[u8]) -> Vec<(usize, usize, Target)> {
+    fn expected(texts: &[(AnchorTarget, &[u8])], text: &[u8]) -> Vec<(usize, usize, AnchorTarget)> {
         let automaton = AhoCorasick::builder()
             .ascii_case_insensitive(true)
             .kind(Some(AhoCorasickKind::ContiguousNFA))
@@ -180,8 +180,8 @@ mod tests {
             static RULES: LazyLock<Rules> = LazyLock::new(|| Rules::builtin().expect("the shipped rules load"));
             static LONG: LazyLock<String> = LazyLock::new(|| "0123456789".repeat(30));
             let shipped: Vec<&str> = RULES.anchors().chain(["?", "zq", &LONG]).collect();
-            let texts: Vec<(Target, &[u8])> =
-                shipped.iter().enumerate().map(|(n, anchor)| (Target::Rule(n), anchor.as_bytes())).collect();
+            let texts: Vec<(AnchorTarget, &[u8])> =
+                shipped.iter().enumerate().map(|(n, anchor)| (AnchorTarget::Rule(n), anchor.as_bytes())).collect();
             let mut text = other;
             for (index, between, upper) in pieces {
                 let anchor = index.get(&shipped);

@@ -6,7 +6,7 @@
 
 use palisade_grammar::{Command, Inventory};
 
-use super::learned::Origin;
+use super::learned_value::LearnedOrigin;
 use super::{KnownValue, word};
 
 /// What marks call a word whose name is not a variable's.
@@ -150,7 +150,7 @@ fn literals(command: &Command) -> impl Iterator<Item = &str> {
 fn in_command(command: &Command) -> Vec<KnownValue> {
     let mut values = Vec::new();
     for assignment in command.assignments.iter().filter(|assignment| is_secret(&assignment.name)) {
-        let origin = || Origin::Variable { name: assignment.name.clone() };
+        let origin = || LearnedOrigin::Variable { name: assignment.name.clone() };
         let value = assignment.value.value.literal();
         values.extend(value.map(|value| KnownValue::new(assignment.name.as_str(), value).standing_at(origin())));
     }
@@ -170,8 +170,8 @@ fn in_command(command: &Command) -> Vec<KnownValue> {
     values
 }
 
-fn argument(option: &str, program: &str) -> Origin {
-    Origin::Argument { option: option.to_owned(), program: program.to_owned() }
+fn argument(option: &str, program: &str) -> LearnedOrigin {
+    LearnedOrigin::Argument { option: option.to_owned(), program: program.to_owned() }
 }
 
 /// `NAME=value`, `--name=value`, `--name value`.

@@ -16,7 +16,7 @@ const DUMP_COLUMN: usize = 80;
 
 /// What a comparison found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum Comparison {
     /// The value ends before this offset.
     Until(usize),
     /// The text ends before the value does.
@@ -26,16 +26,16 @@ pub(super) enum Found {
 }
 
 /// Compares the text from `at` on with an encoding.
-pub(super) fn compare(text: &[u8], at: usize, encoding: &Encoding) -> Found {
+pub(super) fn compare(text: &[u8], at: usize, encoding: &Encoding) -> Comparison {
     let text = text.get(..text.len().min(at + REACH)).unwrap_or_default();
     match encoding.escaping {
         Escaping::Text | Escaping::Base64 => {
             // Where escapes and plain bytes could both be meant, one reading for all of it, then the next.
-            let readings = [Reading::Escapes, Reading::Bytes, Reading::Bare];
+            let readings = [EscapeReading::Escapes, EscapeReading::Bytes, EscapeReading::Bare];
             let found = readings.map(|reading| escaped(text, at, encoding, reading));
-            let until = found.iter().find(|found| matches!(found, Found::Until(_)));
-            let open = found.iter().find(|found| **found == Found::Open);
-            until.or(open).copied().unwrap_or(Found::Nothing)
+            let until = found.iter().find(|found| matches!(found, Comparison::Until(_)));
+            let open = found.iter().find(|found| **found == Comparison::Open);
+            until.or(open).copied().unwrap_or(Comparison::Nothing)
         }
         Escaping::Hex => hexadecimal(text, at, &encoding.pattern),
         Escaping::Spaced => spaced(text, at, &encoding.pattern),
@@ -68,7 +68,7 @@ fn is_splice(between: &[u8]) -> bool {
 
 /// What a text means that could be an escape.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Reading {
+enum EscapeReading {
     /// An escape if it can be one.
     Escapes,
     /// An escape only if it cannot be what it is.
@@ -77,17 +77,17 @@ enum Reading {
     Bare,
 }
 
-fn escaped(text: &[u8], at: usize, encoding: &Encoding, reading: Reading) -> Found {
+fn escaped(text: &[u8], at: usize, encoding: &Encoding, reading: EscapeReading) -> Comparison {
     let (mut here, mut done, mut breaks) = (at, 0, 0);
     while let Some(rest) = encoding.pattern.get(done..).filter(|rest| !rest.is_empty()) {
-        let Some(&byte) = text.get(here) else { return Found::Open };
+        let Some(&byte) = text.get(here) else { return Comparison::Open };
         let plain = rest.first().is_some_and(|&wanted| same(byte, wanted, encoding.escaping)).then_some((1, 1));
         let decoded = || decode(text, here, rest);
         let took = match reading {
-            Reading::Escapes => decoded().or(plain),
-            Reading::Bytes => plain.or_else(decoded),
-            Reading::Bare if byte == b'\\' => Some((1, 0)),
-            Reading::Bare => plain,
+            EscapeReading::Escapes => decoded().or(plain),
+            EscapeReading::Bytes => plain.or_else(decoded),
+            EscapeReading::Bare if byte == b'\\' => Some((1, 0)),
+            EscapeReading::Bare => plain,
         };
         match took {
             Some((read, matched)) => {
@@ -95,7 +95,7 @@ fn escaped(text: &[u8], at: usize, encoding: &Encoding, reading: Reading) -> Fou
                 done += matched;
                 breaks = 0;
             }
-            None if reading != Reading::Bare && is_cut_escape(text, here) => return Found::Open,
+            None if reading != EscapeReading::Bare && is_cut_escape(text, here) => return Comparison::Open,
             None if breaks < BREAKS && done > 0 => match after_break(text, here) {
                 Some(next) => {
                     // What looks like a margin may be the value itself.
@@ -105,13 +105,13 @@ fn escaped(text: &[u8], at: usize, encoding: &Encoding, reading: Reading) -> Fou
                     here = (line..next).find(is_own).unwrap_or(next);
                     breaks += 1;
                 }
-                None if text.len() - here < MARGIN && is_margin(text, here) => return Found::Open,
-                None => return Found::Nothing,
+                None if text.len() - here < MARGIN && is_margin(text, here) => return Comparison::Open,
+                None => return Comparison::Nothing,
             },
-            None => return Found::Nothing,
+            None => return Comparison::Nothing,
         }
     }
-    Found::Until(here)
+    Comparison::Until(here)
 }
 
 fn same(byte: u8, wanted: u8, escaping: Escaping) -> bool {
@@ -225,20 +225,20 @@ fn byte_of(digits: &[u8]) -> Option<u8> {
     u8::try_from(digit(high)? * 16 + digit(low)?).ok()
 }
 
-fn hexadecimal(text: &[u8], at: usize, pattern: &[u8]) -> Found {
+fn hexadecimal(text: &[u8], at: usize, pattern: &[u8]) -> Comparison {
     let mut here = at;
     for (index, &wanted) in pattern.iter().enumerate() {
-        let Some(digits) = hex_digits(text, here, index > 0) else { return Found::Open };
+        let Some(digits) = hex_digits(text, here, index > 0) else { return Comparison::Open };
         match text.get(digits..).and_then(byte_of) {
             Some(byte) if byte == wanted => here = digits + 2,
             _ => match next_dump_line(text, here).map(|digits| (digits, text.get(digits..).and_then(byte_of))) {
                 Some((digits, Some(byte))) if byte == wanted && index > 0 => here = digits + 2,
-                _ if digits + 2 > text.len() => return Found::Open,
-                _ => return Found::Nothing,
+                _ if digits + 2 > text.len() => return Comparison::Open,
+                _ => return Comparison::Nothing,
             },
         }
     }
-    Found::Until(here)
+    Comparison::Until(here)
 }
 
 /// Where the next two digits stand, behind whatever separates them; nothing if the text ends before.
@@ -265,17 +265,17 @@ fn next_dump_line(text: &[u8], at: usize) -> Option<usize> {
     (offset >= 4 && blank > 0).then_some(at + line + offset + blank)
 }
 
-fn spaced(text: &[u8], at: usize, pattern: &[u8]) -> Found {
+fn spaced(text: &[u8], at: usize, pattern: &[u8]) -> Comparison {
     let mut here = at;
     for (index, wanted) in pattern.iter().enumerate() {
         match text.get(here) {
-            None => return Found::Open,
+            None => return Comparison::Open,
             Some(byte) if byte == wanted => here += 1,
-            Some(_) => return Found::Nothing,
+            Some(_) => return Comparison::Nothing,
         }
         if index + 1 < pattern.len() {
             here += usize::from(matches!(text.get(here), Some(b' ' | b'-' | b'.' | b',' | b'\n' | b'|' | b':' | b'_')));
         }
     }
-    Found::Until(here)
+    Comparison::Until(here)
 }

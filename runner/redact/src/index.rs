@@ -23,12 +23,12 @@ const CONTINUED: &[u8] = b" \t\"'\\+=";
 pub(super) struct Index {
     crowd: usize,
     heads: HashMap<u64, u32>,
-    entries: Vec<Entry>,
+    entries: Vec<IndexEntry>,
     encodings: Vec<(u32, Encoding)>,
 }
 
 #[derive(Clone, Copy)]
-struct Entry {
+struct IndexEntry {
     encoding: u32,
     next: u32,
 }
@@ -47,7 +47,7 @@ impl Index {
             for key in &encoding.keys {
                 let key = fold(*key);
                 let next = self.heads.insert(key, count(self.entries.len())).unwrap_or(NONE);
-                self.entries.push(Entry { encoding: index, next });
+                self.entries.push(IndexEntry { encoding: index, next });
                 filter.enter_key(key);
             }
             self.encodings.push((number, encoding));

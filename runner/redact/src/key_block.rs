@@ -47,7 +47,7 @@ pub(super) struct KeyBlock {
 
 /// What a line inside a key is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Line {
+pub(super) enum KeyLine {
     /// Key material of this many bytes.
     Body(usize),
     /// Key material between quotes: so many bytes of it, which begin behind the first `lead` of the line.
@@ -93,29 +93,31 @@ impl KeyBlock {
 
     /// Judges what follows the opening marker, or the end of a string of the key, on its own line: key material if line breaks
     /// were escaped or folded away, or if each line is a string of a list.
-    pub(super) fn judge_remainder(&self, rest: &[u8]) -> Line {
+    pub(super) fn judge_remainder(&self, rest: &[u8]) -> KeyLine {
         if let Some((lead, length)) = next_string(rest) {
-            return Line::Quoted { lead, length };
+            return KeyLine::Quoted { lead, length };
         }
         match longest_run(rest) {
-            _ if self.bare || rest.first().is_some_and(|byte| is_quote(*byte)) => Line::Blank,
-            _ if contains(rest, &self.mark) => Line::Beyond,
-            run if run >= CERTAIN && !contains(rest, MARK) => Line::Body(run),
-            _ => Line::Blank,
+            _ if self.bare || rest.first().is_some_and(|byte| is_quote(*byte)) => KeyLine::Blank,
+            _ if contains(rest, &self.mark) => KeyLine::Beyond,
+            run if run >= CERTAIN && !contains(rest, MARK) => KeyLine::Body(run),
+            _ => KeyLine::Blank,
         }
     }
 
     /// Judges a whole line, given without its line break and cut to [`LINE_LOOK`] bytes. A mark of
     /// ours says that the whole key has been redacted before; any other, that this line has.
-    pub(super) fn judge(&self, line: &[u8]) -> Line {
+    pub(super) fn judge(&self, line: &[u8]) -> KeyLine {
         let judged = match self.judge_any(line) {
-            Line::Body(length) if self.bare && !self.is_all_key(line) && length < LONG_LINE => Line::Beyond,
-            Line::Blank | Line::Stranger if self.bare && self.is_dump() && is_dump_line(line) => Line::Body(line.len()),
-            Line::Blank | Line::Stranger if self.bare => Line::Beyond,
+            KeyLine::Body(length) if self.bare && !self.is_all_key(line) && length < LONG_LINE => KeyLine::Beyond,
+            KeyLine::Blank | KeyLine::Stranger if self.bare && self.is_dump() && is_dump_line(line) => {
+                KeyLine::Body(line.len())
+            }
+            KeyLine::Blank | KeyLine::Stranger if self.bare => KeyLine::Beyond,
             judged => judged,
         };
         match judged {
-            Line::Body(_) => string_in(line).map_or(judged, |(lead, length)| Line::Quoted { lead, length }),
+            KeyLine::Body(_) => string_in(line).map_or(judged, |(lead, length)| KeyLine::Quoted { lead, length }),
             _ => judged,
         }
     }
@@ -139,25 +141,25 @@ impl KeyBlock {
         matches!(self.prefix.as_slice(), [b'0', b' '] | [b'0', b':', b' '])
     }
 
-    fn judge_any(&self, line: &[u8]) -> Line {
+    fn judge_any(&self, line: &[u8]) -> KeyLine {
         let line = line.trim_ascii();
         if !line.iter().any(u8::is_ascii_alphanumeric) && !line.starts_with(b"=") || self.is_header(line) {
-            return Line::Blank;
+            return KeyLine::Blank;
         }
         if self.last_seen && !line.starts_with(b"=") || self.strangers >= STRANGERS {
-            return Line::Beyond;
+            return KeyLine::Beyond;
         }
         let run = longest_run(line);
         let bare = bare(line);
         let shifted = bare_after_prefix(line.get(self.column..).unwrap_or_default());
         match () {
-            () if contains(line, &self.mark) => Line::Beyond,
-            () if contains(line, MARK) => Line::Stranger,
-            () if run >= CERTAIN => Line::Body(run),
-            () if is_base64(bare) => Line::Body(bare.len()),
-            () if is_hex_pairs(bare) => Line::Body(bare.len()),
-            () if self.column > 0 && (is_base64(shifted) || is_hex_pairs(shifted)) => Line::Body(shifted.len()),
-            () => Line::Stranger,
+            () if contains(line, &self.mark) => KeyLine::Beyond,
+            () if contains(line, MARK) => KeyLine::Stranger,
+            () if run >= CERTAIN => KeyLine::Body(run),
+            () if is_base64(bare) => KeyLine::Body(bare.len()),
+            () if is_hex_pairs(bare) => KeyLine::Body(bare.len()),
+            () if self.column > 0 && (is_base64(shifted) || is_hex_pairs(shifted)) => KeyLine::Body(shifted.len()),
+            () => KeyLine::Stranger,
         }
     }
 
@@ -166,15 +168,15 @@ impl KeyBlock {
     }
 
     /// Takes note of a line that was judged and has now been dealt with.
-    pub(super) fn note(&mut self, line: Line) {
+    pub(super) fn note(&mut self, line: KeyLine) {
         match line {
-            Line::Body(length) | Line::Quoted { length, .. } => {
+            KeyLine::Body(length) | KeyLine::Quoted { length, .. } => {
                 let width = *self.width.get_or_insert(length);
                 self.last_seen |= length < width;
                 self.strangers = 0;
             }
-            Line::Stranger => self.strangers += 1,
-            Line::Blank | Line::Beyond => (),
+            KeyLine::Stranger => self.strangers += 1,
+            KeyLine::Blank | KeyLine::Beyond => (),
         }
     }
 }
@@ -396,17 +398,17 @@ mod tests {
             ("-----END RSA PRIVATE KEY-----", false),
         ] {
             let judged = block.judge(line.as_bytes());
-            assert_eq!(matches!(judged, Line::Body(_) | Line::Quoted { .. }), body, "{line}");
+            assert_eq!(matches!(judged, KeyLine::Body(_) | KeyLine::Quoted { .. }), body, "{line}");
         }
     }
 
     #[test]
     fn a_key_without_markers_ends_with_the_first_other_line() {
         let block = KeyBlock::new(0, "der-private-key", b"").bare();
-        assert!(matches!(block.judge(&[b'A'; 64]), Line::Body(_)));
-        assert!(matches!(block.judge(b"c2hvcnQgbGFzdA=="), Line::Body(_)));
+        assert!(matches!(block.judge(&[b'A'; 64]), KeyLine::Body(_)));
+        assert!(matches!(block.judge(b"c2hvcnQgbGFzdA=="), KeyLine::Body(_)));
         for line in ["src", "$ ls", "", "0123456789abcdef0123456789abcdef01234567 a.txt", "-----END PRIVATE KEY-----"] {
-            assert_eq!(block.judge(line.as_bytes()), Line::Beyond, "{line}");
+            assert_eq!(block.judge(line.as_bytes()), KeyLine::Beyond, "{line}");
         }
     }
 
@@ -415,18 +417,18 @@ mod tests {
         let mut block = KeyBlock::new(0, "private-key", b"");
         block.note(block.judge(&[b'A'; 64]));
         block.note(block.judge(b"AAAA"));
-        assert_eq!(block.judge(b"src"), Line::Beyond);
+        assert_eq!(block.judge(b"src"), KeyLine::Beyond);
 
         let block = KeyBlock::new(0, "private-key", b"");
-        assert_eq!(block.judge(b"[redacted:private-key]"), Line::Beyond);
-        assert_eq!(block.judge(b"[redacted:jwt] AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"), Line::Stranger);
+        assert_eq!(block.judge(b"[redacted:private-key]"), KeyLine::Beyond);
+        assert_eq!(block.judge(b"[redacted:jwt] AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"), KeyLine::Stranger);
 
         let mut block = KeyBlock::new(0, "private-key", b"");
         for _ in 0..STRANGERS {
-            assert_eq!(block.judge(b"two words"), Line::Stranger);
-            block.note(Line::Stranger);
+            assert_eq!(block.judge(b"two words"), KeyLine::Stranger);
+            block.note(KeyLine::Stranger);
         }
-        assert_eq!(block.judge(&[b'A'; 64]), Line::Beyond);
+        assert_eq!(block.judge(&[b'A'; 64]), KeyLine::Beyond);
     }
 
     #[test]
@@ -450,10 +452,10 @@ mod tests {
     fn strings_of_a_list_are_judged_one_by_one() {
         let block = KeyBlock::new(0, "private-key", b"");
         let full = "A".repeat(64);
-        let quoted = |lead, length| Line::Quoted { lead, length };
+        let quoted = |lead, length| KeyLine::Quoted { lead, length };
         assert_eq!(block.judge(format!("  \"{full}\",").as_bytes()), quoted(3, 64));
         assert_eq!(block.judge_remainder(format!("\", \"{full}\"").as_bytes()), quoted(4, 64));
         assert_eq!(block.judge_remainder(b"\\\",\\\"QUJD\\\",\\\"-----END"), quoted(5, 4));
-        assert_eq!(block.judge_remainder(b"\", \"name\": 1"), Line::Blank);
+        assert_eq!(block.judge_remainder(b"\", \"name\": 1"), KeyLine::Blank);
     }
 }

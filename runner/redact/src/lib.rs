@@ -3,7 +3,7 @@
 //! [`Redacted`] and [`RedactedBytes`] can only be made by a [`Redactor`], so a result, an error or a record that is built
 //! from them cannot hold raw output. What a secret looks like is data (`secrets/`, see `rules`); which bytes of a
 //! stream are one, whatever the chunks they come in, is decided in `stream`; which line belongs to a private key, in
-//! `key_block`; which values of the environment are searched for, in `known`.
+//! `key_block`; which values of the environment are searched for, in `known_value`.
 //!
 //! Marks survive a second pass, which finds the same. It can take more, never less: what stands directly after the mark of a known
 //! value, or between the lines of a key that was redacted before; and what a mark, which is shorter than what it stands for, has brought
@@ -24,17 +24,17 @@ mod filter;
 mod gate;
 mod index;
 mod key_block;
-mod known;
-mod learned;
+mod known_value;
+mod learned_value;
 mod mark;
 mod noise;
 pub mod output;
 mod place;
+pub mod printable;
 mod row;
 mod rules;
 mod secret;
 mod secret_file;
-pub mod shown;
 mod stream;
 mod table;
 mod word;
@@ -49,15 +49,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use palisade_grammar::Inventory;
 use serde::{Serialize, Serializer};
 
-pub use known::{KnownValue, RefusedValue, UnfitValue};
-pub use learned::{LearnedFrom, LearnedValue};
+pub use known_value::{KnownValue, RefusedValue, UnfitValue};
+pub use learned_value::{LearnedFrom, LearnedValue};
 pub use rules::{Rules, RulesError, Unfit};
 pub use stream::{Hit, Stream};
 
 use anchors::Anchors;
 use expression::MAX_REACH;
-use known::Known;
-use learned::Note;
+use known_value::KnownValues;
+use learned_value::LearnedNote;
 use mark::{FingerprintKey, MARK, MARK_BODY};
 use rules::Rule;
 
@@ -199,7 +199,7 @@ impl fmt::Debug for RedactedBytes {
 #[derive(Clone)]
 pub struct Redactor {
     matcher: Arc<Matcher>,
-    known: Arc<Known>,
+    known: Arc<KnownValues>,
     refused: Arc<[RefusedValue]>,
     key: Option<Arc<FingerprintKey>>,
     /// What its streams have learned.
@@ -218,7 +218,7 @@ impl Redactor {
     pub fn new(rules: Rules, known: Vec<KnownValue>) -> Self {
         let matcher = Arc::new(Matcher::new(rules.list));
         let bare = Self {
-            known: Arc::new(Known::new(Arc::clone(&matcher.anchors))),
+            known: Arc::new(KnownValues::new(Arc::clone(&matcher.anchors))),
             matcher,
             refused: Arc::default(),
             key: FingerprintKey::random().map(Arc::new),
@@ -244,7 +244,7 @@ impl Redactor {
         if values.is_empty() {
             return self.clone();
         }
-        let mut known = Known::clone(&self.known);
+        let mut known = KnownValues::clone(&self.known);
         let refused = known.admit(self.matcher.rules.iter().map(|rule| rule.id.as_ref()), values);
         let refused = self.refused.iter().cloned().chain(refused).collect();
         Self { known: Arc::new(known), refused, ..self.clone() }
@@ -282,7 +282,7 @@ impl Redactor {
     /// what it began with. Returns those that cannot be searched for. Does nothing to a redactor that is no session.
     pub fn renew(&self, values: &[KnownValue]) -> Vec<RefusedValue> {
         let (Some(memory), Some(sessions)) = (&self.memory, &self.sessions) else { return Vec::new() };
-        let mut known = Known::new(Arc::clone(&self.matcher.anchors)).dropping_with(&self.known);
+        let mut known = KnownValues::new(Arc::clone(&self.matcher.anchors)).dropping_with(&self.known);
         let refused = known.admit(self.matcher.rules.iter().map(|rule| rule.id.as_ref()), values);
         let mut sessions = sessions.lock().unwrap_or_else(PoisonError::into_inner);
         for memory in sessions.list.iter().map(|(_, memory)| memory).chain([memory]) {
@@ -321,7 +321,7 @@ impl Redactor {
             let keyed =
                 if session.is_empty() { Self { memory: None, ..self.clone() } } else { self.keyed_by(&session, None) };
             let redactor = Self { known: Arc::clone(&remembered(&memory)), ..keyed };
-            let notes: Vec<Arc<Note>> = redactor.known.notes().map(Arc::clone).collect();
+            let notes: Vec<Arc<LearnedNote>> = redactor.known.notes().map(Arc::clone).collect();
             let mut redact = |text: &str| redactor.text(text);
             told.extend(notes.iter().map(|note| note.told(&session, &redactor.mark_of(note), &mut redact)));
         }
@@ -335,7 +335,7 @@ impl Redactor {
     pub fn drop_learned(&self, numbers: &[u64]) {
         for (_, memory) in self.memories() {
             let known = Arc::clone(&remembered(&memory));
-            let notes: Vec<Arc<Note>> = known.notes().map(Arc::clone).collect();
+            let notes: Vec<Arc<LearnedNote>> = known.notes().map(Arc::clone).collect();
             notes.iter().filter(|note| numbers.contains(&note.number())).for_each(|note| known.drop_learned(note));
         }
     }
@@ -349,7 +349,7 @@ impl Redactor {
     }
 
     /// The mark that stands for a value that was learned.
-    fn mark_of(&self, note: &Note) -> String {
+    fn mark_of(&self, note: &LearnedNote) -> String {
         match &self.key {
             Some(key) if !mark::is_guessable(note.value()) => {
                 mark::with_fingerprint(note.name(), &key.fingerprint(note.value()))
@@ -373,7 +373,7 @@ impl Redactor {
     }
 
     /// The values that a new stream begins with.
-    fn starting_known(&self) -> Arc<Known> {
+    fn starting_known(&self) -> Arc<KnownValues> {
         match &self.memory {
             Some(memory) if !self.aware => Arc::clone(&remembered(memory)),
             Some(_) | None => Arc::clone(&self.known),
@@ -396,7 +396,7 @@ impl Redactor {
     }
 
     fn failure(&self, (rule, (input, expected)): (&Rule, (String, String))) -> Option<FailedExample> {
-        let none = Arc::new(Known::new(Arc::clone(&self.matcher.anchors)));
+        let none = Arc::new(KnownValues::new(Arc::clone(&self.matcher.anchors)));
         let bare = Self { known: none, key: None, memory: None, ..self.clone() };
         let result = bare.text(&input);
         let failed =
@@ -478,7 +478,7 @@ struct Matcher {
 
 /// What an anchor stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Target {
+enum AnchorTarget {
     Rule(usize),
     BlockEnd(usize),
 }
@@ -501,16 +501,16 @@ impl Matcher {
     }
 }
 
-fn anchors(rules: &[Rule]) -> impl Iterator<Item = (Target, &[u8])> {
+fn anchors(rules: &[Rule]) -> impl Iterator<Item = (AnchorTarget, &[u8])> {
     rules.iter().enumerate().flat_map(|(index, rule)| {
-        let begins = rule.anchors.iter().map(move |anchor| (Target::Rule(index), anchor.as_bytes()));
-        let ends = rule.block_end.iter().map(move |end| (Target::BlockEnd(index), end.anchor.as_bytes()));
+        let begins = rule.anchors.iter().map(move |anchor| (AnchorTarget::Rule(index), anchor.as_bytes()));
+        let ends = rule.block_end.iter().map(move |end| (AnchorTarget::BlockEnd(index), end.anchor.as_bytes()));
         begins.chain(ends)
     })
 }
 
 /// What the streams of one session have learned, on top of what was known before.
-type Memory = Arc<Mutex<Arc<Known>>>;
+type Memory = Arc<Mutex<Arc<KnownValues>>>;
 
 /// So many sessions are remembered; of more, those that have not printed for longest are forgotten.
 const MOST_SESSIONS: usize = 4096;
@@ -520,11 +520,11 @@ const MOST_SESSIONS: usize = 4096;
 struct Memories {
     list: VecDeque<(String, Memory)>,
     /// What a new one begins with, if that has changed since.
-    renewed: Option<Arc<Known>>,
+    renewed: Option<Arc<KnownValues>>,
 }
 
 impl Memories {
-    fn of(&mut self, session: &str, known: &Arc<Known>) -> Memory {
+    fn of(&mut self, session: &str, known: &Arc<KnownValues>) -> Memory {
         let memories = &mut self.list;
         let known = self.renewed.as_ref().unwrap_or(known);
         let place = memories.iter().rposition(|(name, _)| name == session);
@@ -540,7 +540,7 @@ impl Memories {
 }
 
 /// The session's memory. One that a panic has left behind is still a memory.
-fn remembered(memory: &Mutex<Arc<Known>>) -> std::sync::MutexGuard<'_, Arc<Known>> {
+fn remembered(memory: &Mutex<Arc<KnownValues>>) -> std::sync::MutexGuard<'_, Arc<KnownValues>> {
     memory.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

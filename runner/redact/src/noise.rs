@@ -1,7 +1,7 @@
 //! Splits a stream into what a reader sees and what only a terminal does: decides which bytes stand between the bytes of
 //! a word without being part of it.
 //!
-//! Rules match on the [`View`], which lacks escape sequences, carriage returns, NUL and other control codes, and invisible
+//! Rules match on the [`CleanText`], which lacks escape sequences, carriage returns, NUL and other control codes, and invisible
 //! characters; what it lacks is kept as gaps, so that text that stays is given out byte by byte as it came. What an escape
 //! sequence carries as text (a title, the address of a link) is handed to the caller, for it can hold a secret of its own.
 //!
@@ -25,7 +25,7 @@ const MOST_ROOM: usize = 16 * 1024;
 
 /// Text without noise, and the noise that was taken out of it.
 #[derive(Debug, Default)]
-pub(super) struct View {
+pub(super) struct CleanText {
     /// What a reader sees.
     text: Secret,
     gaps: VecDeque<Gap>,
@@ -55,7 +55,7 @@ pub(super) struct Noise {
     pub(super) escape: bool,
 }
 
-impl View {
+impl CleanText {
     /// What a reader sees; all offsets of the redactor are into it.
     #[inline]
     pub(super) fn text(&self) -> &[u8] {
@@ -117,14 +117,14 @@ impl View {
 /// Tells noise from text, whatever the chunks they come in.
 #[derive(Debug)]
 pub(super) struct Normaliser {
-    state: State,
+    state: NoiseState,
     /// What an open sequence has swallowed so far, from its first byte on.
     held: Secret,
     room: usize,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
+enum NoiseState {
     #[default]
     Text,
     /// The first bytes of a character that may be invisible.
@@ -143,16 +143,16 @@ enum State {
 
 impl Default for Normaliser {
     fn default() -> Self {
-        Self { state: State::Text, held: Secret::default(), room: MOST_ROOM }
+        Self { state: NoiseState::Text, held: Secret::default(), room: MOST_ROOM }
     }
 }
 
 impl Normaliser {
     /// Adds the next bytes to the view. `inner` is given the text that a sequence carries and returns what to keep of it.
-    pub(super) fn push(&mut self, bytes: &[u8], view: &mut View, inner: &mut dyn FnMut(&[u8]) -> Vec<u8>) {
+    pub(super) fn push(&mut self, bytes: &[u8], view: &mut CleanText, inner: &mut dyn FnMut(&[u8]) -> Vec<u8>) {
         let mut rest = bytes;
         while !rest.is_empty() {
-            if self.state == State::Text {
+            if self.state == NoiseState::Text {
                 let plain = plain_length(rest);
                 let (text, tail) = rest.split_at(plain);
                 view.text.extend(text);
@@ -167,62 +167,69 @@ impl Normaliser {
     }
 
     /// Ends the stream: what an unfinished sequence had swallowed is text.
-    pub(super) fn finish(&mut self, view: &mut View) {
+    pub(super) fn finish(&mut self, view: &mut CleanText) {
         self.give_up(view);
     }
 
     /// Whether something is held that is neither text nor noise yet.
     pub(super) fn is_open(&self) -> bool {
-        self.state != State::Text
+        self.state != NoiseState::Text
     }
 
-    fn step(&mut self, byte: u8, view: &mut View, inner: &mut dyn FnMut(&[u8]) -> Vec<u8>) {
+    fn step(&mut self, byte: u8, view: &mut CleanText, inner: &mut dyn FnMut(&[u8]) -> Vec<u8>) {
         match (self.state, byte) {
-            (State::Text, ESC) => self.hold(byte, State::Escape),
-            (State::Text, 0xc2 | 0xcd | 0xd8 | 0xe1 | 0xe2 | 0xef) => self.hold(byte, State::Character),
-            (State::Text, _) if is_control(byte) => self.noise(&[byte], 1, false, view),
-            (State::Text, _) => self.text(&[byte], view),
-            (State::Character, _) => self.character(byte, view, inner),
-            (State::Escape, b'[') if self.held.bytes().len() == 1 => self.hold(byte, State::Csi),
-            (State::Escape, b']') if self.held.bytes().len() == 1 => self.hold(byte, State::Osc),
-            (State::Escape, b'P' | b'X' | b'^' | b'_') if self.held.bytes().len() == 1 => {
-                self.hold(byte, State::String)
+            (NoiseState::Text, ESC) => self.hold(byte, NoiseState::Escape),
+            (NoiseState::Text, 0xc2 | 0xcd | 0xd8 | 0xe1 | 0xe2 | 0xef) => self.hold(byte, NoiseState::Character),
+            (NoiseState::Text, _) if is_control(byte) => self.noise(&[byte], 1, false, view),
+            (NoiseState::Text, _) => self.text(&[byte], view),
+            (NoiseState::Character, _) => self.character(byte, view, inner),
+            (NoiseState::Escape, b'[') if self.held.bytes().len() == 1 => self.hold(byte, NoiseState::Csi),
+            (NoiseState::Escape, b']') if self.held.bytes().len() == 1 => self.hold(byte, NoiseState::Osc),
+            (NoiseState::Escape, b'P' | b'X' | b'^' | b'_') if self.held.bytes().len() == 1 => {
+                self.hold(byte, NoiseState::String)
             }
-            (State::Escape, 0x20..=0x2f) if self.held.bytes().len() < LONGEST_CSI => self.hold(byte, State::Escape),
-            (State::Csi, 0x20..=0x3f) if self.held.bytes().len() < LONGEST_CSI => self.hold(byte, State::Csi),
+            (NoiseState::Escape, 0x20..=0x2f) if self.held.bytes().len() < LONGEST_CSI => {
+                self.hold(byte, NoiseState::Escape)
+            }
+            (NoiseState::Csi, 0x20..=0x3f) if self.held.bytes().len() < LONGEST_CSI => self.hold(byte, NoiseState::Csi),
             // `ESC [ 3 1` and then a token whose first letter would be the final byte.
-            (State::Csi, b'a'..=b'z') if !is_final(self.held.bytes().get(2..).unwrap_or_default(), byte) => {
-                self.state = State::Text;
+            (NoiseState::Csi, b'a'..=b'z') if !is_final(self.held.bytes().get(2..).unwrap_or_default(), byte) => {
+                self.state = NoiseState::Text;
                 self.close(view);
                 self.text(&[byte], view);
             }
-            (State::Escape, 0x30..=0x7e) | (State::Csi, 0x40..=0x7e) => {
-                self.hold(byte, State::Text);
+            (NoiseState::Escape, 0x30..=0x7e) | (NoiseState::Csi, 0x40..=0x7e) => {
+                self.hold(byte, NoiseState::Text);
                 self.close(view);
             }
-            (State::Osc, BEL) => self.close_string(&[byte], view, inner),
-            (State::Osc | State::String, ESC) => self.hold(byte, State::StringEscape),
-            (State::Osc | State::String, b'\t' | 0x20..=0x7e | 0x80..) if self.held.bytes().len() < LONGEST_STRING => {
+            (NoiseState::Osc, BEL) => self.close_string(&[byte], view, inner),
+            (NoiseState::Osc | NoiseState::String, ESC) => self.hold(byte, NoiseState::StringEscape),
+            (NoiseState::Osc | NoiseState::String, b'\t' | 0x20..=0x7e | 0x80..)
+                if self.held.bytes().len() < LONGEST_STRING =>
+            {
                 self.hold(byte, self.state);
             }
-            (State::StringEscape, b'\\') => {
+            (NoiseState::StringEscape, b'\\') => {
                 self.held.drop_last();
                 self.close_string(&[ESC, byte], view, inner);
             }
-            (State::Escape | State::Csi | State::Osc | State::String | State::StringEscape, _) => {
+            (
+                NoiseState::Escape | NoiseState::Csi | NoiseState::Osc | NoiseState::String | NoiseState::StringEscape,
+                _,
+            ) => {
                 self.give_up(view);
                 self.step(byte, view, inner);
             }
         }
     }
 
-    fn hold(&mut self, byte: u8, state: State) {
+    fn hold(&mut self, byte: u8, state: NoiseState) {
         self.held.extend(&[byte]);
         self.state = state;
     }
 
     /// A character of two or three bytes, some of which nobody can see.
-    fn character(&mut self, byte: u8, view: &mut View, inner: &mut dyn FnMut(&[u8]) -> Vec<u8>) {
+    fn character(&mut self, byte: u8, view: &mut CleanText, inner: &mut dyn FnMut(&[u8]) -> Vec<u8>) {
         if byte & 0xc0 != 0x80 {
             self.give_up(view);
             return self.step(byte, view, inner);
@@ -234,13 +241,13 @@ impl Normaliser {
         }
         // The 8-bit forms of `ESC [`, `ESC ]` and the others, as some terminals take them: as long as those, two bytes.
         match self.held.bytes() {
-            [0xc2, 0x9b] => return self.state = State::Csi,
-            [0xc2, 0x9d] => return self.state = State::Osc,
-            [0xc2, 0x90 | 0x98 | 0x9e | 0x9f] => return self.state = State::String,
+            [0xc2, 0x9b] => return self.state = NoiseState::Csi,
+            [0xc2, 0x9d] => return self.state = NoiseState::Osc,
+            [0xc2, 0x90 | 0x98 | 0x9e | 0x9f] => return self.state = NoiseState::String,
             _ => {}
         }
         let character = std::mem::take(&mut self.held);
-        self.state = State::Text;
+        self.state = NoiseState::Text;
         if is_invisible(character.bytes()) {
             self.noise(character.bytes(), character.bytes().len(), false, view);
         } else {
@@ -248,22 +255,22 @@ impl Normaliser {
         }
     }
 
-    fn close(&mut self, view: &mut View) {
+    fn close(&mut self, view: &mut CleanText) {
         let sequence = std::mem::take(&mut self.held);
         self.noise(sequence.bytes(), sequence.bytes().len(), true, view);
     }
 
-    fn close_string(&mut self, end: &[u8], view: &mut View, inner: &mut dyn FnMut(&[u8]) -> Vec<u8>) {
+    fn close_string(&mut self, end: &[u8], view: &mut CleanText, inner: &mut dyn FnMut(&[u8]) -> Vec<u8>) {
         let sequence = std::mem::take(&mut self.held);
-        self.state = State::Text;
+        self.state = NoiseState::Text;
         let (begin, carried) = sequence.bytes().split_at(sequence.bytes().len().min(2));
         let kept = [begin, &inner(carried), end].concat();
         self.noise(&kept, sequence.bytes().len() + end.len(), true, view);
     }
 
     /// The sequence was none: what it had swallowed is text.
-    fn give_up(&mut self, view: &mut View) {
-        self.state = State::Text;
+    fn give_up(&mut self, view: &mut CleanText) {
+        self.state = NoiseState::Text;
         for &byte in std::mem::take(&mut self.held).bytes() {
             if is_control(byte) {
                 self.noise(&[byte], 1, false, view);
@@ -273,12 +280,12 @@ impl Normaliser {
         }
     }
 
-    fn text(&mut self, bytes: &[u8], view: &mut View) {
+    fn text(&mut self, bytes: &[u8], view: &mut CleanText) {
         view.text.extend(bytes);
         self.room = (self.room + bytes.len() * ROOM_PER_BYTE).min(MOST_ROOM);
     }
 
-    fn noise(&mut self, bytes: &[u8], raw: usize, escape: bool, view: &mut View) {
+    fn noise(&mut self, bytes: &[u8], raw: usize, escape: bool, view: &mut CleanText) {
         match self.room.checked_sub(raw.max(bytes.len())) {
             Some(room) => {
                 self.room = room;
@@ -352,7 +359,7 @@ mod tests {
     use super::*;
 
     fn split<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> (Vec<u8>, Vec<u8>) {
-        let (mut normaliser, mut view) = (Normaliser::default(), View::default());
+        let (mut normaliser, mut view) = (Normaliser::default(), CleanText::default());
         for chunk in chunks {
             normaliser.push(chunk, &mut view, &mut |carried| carried.to_vec());
         }

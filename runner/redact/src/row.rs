@@ -10,12 +10,12 @@ use serde::Deserialize;
 /// A text of the program's own, or one that was read.
 pub(super) type Word = Cow<'static, str>;
 /// Several of those.
-pub(super) type Words = Cow<'static, [Word]>;
+pub(super) type WordList = Cow<'static, [Word]>;
 
 /// The file of a table.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Table {
+pub(super) struct RuleFile {
     pub(super) rule: Vec<Row>,
 }
 
@@ -25,7 +25,7 @@ pub(super) struct Table {
 pub(super) struct Row {
     pub(super) id: Word,
     pub(super) description: Word,
-    pub(super) anchors: Words,
+    pub(super) anchors: WordList,
     pub(super) short_anchor_reason: Option<Word>,
     pub(super) pattern: Word,
     #[serde(default)]
@@ -40,11 +40,11 @@ pub(super) struct Row {
     #[serde(default)]
     pub(super) entropy: f64,
     #[serde(default)]
-    pub(super) stop_words: Words,
+    pub(super) stop_words: WordList,
     #[serde(default)]
     pub(super) require: Cow<'static, [Class]>,
     #[serde(default)]
-    pub(super) reject: Words,
+    pub(super) reject: WordList,
     pub(super) block_end: Option<BlockEndRow>,
     #[serde(default)]
     pub(super) lines: bool,
@@ -86,7 +86,7 @@ pub(super) struct Example {
 #[serde(untagged)]
 pub(super) enum Text {
     Whole(Word),
-    Pieces(Words),
+    Pieces(WordList),
 }
 
 impl Default for Text {

@@ -16,7 +16,7 @@ use super::expression::{ByteSet, Checks, Expression, SECRET_GROUP};
 use super::gate::{self, Outlook};
 use super::mark;
 use super::place;
-use super::row::{BlockEndRow, Class, Example, Gate, Row, Table, Text, Word, Words};
+use super::row::{BlockEndRow, Class, Example, Gate, Row, RuleFile, Text, Word, WordList};
 use regex_automata::util::primitives::NonMaxUsize;
 use regex_automata::{Anchored, Input};
 
@@ -189,7 +189,7 @@ pub enum Unfit {
 pub(super) struct Rule {
     pub(super) id: Word,
     table: String,
-    pub(super) anchors: Words,
+    pub(super) anchors: WordList,
     /// How far before its anchor a match starts, at least.
     min_back: usize,
     /// How far before its anchor a match may start.
@@ -214,7 +214,7 @@ pub(super) struct Rule {
     /// What can follow the word that the anchor is in; anything if empty.
     next: ByteSet,
     entropy: f64,
-    stop_words: Words,
+    stop_words: WordList,
     require: Cow<'static, [Class]>,
     reject: Checks,
 }
@@ -437,8 +437,8 @@ fn is_behind_letter(text: &[u8], at: usize) -> bool {
 }
 
 fn read_table(table: &str, text: &str) -> Result<Vec<Row>, RulesError> {
-    match toml::from_str::<Table>(text) {
-        Ok(Table { rule }) => Ok(rule),
+    match toml::from_str::<RuleFile>(text) {
+        Ok(RuleFile { rule }) => Ok(rule),
         Err(cause) => Err(RulesError::Table { table: table.to_owned(), cause: Box::new(cause) }),
     }
 }

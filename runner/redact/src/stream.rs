@@ -18,12 +18,12 @@ use std::sync::Arc;
 use super::encodings::KEY;
 use super::expression::ByteSet;
 use super::key_block::{self, KeyBlock, LINE_LOOK};
-use super::known::{Known, KnownValue};
-use super::learned::Note;
-use super::noise::{Normaliser, View};
+use super::known_value::{KnownValue, KnownValues};
+use super::learned_value::LearnedNote;
+use super::noise::{CleanText, Normaliser};
 use super::rules::{Prospect, Rule};
-use super::table::{self, ROW_LOOK, Table};
-use super::{Matcher, RedactedBytes, Redactor, Target, mark, remembered};
+use super::table::{self, ROW_LOOK, SecretTable};
+use super::{AnchorTarget, Matcher, RedactedBytes, Redactor, mark, remembered};
 use emit::Pending;
 #[cfg(test)]
 pub(super) use emit::runs_on;
@@ -43,10 +43,10 @@ const GAPS_TRIED: usize = 2;
 pub struct Stream {
     redactor: Redactor,
     matcher: Arc<Matcher>,
-    known: Arc<Known>,
+    known: Arc<KnownValues>,
     normaliser: Normaliser,
     /// What has come and is still needed, without noise; all offsets below are into it.
-    view: View,
+    view: CleanText,
     /// How many places of the view have been asked of the filter.
     scanned: usize,
     /// Anchors up to here have been found beforehand, when the source was silent.
@@ -58,7 +58,7 @@ pub struct Stream {
     /// Places before this one were asked before the last value was learned.
     outdated: usize,
     /// What deciding them has found, in the order of the starts.
-    found: VecDeque<Finding>,
+    found: VecDeque<StreamFinding>,
     /// What of the text each rule need not be tried on again.
     dealt: Vec<Dealt>,
     /// All bytes before have been let go or redacted.
@@ -75,9 +75,9 @@ pub struct Stream {
     /// Marks made, by name.
     counts: BTreeMap<String, u64>,
     /// Values that this stream has added to `known`.
-    learned: Vec<Arc<Note>>,
+    learned: Vec<Arc<LearnedNote>>,
     /// Bytes of the source before `at`, and the line that it is on.
-    source: Place,
+    source: StreamPosition,
     hits: Option<Vec<Hit>>,
     /// What rules have found, if somebody wants to know.
     gathered: Option<Vec<KnownValue>>,
@@ -99,40 +99,40 @@ pub struct Hit {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct StreamPosition {
     offset: u64,
     line: u64,
 }
 
 #[derive(Clone, Debug)]
 struct Anchor {
-    target: Target,
+    target: AnchorTarget,
     range: Range<usize>,
 }
 
 #[derive(Clone, Debug)]
-struct Finding {
+struct StreamFinding {
     range: Range<usize>,
     /// Among findings that start alike, the lowest names the mark. Known values count after all rules.
     index: usize,
-    kind: Kind,
+    kind: FindingKind,
 }
 
 #[derive(Clone, Debug)]
-enum Kind {
+enum FindingKind {
     Secret(ByteSet),
     BlockBegin,
     BlockEnd,
     /// A secret is the first line of a key that has no markers.
     Lines,
     /// Below the line that ends here, cells may be secrets.
-    Columns(Table),
+    Columns(SecretTable),
 }
 
 #[derive(Clone, Debug)]
 struct OpenTable {
     rule: usize,
-    table: Table,
+    table: SecretTable,
     /// Where its first line ends.
     from: usize,
     /// The line that was judged last.
@@ -192,7 +192,7 @@ impl Stream {
         let known = redactor.starting_known();
         Self {
             normaliser: Normaliser::default(),
-            view: View::default(),
+            view: CleanText::default(),
             scanned: 0,
             foreseen: 0,
             open: VecDeque::new(),
@@ -209,7 +209,7 @@ impl Stream {
             table: None,
             counts: BTreeMap::new(),
             learned: Vec::new(),
-            source: Place { offset: 0, line: 1 },
+            source: StreamPosition { offset: 0, line: 1 },
             hits: None,
             gathered: None,
             #[cfg(test)]
@@ -423,10 +423,10 @@ impl Stream {
     fn prospect(&self, anchor: &Anchor) -> Prospect {
         let rest = self.view.text().get(anchor.range.start..).unwrap_or_default();
         match anchor.target {
-            Target::Rule(index) if self.matcher.rules.get(index).is_some_and(|rule| rule.columns) => {
+            AnchorTarget::Rule(index) if self.matcher.rules.get(index).is_some_and(|rule| rule.columns) => {
                 self.prospect_of_table(anchor)
             }
-            Target::Rule(index) => {
+            AnchorTarget::Rule(index) => {
                 let (window, base) = self.window(anchor);
                 let local = anchor.range.start - base..anchor.range.end - base;
                 match self.matcher.rules.get(index).map(|rule| rule.prospect(window, &local)) {
@@ -434,8 +434,8 @@ impl Stream {
                     Some(Prospect::Settled) | None => Prospect::Settled,
                 }
             }
-            Target::BlockEnd(_) if rest.contains(&b'\n') => Prospect::Settled,
-            Target::BlockEnd(_) => Prospect::OpenFrom(anchor.range.start),
+            AnchorTarget::BlockEnd(_) if rest.contains(&b'\n') => Prospect::Settled,
+            AnchorTarget::BlockEnd(_) => Prospect::OpenFrom(anchor.range.start),
         }
     }
 
@@ -461,13 +461,13 @@ impl Stream {
     fn decide(&mut self, anchor: &Anchor) {
         let matcher = Arc::clone(&self.matcher);
         match anchor.target {
-            Target::Rule(index) => self.decide_rule(&matcher, index, anchor),
-            Target::BlockEnd(index) => {
+            AnchorTarget::Rule(index) => self.decide_rule(&matcher, index, anchor),
+            AnchorTarget::BlockEnd(index) => {
                 let end = matcher.rules.get(index).and_then(|rule| rule.block_end.as_ref());
                 let (window, base) = self.window(anchor);
                 if let Some(length) = end.and_then(|end| end.length(window, anchor.range.start - base)) {
                     let range = anchor.range.start..anchor.range.start + length;
-                    self.insert(Finding { range, index, kind: Kind::BlockEnd });
+                    self.insert(StreamFinding { range, index, kind: FindingKind::BlockEnd });
                     self.look_back(index, anchor.range.start);
                 }
             }
@@ -494,7 +494,7 @@ impl Stream {
             adjoin
         });
         for range in ranges {
-            self.insert(Finding { range, index, kind: Kind::Secret(ByteSet::NONE) });
+            self.insert(StreamFinding { range, index, kind: FindingKind::Secret(ByteSet::NONE) });
         }
     }
 
@@ -533,14 +533,15 @@ impl Stream {
             self.deal(index, tried);
         }
         for range in secrets {
-            let kind = if rule.block_end.is_some() { Kind::BlockBegin } else { Kind::Secret(rule.run_on) };
+            let kind =
+                if rule.block_end.is_some() { FindingKind::BlockBegin } else { FindingKind::Secret(rule.run_on) };
             if let Some(dealt) = self.dealt.get_mut(index).filter(|_| rule.run_on != ByteSet::NONE) {
                 dealt.cover(&range);
             }
             if rule.lines {
-                self.insert(Finding { range: range.clone(), index, kind: Kind::Lines });
+                self.insert(StreamFinding { range: range.clone(), index, kind: FindingKind::Lines });
             }
-            self.insert(Finding { range, index, kind });
+            self.insert(StreamFinding { range, index, kind });
         }
     }
 
@@ -566,12 +567,12 @@ impl Stream {
         let cells = table::inserted(text.get(start..seen).unwrap_or_default()).into_iter();
         let cells: Vec<_> = cells.map(|cell| start + cell.start..start + cell.end).collect();
         for range in cells.into_iter().filter(|cell| cell.start > anchor.range.end) {
-            self.insert(Finding { range, index, kind: Kind::Secret(ByteSet::NONE) });
+            self.insert(StreamFinding { range, index, kind: FindingKind::Secret(ByteSet::NONE) });
         }
         let Some(end) = rest.map(|rest| anchor.range.end + rest) else { return };
         let text = self.view.text();
-        if let Some(table) = text.get(start..end).and_then(Table::begun_by) {
-            self.insert(Finding { range: anchor.range.start..end, index, kind: Kind::Columns(table) });
+        if let Some(table) = text.get(start..end).and_then(SecretTable::begun_by) {
+            self.insert(StreamFinding { range: anchor.range.start..end, index, kind: FindingKind::Columns(table) });
         }
     }
 
@@ -625,8 +626,8 @@ impl Stream {
         None
     }
 
-    fn insert(&mut self, finding: Finding) {
-        let key = |finding: &Finding| (finding.range.start, finding.index);
+    fn insert(&mut self, finding: StreamFinding) {
+        let key = |finding: &StreamFinding| (finding.range.start, finding.index);
         let place = self.found.partition_point(|other| key(other) <= key(&finding));
         self.found.insert(place, finding);
     }
@@ -643,7 +644,7 @@ impl Stream {
         known.search(text.bytes(), places, &likely, |range, number| {
             if !known.is_dropped(number) && !mark::touches(text.bytes(), &range, self.ids()) {
                 let index = self.matcher.rules.len() + number;
-                self.insert(Finding { range, index, kind: Kind::Secret(ByteSet::NONE) });
+                self.insert(StreamFinding { range, index, kind: FindingKind::Secret(ByteSet::NONE) });
             }
         });
         self.view.put_text(text);
@@ -698,7 +699,7 @@ impl Stream {
 
     /// Inside a key, where the last line ends that can be judged.
     fn unfinished_line(&self) -> usize {
-        let opens = |finding: &Finding| matches!(finding.kind, Kind::BlockBegin | Kind::Lines);
+        let opens = |finding: &StreamFinding| matches!(finding.kind, FindingKind::BlockBegin | FindingKind::Lines);
         let text = self.view.text();
         let rest = text.get(self.at..).unwrap_or_default();
         let line_break = rest.iter().rposition(|&byte| byte == b'\n');
@@ -707,7 +708,7 @@ impl Stream {
         }
         let last = line_break.map_or(rest, |at| rest.get(at + 1..).unwrap_or_default());
         let tables = self.found.iter().filter_map(|finding| match &finding.kind {
-            Kind::Columns(table) => Some(table),
+            FindingKind::Columns(table) => Some(table),
             _ => None,
         });
         let open = self.table.iter().map(|open| &open.table);

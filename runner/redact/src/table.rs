@@ -62,7 +62,7 @@ const PLAIN_NAMES: [&str; 16] = [
 
 /// A table or a section whose first line was seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Table {
+pub(super) enum SecretTable {
     /// Fields with something between them.
     Separated {
         /// What stands between two fields.
@@ -105,7 +105,7 @@ pub(super) enum Row {
 
 const BAR: &[u8] = "│".as_bytes();
 
-impl Table {
+impl SecretTable {
     /// The table that begins with this line.
     pub(super) fn begun_by(line: &[u8]) -> Option<Self> {
         let indent = line.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'-')).count();
@@ -421,7 +421,9 @@ mod tests {
     /// The secrets of a text whose first line begins a table.
     fn secrets(text: &str) -> Vec<String> {
         let mut lines = text.lines();
-        let Some(table) = lines.next().and_then(|line| Table::begun_by(line.as_bytes())) else { return Vec::new() };
+        let Some(table) = lines.next().and_then(|line| SecretTable::begun_by(line.as_bytes())) else {
+            return Vec::new();
+        };
         let mut found = Vec::new();
         for line in lines {
             match table.judge(line.as_bytes()) {

@@ -428,7 +428,7 @@ fn learning_forgets_the_oldest_and_never_stops() {
     let token = |n: usize| format!("ghp_{:016x}EXAMPLE{n:013}", (n as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let hidden = |n: usize| format!("0{}x", token(n)); // by itself nothing that a rule knows
     let redactor = Redactor { key: None, ..builtin().session().keyed("one") };
-    let last = 2 * known::MOST_LEARNED + 100;
+    let last = 2 * known_value::MOST_LEARNED + 100;
     // Now and then one of the last hundred is met again, and one that may be forgotten by then.
     let line = |n: usize| match n % 50 {
         0 => format!("{} {} {}\n", token(n), hidden(n.saturating_sub(90)), hidden(n.saturating_sub(1500))),
@@ -440,9 +440,9 @@ fn learning_forgets_the_oldest_and_never_stops() {
         assert!(shown.split(' ').take(2).all(|part| part.contains("[redacted:")), "{shown}");
     }
     let session = redactor.starting_known();
-    assert!((known::MOST_LEARNED..=2 * known::MOST_LEARNED).contains(&session.len()), "{}", session.len());
+    assert!((known_value::MOST_LEARNED..=2 * known_value::MOST_LEARNED).contains(&session.len()), "{}", session.len());
     let mark = "0[redacted:github-token]x";
-    for (n, shown) in [(0, hidden(0).as_str()), (last - known::MOST_LEARNED + 1, mark), (last, mark)] {
+    for (n, shown) in [(0, hidden(0).as_str()), (last - known_value::MOST_LEARNED + 1, mark), (last, mark)] {
         assert_eq!(redactor.text(&hidden(n)).as_str(), shown, "token {n}");
     }
     let fresh = Redactor { key: None, ..builtin().session().keyed("other") };
@@ -1081,9 +1081,9 @@ fn a_value_keeps_its_number() {
     let session = server.keyed("one");
     session.text(&token(0));
     let first = server.learned()[0].number;
-    let text: String = (1..=known::MOST_LEARNED).map(|n| format!("{}\n", token(n))).collect();
-    session.text(&format!("{text}{}\n{}", token(known::MOST_LEARNED + 1), token(0)));
+    let text: String = (1..=known_value::MOST_LEARNED).map(|n| format!("{}\n", token(n))).collect();
+    session.text(&format!("{text}{}\n{}", token(known_value::MOST_LEARNED + 1), token(0)));
     let numbers: Vec<u64> = server.learned().iter().map(|value| value.number).collect();
     assert_eq!(numbers.iter().filter(|number| **number == first).count(), 1);
-    assert_eq!(numbers.len(), known::MOST_LEARNED + 2);
+    assert_eq!(numbers.len(), known_value::MOST_LEARNED + 2);
 }

@@ -146,8 +146,8 @@ const LONGEST_WORD: usize = 24;
 /// joins words, and no word of a program with a number.
 pub(super) fn is_mixed(value: &[u8]) -> bool {
     /// Whether a byte is of a kind, and how many characters are.
-    type Kind = (fn(&u8) -> bool, f64);
-    const MEMBERS: [Kind; 4] = [
+    type ByteClass = (fn(&u8) -> bool, f64);
+    const MEMBERS: [ByteClass; 4] = [
         (u8::is_ascii_lowercase, 26.0),
         (u8::is_ascii_uppercase, 26.0),
         (u8::is_ascii_digit, 10.0),

@@ -2,7 +2,7 @@
 //!
 //! Between `clone` and `execve` nothing may be allocated and no lock taken (`enforce.rs`), so that most of the standard library is
 //! out of reach. Each function here is one call, or a few, and passes the kernel pointers only to its own locals or to what its
-//! caller lends it. None allocates but [`Words::of`], which is for the time before.
+//! caller lends it. None allocates but [`ExecStrings::of`], which is for the time before.
 //!
 //! Nothing is decided here.
 #![expect(unsafe_code, reason = "only raw system calls are safe in a copy of a process with threads")]
@@ -22,12 +22,12 @@ pub(super) type Done = Result<(), Errno>;
 pub(super) type Errno = c_int;
 
 /// Texts as `execve` takes them: pointers to C strings, with a null pointer at the end.
-pub(super) struct Words<'a> {
+pub(super) struct ExecStrings<'a> {
     pointers: Vec<*const c_char>,
     texts: PhantomData<&'a [CString]>,
 }
 
-impl<'a> Words<'a> {
+impl<'a> ExecStrings<'a> {
     pub(super) fn of(texts: &'a [CString]) -> Self {
         let pointers = texts.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect();
         Self { pointers, texts: PhantomData }
@@ -116,7 +116,7 @@ struct Stack([u8; STACK]);
 const STACK: usize = 64 << 10;
 
 /// Returns only to say why it could not.
-pub(super) fn replace_program(path: &CStr, argv: &Words<'_>, env: &Words<'_>) -> Done {
+pub(super) fn replace_program(path: &CStr, argv: &ExecStrings<'_>, env: &ExecStrings<'_>) -> Done {
     let [argv, env] = [argv, env].map(|words| words.pointers.as_ptr().addr());
     // SAFETY: the path is a C string, the others arrays of C strings with a null pointer at the end.
     unsafe { call(libc::SYS_execve, [path.as_ptr().addr(), argv, env, 0, 0]) }.map(drop)
@@ -287,7 +287,7 @@ pub(super) fn listen_on_loopback(socket: RawFd, port: u16, waiting: usize) -> Do
 pub(super) fn switch_on_loopback(socket: RawFd) -> Done {
     /// `struct ifreq` of netdevice(7).
     #[repr(C)]
-    struct Request {
+    struct InterfaceRequest {
         name: [u8; libc::IFNAMSIZ],
         flags: libc::c_short,
         rest: [u8; 22],
@@ -296,7 +296,7 @@ pub(super) fn switch_on_loopback(socket: RawFd) -> Done {
     for (place, byte) in name.iter_mut().zip(b"lo") {
         *place = *byte;
     }
-    let request = Request { name, flags: libc::IFF_UP as libc::c_short, rest: [0; 22] };
+    let request = InterfaceRequest { name, flags: libc::IFF_UP as libc::c_short, rest: [0; 22] };
     let ioctl = libc::SIOCSIFFLAGS as usize;
     // SAFETY: the kernel reads one such request.
     unsafe { call(libc::SYS_ioctl, [word(socket), ioctl, ptr::from_ref(&request).addr(), 0, 0]) }.map(drop)

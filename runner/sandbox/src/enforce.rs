@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! launcher ── clone ─▶ first process: ARRIVE ── vfork ─▶ program: FENCE, execve
-//!                      then lives as first.rs says
+//!                      then lives as init.rs says
 //! ```
 //!
 //! The system calls themselves, as safe functions, are in `call.rs`.
@@ -26,19 +26,19 @@ use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, getegid, geteuid, 
 use seccompiler::BpfProgram;
 
 use super::call::{
-    CAP_SETPCAP, Capabilities, Done, Errno, Filter, LAST_SIGNAL, NEW_LISTENER, WAIT_KILLABLE_RECV, Words, add_rule,
-    add_rule_at, attach, capabilities, clone_in_place, clone_process, close, close_range, control_terminal, copy_mount,
-    create, duplicate, enter, enter_namespace, exit, identity, install_filter, is_directory, is_mounted_on,
+    CAP_SETPCAP, Capabilities, Done, Errno, ExecStrings, Filter, LAST_SIGNAL, NEW_LISTENER, WAIT_KILLABLE_RECV,
+    add_rule, add_rule_at, attach, capabilities, clone_in_place, clone_process, close, close_range, control_terminal,
+    copy_mount, create, duplicate, enter, enter_namespace, exit, identity, install_filter, is_directory, is_mounted_on,
     is_readable, keep_mounts_private, kill, listen_on_loopback, make_directory, make_link, mount, open_in, open_place,
     open_to_read, own_number, parent_number, prctl, prctl_value, replace_program, restrict_mount, restrict_self,
     send_descriptor, set_default_action, set_limit, set_no_capabilities, set_signal_mask, setsid, stream_socket,
     switch_on_loopback, umask, write, write_file,
 };
-use super::first::{self, Duty, Reach};
 use super::group::Group;
 use super::guard::{self, Judge};
+use super::init::{self, Duty, SignalReach};
 use super::landlock::READ_FILE;
-use super::mounts::{Fresh, Kind, View};
+use super::mounts::{Fresh, FreshKind, MountView};
 use super::names::Names;
 use super::plan::Cover;
 use super::process::{Lead, Process};
@@ -64,7 +64,7 @@ pub struct Prepared {
     /// The first process's own rules, where it needs and can have them.
     pub(super) reach: Option<OwnedFd>,
     /// The session's own view of the file system, where it has one.
-    pub(super) view: Option<View>,
+    pub(super) view: Option<MountView>,
     pub(super) filters: &'static [BpfProgram],
     /// All that there are for a session of its kind.
     pub(super) kinds: &'static Filters,
@@ -110,7 +110,7 @@ pub fn spawn(mut prepared: Prepared) -> Result<Process, SandboxError> {
 /// Makes a process in these namespaces, with this view if any, and ends it again. `made` hears when there is that process.
 pub(super) fn attempt(
     namespaces: Namespaces,
-    view: Option<View>,
+    view: Option<MountView>,
     made: Option<mpsc::Sender<()>>,
 ) -> Result<(), SandboxError> {
     start(namespaces, Errand::Trial(view.map(Box::new), made), None, None)?
@@ -191,7 +191,7 @@ fn in_view(view: &Arc<LiveView>, act: impl Fn(&LiveView) -> Done + Send + 'stati
     reaped.map_err(|errno| server("wait for a process")(errno.into()))?;
     match <[u8; 4]>::try_from(told.as_slice()).map_or(libc::EIO, i32::from_ne_bytes) {
         0 => Ok(()),
-        errno => Err(SandboxError::Enforce { step: Step::Mounts, source: io::Error::from_raw_os_error(errno) }),
+        errno => Err(SandboxError::Enforce { step: ChildStep::Mounts, source: io::Error::from_raw_os_error(errno) }),
     }
 }
 
@@ -261,7 +261,7 @@ enum Errand {
     /// With the exec guard's filter, if it has one.
     Program(Box<Prepared>, Option<BpfProgram>),
     /// To see whether it can be. The sender tells the caller that the process is made.
-    Trial(Option<Box<View>>, Option<mpsc::Sender<()>>),
+    Trial(Option<Box<MountView>>, Option<mpsc::Sender<()>>),
 }
 
 impl Errand {
@@ -284,7 +284,7 @@ impl Errand {
         self.prepared().is_some_and(|prepared| prepared.enforced.network == Network::Proxy)
     }
 
-    fn view(&self) -> Option<&View> {
+    fn view(&self) -> Option<&MountView> {
         match self {
             Self::Program(prepared, _) => prepared.view.as_ref(),
             Self::Trial(view, _) => view.as_deref(),
@@ -363,11 +363,11 @@ fn pipe() -> Result<(OwnedFd, OwnedFd), SandboxError> {
 }
 
 /// What the child wrote into the pipe: nothing, once `execve` has closed it.
-fn failed_step(pipe: OwnedFd) -> Result<Option<(Step, io::Error)>, SandboxError> {
+fn failed_step(pipe: OwnedFd) -> Result<Option<(ChildStep, io::Error)>, SandboxError> {
     let mut report = Vec::new();
     File::from(pipe).read_to_end(&mut report).map_err(server("read from a pipe"))?;
     let Some((step, errno)) = report.split_first() else { return Ok(None) };
-    let step = Step::ALL.into_iter().find(|known| *known as u8 == *step).unwrap_or(Step::Program);
+    let step = ChildStep::ALL.into_iter().find(|known| *known as u8 == *step).unwrap_or(ChildStep::Program);
     let errno = <[u8; 4]>::try_from(errno).map_or(libc::EIO, i32::from_ne_bytes);
     Ok(Some((step, io::Error::from_raw_os_error(errno))))
 }
@@ -380,7 +380,7 @@ fn server(what: &'static str) -> impl Fn(io::Error) -> SandboxError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 #[non_exhaustive]
-pub enum Step {
+pub enum ChildStep {
     /// It is killed when the server dies.
     DieWithServer = 1,
     /// It is the same user inside its user namespace as outside.
@@ -427,7 +427,7 @@ pub enum Step {
     Program,
 }
 
-impl Step {
+impl ChildStep {
     const ALL: [Self; 22] = [
         Self::DieWithServer,
         Self::MapUser,
@@ -455,7 +455,7 @@ impl Step {
 }
 
 /// What the process was to do, to stand after “cannot”.
-impl fmt::Display for Step {
+impl fmt::Display for ChildStep {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::DieWithServer => "tie the process to the server",
@@ -489,38 +489,38 @@ impl fmt::Display for Step {
 /// - The server's death first: what comes later must not outlive it.
 /// - Capabilities go as soon as the mounts are made, the last thing that needs one, so that no later step succeeds by privilege:
 ///   entering the working directory, for one, must be the session's own right.
-const ARRIVE: [(Step, Act); 11] = [
-    (Step::DieWithServer, die_with_server),
-    (Step::MapUser, map_user),
-    (Step::HideMemory, hide_memory),
-    (Step::Network, open_network),
+const ARRIVE: [(ChildStep, Act); 11] = [
+    (ChildStep::DieWithServer, die_with_server),
+    (ChildStep::MapUser, map_user),
+    (ChildStep::HideMemory, hide_memory),
+    (ChildStep::Network, open_network),
     // Before its own /proc, which is read-only.
-    (Step::Numbers, bound_numbers),
-    (Step::Mounts, make_view),
-    (Step::DropCapabilities, drop_capabilities),
-    (Step::NoNewPrivileges, no_new_privileges),
-    (Step::Reach, limit_reach),
-    (Step::DefaultSignals, expect_children),
-    (Step::Orphans, adopt_orphans),
+    (ChildStep::Numbers, bound_numbers),
+    (ChildStep::Mounts, make_view),
+    (ChildStep::DropCapabilities, drop_capabilities),
+    (ChildStep::NoNewPrivileges, no_new_privileges),
+    (ChildStep::Reach, limit_reach),
+    (ChildStep::DefaultSignals, expect_children),
+    (ChildStep::Orphans, adopt_orphans),
 ];
 
 /// The steps of the process that becomes the program, in their order.
 ///
 /// - Landlock after everything that opens or enters a path, filters after everything that they refuse.
 /// - The exec guard's filter comes last, and its first question is about this very program.
-const FENCE: [(Step, Act); 11] = [
-    (Step::DefaultSignals, default_signals),
-    (Step::OwnSession, own_session),
-    (Step::Descriptors, arrange_descriptors),
-    (Step::Terminal, take_terminal),
-    (Step::Directory, enter_directory),
-    (Step::Limits, set_limits),
-    (Step::FileMode, set_file_mode),
-    (Step::Landlock, restrict_paths),
+const FENCE: [(ChildStep, Act); 11] = [
+    (ChildStep::DefaultSignals, default_signals),
+    (ChildStep::OwnSession, own_session),
+    (ChildStep::Descriptors, arrange_descriptors),
+    (ChildStep::Terminal, take_terminal),
+    (ChildStep::Directory, enter_directory),
+    (ChildStep::Limits, set_limits),
+    (ChildStep::FileMode, set_file_mode),
+    (ChildStep::Landlock, restrict_paths),
     // Before the filters, which let nobody have a listener.
-    (Step::Guard, install_guard),
-    (Step::Filters, install_filters),
-    (Step::Program, execute),
+    (ChildStep::Guard, install_guard),
+    (ChildStep::Filters, install_filters),
+    (ChildStep::Program, execute),
 ];
 
 type Act = fn(&Child<'_>) -> Done;
@@ -548,7 +548,7 @@ struct Child<'a> {
     maps: [&'a [u8]; 2],
     last_number: Option<&'a [u8]>,
     shared_pages: &'a [u8],
-    view: Option<&'a View>,
+    view: Option<&'a MountView>,
     /// For each part of the view the copy of its mount, once it has been taken.
     taken: &'a [AtomicI32],
     /// None where the process is only made to see whether it can be.
@@ -557,8 +557,8 @@ struct Child<'a> {
 
 struct Program<'a> {
     path: &'a CStr,
-    argv: &'a Words<'a>,
-    env: &'a Words<'a>,
+    argv: &'a ExecStrings<'a>,
+    env: &'a ExecStrings<'a>,
     cwd: &'a CStr,
     descriptors: &'a [(RawFd, RawFd)],
     controlling_terminal: Option<RawFd>,
@@ -598,8 +598,8 @@ type Job = Box<dyn FnOnce() + Send>;
 fn launch(namespaces: Namespaces, errand: &Errand, posts: &Posts, group: Option<&Group>) -> io::Result<(Pid, OwnedFd)> {
     let (prepared, view) = (errand.prepared(), errand.view());
     let guard = errand.filter().map(Filter::of).transpose()?;
-    let argv = Words::of(prepared.map(|prepared| &*prepared.argv).unwrap_or_default());
-    let env = Words::of(prepared.map(|prepared| &*prepared.env).unwrap_or_default());
+    let argv = ExecStrings::of(prepared.map(|prepared| &*prepared.argv).unwrap_or_default());
+    let env = ExecStrings::of(prepared.map(|prepared| &*prepared.env).unwrap_or_default());
     let descriptors: Vec<_> = prepared
         .iter()
         .flat_map(|prepared| &prepared.descriptors)
@@ -670,8 +670,8 @@ impl Child<'_> {
     fn run(&self) -> ! {
         self.follow(&ARRIVE);
         match self.fork(own_number()) {
-            Ok(program) => first::live(program, &self.duty()),
-            Err(errno) => self.fail(Step::Fork, errno),
+            Ok(program) => init::live(program, &self.duty()),
+            Err(errno) => self.fail(ChildStep::Fork, errno),
         }
     }
 
@@ -685,7 +685,7 @@ impl Child<'_> {
 
     fn become_program(&self, first: c_int) -> ! {
         if let Err(errno) = die_with_first(first) {
-            self.fail(Step::DieWithServer, errno);
+            self.fail(ChildStep::DieWithServer, errno);
         }
         if self.program.is_some() {
             self.follow(&FENCE);
@@ -693,7 +693,7 @@ impl Child<'_> {
         exit(0)
     }
 
-    fn follow(&self, steps: &[(Step, Act)]) {
+    fn follow(&self, steps: &[(ChildStep, Act)]) {
         for (step, act) in steps {
             if let Err(errno) = act(self) {
                 self.fail(*step, errno);
@@ -701,7 +701,7 @@ impl Child<'_> {
         }
     }
 
-    fn fail(&self, step: Step, errno: Errno) -> ! {
+    fn fail(&self, step: ChildStep, errno: Errno) -> ! {
         let [a, b, c, d] = errno.to_ne_bytes();
         let _ = write(self.failing, &[step as u8, a, b, c, d]);
         exit(EXIT_FAILED)
@@ -713,9 +713,9 @@ impl Child<'_> {
             server: self.server,
             requested: self.requested,
             reach: match (self.namespaces, self.reach) {
-                (Namespaces::Root | Namespaces::User, _) => Reach::Namespace,
-                (Namespaces::None, Some(_)) => Reach::Domain { server: self.server_number },
-                (Namespaces::None, None) => Reach::Children,
+                (Namespaces::Root | Namespaces::User, _) => SignalReach::Namespace,
+                (Namespaces::None, Some(_)) => SignalReach::Domain { server: self.server_number },
+                (Namespaces::None, None) => SignalReach::Children,
             },
         }
     }
@@ -738,7 +738,7 @@ fn die_with_server(child: &Child<'_>) -> Done {
     if is_readable(child.server)? { Err(libc::ESRCH) } else { Ok(()) }
 }
 
-/// The program's process, too: so that it does not run on unwatched when something kills its parent, `first`.
+/// The program's process, too: so that it does not run on unwatched when something kills its parent, `init`.
 fn die_with_first(first: c_int) -> Done {
     prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL.unsigned_abs().into())?;
     if parent_number() == first { Ok(()) } else { Err(libc::ESRCH) }
@@ -895,8 +895,8 @@ const NOTHING_RUNS: libc::c_ulong = libc::MS_NOEXEC;
 fn mount_fresh(fresh: &Fresh) -> Done {
     let flags = libc::MS_NOSUID | libc::MS_NODEV;
     match fresh.kind {
-        Kind::Processes => mount(c"proc", &fresh.path, flags | NOTHING_RUNS | libc::MS_RDONLY, &fresh.options),
-        Kind::Memory => mount(c"tmpfs", &fresh.path, flags, &fresh.options),
+        FreshKind::Processes => mount(c"proc", &fresh.path, flags | NOTHING_RUNS | libc::MS_RDONLY, &fresh.options),
+        FreshKind::Memory => mount(c"tmpfs", &fresh.path, flags, &fresh.options),
     }
 }
 

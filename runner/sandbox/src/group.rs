@@ -78,13 +78,13 @@ impl fmt::Display for Controller {
 
 /// Where sessions' groups are made, and what those bound.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Place {
+struct CgroupParent {
     directory: PathBuf,
     controllers: Vec<Controller>,
 }
 
 /// The server's place, looked for once.
-static PLACE: LazyLock<Result<Place, String>> = LazyLock::new(|| {
+static PLACE: LazyLock<Result<CgroupParent, String>> = LazyLock::new(|| {
     let place = find()?;
     sweep(&place.directory);
     Ok(place)
@@ -146,7 +146,7 @@ impl Group {
         Self::make_in(place, limits).map(Some)
     }
 
-    fn make_in(place: &Place, limits: &Limits) -> io::Result<Self> {
+    fn make_in(place: &CgroupParent, limits: &Limits) -> io::Result<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let name = format!("{NAME}{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let directory = place.directory.join(name);
@@ -257,7 +257,7 @@ fn sweep(place: &Path) {
     }
 }
 
-fn find() -> Result<Place, String> {
+fn find() -> Result<CgroupParent, String> {
     let (mount, own) = own_group()?;
     let mut why = String::new();
     for directory in [Some(own.as_path()), own.parent()].into_iter().flatten() {
@@ -265,7 +265,7 @@ fn find() -> Result<Place, String> {
             break;
         }
         match usable(directory, directory == own) {
-            Ok(controllers) => return Ok(Place { directory: directory.to_owned(), controllers }),
+            Ok(controllers) => return Ok(CgroupParent { directory: directory.to_owned(), controllers }),
             Err(error) if why.is_empty() => why = format!("`{}` {error}", directory.display()),
             Err(_) => {}
         }

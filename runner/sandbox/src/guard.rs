@@ -11,7 +11,7 @@
 //! the kernel and nobody can change it any more. If it is not what was judged, it is judged, and killed on a no. No process
 //! stays traced.
 //!
-//! An execution that takes a person's yes stays unanswered ([`Held`]): its caller waits in its `execve`, and all others are answered
+//! An execution that takes a person's yes stays unanswered ([`HeldCall`]): its caller waits in its `execve`, and all others are answered
 //! meanwhile. When there is an answer, the call is read and judged again as it is then.
 //!
 //! One thread per session does all this, for the kernel ties a traced process to the thread that traces it. When that thread
@@ -43,10 +43,10 @@ use super::connect::Connecting;
 use super::execution::{
     Execution, has_no_name, interpreter, is_deleted, link, number, open_as, open_link, place_of, without_own_links,
 };
-use super::memory::{Memory, Told};
-use super::names::{Making, Names, Source};
+use super::memory::{ExecveArguments, Memory};
+use super::names::{Making, Names, RenameSource};
 use super::repositories::{Around, SettingsChange, Taken, is_named, of_only_worktree};
-use super::seccomp::{self, Arguments, Made};
+use super::seccomp::{self, Made, NameArguments};
 use super::stat::{is_gone, leader};
 
 /// Decides what may be executed. Lives on the session's guard thread.
@@ -64,8 +64,8 @@ pub trait Judge: Send + fmt::Debug {
     }
 
     /// How an execution stands that waits.
-    fn look(&mut self, _ticket: u64) -> Look {
-        Look::Over
+    fn look(&mut self, _ticket: u64) -> WaitState {
+        WaitState::Over
     }
 
     /// Nobody waits under this ticket any more: the caller is gone, or its call was refused.
@@ -121,7 +121,7 @@ pub enum Settled {
 
 /// How an execution stands that waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Look {
+pub enum WaitState {
     /// It waits on.
     Waits,
     /// It is to be judged again.
@@ -178,14 +178,14 @@ struct Guard {
     /// How many connections are being waited for.
     connecting: Arc<AtomicUsize>,
     /// Calls that wait for somebody's yes. The judge lets so many wait at most.
-    held: Vec<Held>,
+    held: Vec<HeldCall>,
     /// When they were looked at last.
     looked: Instant,
 }
 
 /// A call that stays unanswered.
-struct Held {
-    call: Call,
+struct HeldCall {
+    call: TrappedCall,
     ticket: u64,
 }
 
@@ -225,7 +225,7 @@ impl Guard {
 
     /// A call that makes a name. What it names lies in memory that another thread can change: so a yes is none that anything rests on.
     /// It is announced, and what does not announce itself counts as made by somebody else.
-    fn name(&self, call: &Call) {
+    fn name(&self, call: &TrappedCall) {
         let kind = call.makes.map_or(Made::Other, |makes| makes.kind);
         let Some(names) = &self.names else {
             let _ = self.answer(call.id, GO_ON);
@@ -274,7 +274,7 @@ impl Guard {
     }
 
     /// A call that would put another file to `named`, where a repository's settings are, which are kept. They lie at `place`.
-    fn change_settings(&self, call: &Call, names: &Names, named: &Path, place: &Path) {
+    fn change_settings(&self, call: &TrappedCall, names: &Names, named: &Path, place: &Path) {
         let is_git = leader(call.thread).is_some_and(|process| self.judge.is_of(process, "git"));
         // What was looked at is the caller only if it still waits.
         if !is_waiting(&self.listener, call.id) {
@@ -357,21 +357,21 @@ impl Guard {
     /// Goes on with those that have their answer, and forgets those that have died.
     fn look_at_held(&mut self) {
         self.looked = Instant::now();
-        for Held { call, ticket } in std::mem::take(&mut self.held) {
+        for HeldCall { call, ticket } in std::mem::take(&mut self.held) {
             if !is_waiting(&self.listener, call.id) {
                 self.judge.left(ticket);
                 continue;
             }
             match self.judge.look(ticket) {
-                Look::Waits => self.held.push(Held { call, ticket }),
-                Look::Again => self.decide(call, Patience::Waited(ticket)),
-                Look::Over => _ = self.answer(call.id, -libc::EACCES),
+                WaitState::Waits => self.held.push(HeldCall { call, ticket }),
+                WaitState::Again => self.decide(call, Patience::Waited(ticket)),
+                WaitState::Over => _ = self.answer(call.id, -libc::EACCES),
             }
         }
     }
 
     /// Says no to a call, which may have waited.
-    fn deny(&mut self, call: &Call, errno: c_int, patience: Patience) {
+    fn deny(&mut self, call: &TrappedCall, errno: c_int, patience: Patience) {
         let _ = self.answer(call.id, -errno);
         self.leave(patience);
     }
@@ -382,7 +382,7 @@ impl Guard {
         }
     }
 
-    fn decide(&mut self, call: Call, patience: Patience) {
+    fn decide(&mut self, call: TrappedCall, patience: Patience) {
         let steps = match self.steps(&call) {
             Ok(steps) => steps,
             Err(errno) => return self.deny(&call, errno, patience),
@@ -401,7 +401,7 @@ impl Guard {
                 let _ = self.answer(call.id, -libc::EACCES);
                 return;
             }
-            Settled::Waits(ticket) => return self.held.push(Held { call, ticket }),
+            Settled::Waits(ticket) => return self.held.push(HeldCall { call, ticket }),
         }
         if let Err(errno) = trace(libc::PTRACE_SEIZE, call.thread, TRACE_OPTIONS) {
             if errno == libc::EPERM && self.judge.may_unwatched(&steps) {
@@ -419,9 +419,9 @@ impl Guard {
         let _ = self.answer(call.id, GO_ON);
         let _ = trace(libc::PTRACE_INTERRUPT, call.thread, 0);
         match next_stop(call.thread) {
-            Stop::Executed(process) => self.verify(process, steps),
-            Stop::Returned(thread) => let_go(thread),
-            Stop::Gone => {}
+            TraceStop::Executed(process) => self.verify(process, steps),
+            TraceStop::Returned(thread) => let_go(thread),
+            TraceStop::Gone => {}
         }
     }
 
@@ -452,13 +452,13 @@ impl Guard {
         let _ = self.answer(call.id, GO_ON);
         let _ = trace(libc::PTRACE_INTERRUPT, call.thread, 0);
         match next_stop(call.thread) {
-            Stop::Returned(thread) if self.holds_only_what_it_may(thread) => let_go(thread),
+            TraceStop::Returned(thread) if self.holds_only_what_it_may(thread) => let_go(thread),
             // Its number may have become another process's, which it holds now.
-            Stop::Returned(process) | Stop::Executed(process) => {
+            TraceStop::Returned(process) | TraceStop::Executed(process) => {
                 kill(process);
                 await_end(process);
             }
-            Stop::Gone => {}
+            TraceStop::Gone => {}
         }
     }
 
@@ -524,7 +524,7 @@ impl Guard {
     }
 
     /// What the call would execute: the file, and if that is a script, its interpreters.
-    fn steps(&mut self, call: &Call) -> Result<Vec<Execution>, c_int> {
+    fn steps(&mut self, call: &TrappedCall) -> Result<Vec<Execution>, c_int> {
         let (execution, mut file) = call.read()?;
         let mut steps = vec![execution];
         for _ in 0..=MAX_INTERPRETERS {
@@ -555,7 +555,7 @@ const GO_ON: c_int = 0;
 
 /// A call that the filter tells of.
 enum Notified {
-    Execution(Call),
+    Execution(TrappedCall),
     Tracing(Tracing),
     Connecting(Connecting),
 }
@@ -616,7 +616,7 @@ fn traced_by(tracer: i32) -> Option<Vec<i32>> {
 }
 
 /// One `execve` that the filter holds.
-struct Call {
+struct TrappedCall {
     id: u64,
     thread: i32,
     /// The descriptor that the path is relative to, or the working directory's.
@@ -626,7 +626,7 @@ struct Call {
     env: u64,
     flags: c_int,
     /// It executes nothing, but makes a name.
-    makes: Option<Arguments>,
+    makes: Option<NameArguments>,
     /// The descriptor and the path of what gets the name.
     from: Option<(c_int, u64)>,
     /// Two names change places.
@@ -638,7 +638,7 @@ struct Call {
 /// Links that are followed to the name that an `open` makes.
 const MAX_LINKS: usize = 8;
 
-impl Call {
+impl TrappedCall {
     /// The path at which the call would make something, without links; none where nothing new can be made: in `/proc`, and at a path that
     /// ends in no name.
     fn named(&self, kind: Made) -> Result<Option<PathBuf>, c_int> {
@@ -676,18 +676,18 @@ impl Call {
     ///
     /// # Errors
     /// The error that the caller gets: what cannot be looked up gets no other name.
-    fn source(&self) -> Result<Option<Source>, c_int> {
+    fn source(&self) -> Result<Option<RenameSource>, c_int> {
         let Some((base, path)) = self.from else { return Ok(None) };
         let path = self.path_at(base, path)?;
         // By such a link of its descriptor a file gets its first name (`O_TMPFILE`, open(2)).
         let follow = path.starts_with("/proc") || path.starts_with("/dev/fd");
         let file = open_as(self.thread, &path, follow)?;
-        Source::of(&file).map(Some).map_err(number)
+        RenameSource::of(&file).map(Some).map_err(number)
     }
 
     /// What it is about, with the file, opened by name alone.
     fn read(&self) -> Result<(Execution, OwnedFd), c_int> {
-        let Told { path, mut argv, env } = Memory(self.thread).told(self.path, self.argv, self.env)?;
+        let ExecveArguments { path, mut argv, env } = Memory(self.thread).told(self.path, self.argv, self.env)?;
         let path = PathBuf::from(OsString::from_vec(path));
         let cwd = link(self.thread, "cwd").filter(|cwd| cwd.is_absolute() && !is_deleted(cwd));
         let (named, file) = self.find(&path, cwd.as_deref())?;
@@ -728,7 +728,7 @@ pub(super) fn may_trace() -> bool {
 }
 
 /// What a process that is traced does next.
-enum Stop {
+enum TraceStop {
     /// It stands in the image of a new program.
     Executed(i32),
     /// Its call has come back.
@@ -739,7 +739,7 @@ enum Stop {
 
 /// Waits for the one process that this thread traces. A thread that is not the first of its process takes that one's number
 /// when it executes a program.
-fn next_stop(thread: i32) -> Stop {
+fn next_stop(thread: i32) -> TraceStop {
     loop {
         let mut status: c_int = 0;
         // SAFETY: the kernel writes one `c_int`. Without the last flag it would take statuses that other threads wait for.
@@ -747,18 +747,18 @@ fn next_stop(thread: i32) -> Stop {
         if process < 0 {
             match errno() {
                 libc::EINTR => continue,
-                _ => return Stop::Gone,
+                _ => return TraceStop::Gone,
             }
         }
         if !libc::WIFSTOPPED(status) {
             if process == thread {
-                return Stop::Gone;
+                return TraceStop::Gone;
             }
             continue;
         }
         match status >> 16 {
-            libc::PTRACE_EVENT_EXEC => return Stop::Executed(process),
-            libc::PTRACE_EVENT_STOP => return Stop::Returned(process),
+            libc::PTRACE_EVENT_EXEC => return TraceStop::Executed(process),
+            libc::PTRACE_EVENT_STOP => return TraceStop::Returned(process),
             // A signal on its way.
             _ => {
                 let _ = trace(libc::PTRACE_CONT, process, libc::WSTOPSIG(status));
@@ -788,7 +788,7 @@ fn let_go(thread: i32) {
 
 /// Waits for the end of a tracee that has been killed. The kernel tells its parent only after the tracer has waited.
 fn await_end(thread: i32) {
-    while !matches!(next_stop(thread), Stop::Gone) {}
+    while !matches!(next_stop(thread), TraceStop::Gone) {}
 }
 
 /// A process that we trace, so that the number is still its own.
@@ -800,7 +800,7 @@ fn kill(process: i32) {
 /// `struct seccomp_notif` of `linux/seccomp.h`.
 #[repr(C)]
 #[derive(Default)]
-struct Request {
+struct SeccompNotif {
     id: u64,
     pid: u32,
     flags: u32,
@@ -834,13 +834,13 @@ fn demand_known_sizes() -> io::Result<()> {
     if unsafe { libc::syscall(libc::SYS_seccomp, operation, 0, sizes.as_mut_ptr()) } != 0 {
         return Err(io::Error::last_os_error());
     }
-    let known = [size_of::<Request>(), size_of::<Response>()];
+    let known = [size_of::<SeccompNotif>(), size_of::<Response>()];
     let fits = sizes.iter().zip(known).all(|(kernel, ours)| usize::from(*kernel) <= ours);
     if fits { Ok(()) } else { Err(io::ErrorKind::Unsupported.into()) }
 }
 
 fn receive_call(listener: &OwnedFd) -> Result<Notified, c_int> {
-    let mut request = Request::default(); // the kernel wants it empty
+    let mut request = SeccompNotif::default(); // the kernel wants it empty
     control(listener, RECEIVE, ptr::from_mut(&mut request).cast())?;
     let [a, b, c, d, e, _] = request.arguments;
     let thread = i32::try_from(request.pid).map_err(|_| libc::ESRCH)?;
@@ -861,7 +861,7 @@ fn receive_call(listener: &OwnedFd) -> Result<Notified, c_int> {
             length: c & 0xffff_ffff,
         }));
     }
-    let execve = Call {
+    let execve = TrappedCall {
         id,
         thread,
         base: libc::AT_FDCWD,
@@ -875,12 +875,19 @@ fn receive_call(listener: &OwnedFd) -> Result<Notified, c_int> {
         mode: 0,
     };
     if number == libc::SYS_execveat {
-        return Ok(Notified::Execution(Call { base: low(a), path: b, argv: c, env: d, flags: low(e), ..execve }));
+        return Ok(Notified::Execution(TrappedCall {
+            base: low(a),
+            path: b,
+            argv: c,
+            env: d,
+            flags: low(e),
+            ..execve
+        }));
     }
     let Some(makes) = seccomp::making(number) else { return Ok(Notified::Execution(execve)) };
     let argument = |number: usize| request.arguments.get(number).copied().unwrap_or_default();
     let base = |directory: Option<usize>| directory.map_or(libc::AT_FDCWD, |number| low(argument(number)));
-    Ok(Notified::Execution(Call {
+    Ok(Notified::Execution(TrappedCall {
         base: base(makes.directory),
         path: argument(makes.path),
         argv: 0,

@@ -45,10 +45,10 @@ const TOGETHER: usize = 64;
 
 /// A session that is watched as long as this lives.
 #[derive(Debug)]
-pub struct Keeper(Arc<Kept>);
+pub struct Keeper(Arc<WatchedSession>);
 
 #[derive(Debug)]
-struct Kept {
+struct WatchedSession {
     names: Arc<Names>,
     view: Arc<LiveView>,
     process: Weak<Process>,
@@ -63,7 +63,7 @@ impl Keeper {
         names.has_view(&view);
         let roots = names.roots();
         let due = Instant::now() + LATER;
-        let kept = Arc::new(Kept { names, view, process: Arc::downgrade(process), roots, due });
+        let kept = Arc::new(WatchedSession { names, view, process: Arc::downgrade(process), roots, due });
         let mut state = lock();
         state.waiting.push(Arc::clone(&kept));
         if !state.lives {
@@ -93,7 +93,7 @@ impl Keeper {
 /// Whether the session that this process leads has made the file that is at `place` under a name that policy forbids.
 pub fn is_own(shell: i32, place: &Path) -> bool {
     let mut state = lock();
-    let is_it = |kept: &&Arc<Kept>| kept.process.upgrade().is_some_and(|process| process.is_led_by(shell));
+    let is_it = |kept: &&Arc<WatchedSession>| kept.process.upgrade().is_some_and(|process| process.is_led_by(shell));
     let Some(kept) = state.waiting.iter().chain(&state.sessions).find(is_it).cloned() else { return false };
     state.catch_up(&kept);
     kept.names.is_own(place)
@@ -102,7 +102,7 @@ pub fn is_own(shell: i32, place: &Path) -> bool {
 impl Drop for Keeper {
     fn drop(&mut self) {
         let mut state = lock();
-        let others = |kept: &Arc<Kept>| !Arc::ptr_eq(kept, &self.0);
+        let others = |kept: &Arc<WatchedSession>| !Arc::ptr_eq(kept, &self.0);
         state.waiting.retain(others);
         state.sessions.retain(others);
         state.again.retain(others);
@@ -113,7 +113,7 @@ impl Drop for Keeper {
 }
 
 #[derive(Default)]
-struct State {
+struct KeeperState {
     /// The thread runs.
     lives: bool,
     /// Wakes it.
@@ -122,22 +122,22 @@ struct State {
     places: HashMap<i32, PathBuf>,
     numbers: BTreeMap<PathBuf, i32>,
     /// Sessions that are not yet watched for.
-    waiting: Vec<Arc<Kept>>,
-    sessions: Vec<Arc<Kept>>,
+    waiting: Vec<Arc<WatchedSession>>,
+    sessions: Vec<Arc<WatchedSession>>,
     /// Directories that are to be looked through: whole roots, and such as have appeared.
     roots: VecDeque<PathBuf>,
     new: VecDeque<PathBuf>,
     /// Sessions whose masks are looked at once more when all their directories are watched: one may have fallen off before that.
-    again: Vec<Arc<Kept>>,
+    again: Vec<Arc<WatchedSession>>,
 }
 
-static STATE: LazyLock<Mutex<State>> = LazyLock::new(Mutex::default);
+static STATE: LazyLock<Mutex<KeeperState>> = LazyLock::new(Mutex::default);
 
 /// Commands and sessions that wait for the state.
 static AWAITED: AtomicUsize = AtomicUsize::new(0);
 
 /// For a command or a session, which the thread lets in before it goes on.
-fn lock() -> MutexGuard<'static, State> {
+fn lock() -> MutexGuard<'static, KeeperState> {
     AWAITED.fetch_add(1, Ordering::Relaxed);
     let state = take();
     AWAITED.fetch_sub(1, Ordering::Relaxed);
@@ -146,7 +146,7 @@ fn lock() -> MutexGuard<'static, State> {
 
 /// For the thread that covers names. A mutex lets in whoever comes first, not whoever has waited longest. If the thread took it again at
 /// once, it would keep commands out while a session moves directories about.
-fn lock_last() -> MutexGuard<'static, State> {
+fn lock_last() -> MutexGuard<'static, KeeperState> {
     let begun = Instant::now();
     while AWAITED.load(Ordering::Relaxed) > 0 && begun.elapsed() < LATER {
         thread::sleep(Duration::from_micros(100));
@@ -154,7 +154,7 @@ fn lock_last() -> MutexGuard<'static, State> {
     take()
 }
 
-fn take() -> MutexGuard<'static, State> {
+fn take() -> MutexGuard<'static, KeeperState> {
     // Nothing that holds it can fail half-way.
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -204,7 +204,7 @@ struct Appeared {
     replaced: bool,
 }
 
-impl State {
+impl KeeperState {
     fn bell(&mut self) -> Option<Arc<OwnedFd>> {
         if self.bell.is_none() {
             self.bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).ok().map(Arc::new);
@@ -212,8 +212,8 @@ impl State {
         self.bell.clone()
     }
 
-    fn catch_up(&mut self, session: &Arc<Kept>) {
-        let is_it = |kept: &Arc<Kept>| Arc::ptr_eq(kept, session);
+    fn catch_up(&mut self, session: &Arc<WatchedSession>) {
+        let is_it = |kept: &Arc<WatchedSession>| Arc::ptr_eq(kept, session);
         if self.waiting.iter().any(is_it) {
             self.admit(is_it);
         }
@@ -233,7 +233,7 @@ impl State {
     }
 
     /// Begins to watch for sessions, and looks at all that they can reach, as it may have changed since they started.
-    fn admit(&mut self, is_due: impl Fn(&Arc<Kept>) -> bool) {
+    fn admit(&mut self, is_due: impl Fn(&Arc<WatchedSession>) -> bool) {
         let (due, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.waiting).into_iter().partition(is_due);
         self.waiting = waiting;
         for kept in due {
@@ -423,7 +423,7 @@ impl State {
 }
 
 /// Covers these in a session, or ends it.
-fn cover(kept: &Kept, mut needed: Vec<(PathBuf, Cover)>) {
+fn cover(kept: &WatchedSession, mut needed: Vec<(PathBuf, Cover)>) {
     // A file that is replaced takes the session's view of its settings with it. The new view is a mask too. A mask without the
     // session's own settings must not come first: git would read it meanwhile.
     needed.retain(|(place, cover)| *cover != Cover::ReadOnly || !kept.names.shows_settings(place));

@@ -15,13 +15,14 @@
 mod call;
 mod capabilities;
 mod connect;
+mod cpu_time;
 mod disk;
-pub mod earlier;
 mod enforce;
 mod execution;
-mod first;
+pub mod file_marks;
 mod group;
 mod guard;
+mod init;
 pub mod keeper;
 mod landlock;
 mod masks;
@@ -37,7 +38,6 @@ pub mod plan;
 mod process;
 pub mod repositories;
 mod seccomp;
-mod spent;
 mod stat;
 #[cfg(test)]
 mod tests;
@@ -58,16 +58,16 @@ use serde::{Deserialize, Serialize};
 pub use self::call::{block_signals, leave_terminal};
 pub use self::capabilities::{Capabilities, Finding, Namespaces, begin_to_probe, probe};
 pub use self::disk::Disks;
-pub use self::enforce::{Prepared, Step, spawn};
+pub use self::enforce::{ChildStep, Prepared, spawn};
 pub use self::execution::Execution;
 use self::group::Group;
-pub use self::guard::{Judge, Look, Patience, Settled};
+pub use self::guard::{Judge, Patience, Settled, WaitState};
 pub use self::keeper::is_own;
 use self::landlock::Tcp;
 pub use self::masks::{MAX_ENTRIES, MAX_NAMED};
 pub use self::masks::{NPM_SETTINGS, public_content};
 pub use self::mounts::can_stand_in;
-pub use self::names::Kept;
+pub use self::names::Attempt;
 pub use self::names::Names;
 pub use self::new_places::{NewPlace, NewPlaces, NotMade};
 use self::plan::{Level, Limits, SandboxPlan};
@@ -225,7 +225,7 @@ fn prepare_in(
         Namespaces::Root | Namespaces::User => None,
         Namespaces::None => landlock::reach(capabilities.landlock_abi)?,
     };
-    let kind = seccomp::Kind::of(namespaces, proxied, loopback);
+    let kind = seccomp::Isolation::of(namespaces, proxied, loopback);
     let at_terminal = launch.controlling_terminal.is_some();
     let filters = seccomp::filters(seccomp::Shape { kind, at_terminal, strict: plan.level == Level::Strict })?;
     let limits = limits(&plan.limits, namespaces, capabilities.root);
@@ -398,7 +398,7 @@ pub enum SandboxError {
     #[error("cannot {step}")]
     Enforce {
         /// The step.
-        step: Step,
+        step: ChildStep,
         /// What the kernel answered.
         source: io::Error,
     },

@@ -25,7 +25,7 @@ use palisade_engine::{AbsolutePath, Engine, Facts, FileAction, LastNames, Permis
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, mkdirat, openat, statat};
 use rustix::io::Errno;
 
-use super::earlier::Earlier;
+use super::file_marks::Earlier;
 use super::move_watch;
 use super::plan::{Cover, Hole, Mask, Rights, rights};
 
@@ -133,7 +133,7 @@ pub(super) fn by_name(
         complete: true,
     };
     for (root, rights) in begin {
-        let open = Open { place: root.as_str().into(), path: root.clone(), granted: *rights };
+        let open = PendingDirectory { place: root.as_str().into(), path: root.clone(), granted: *rights };
         search.waiting.push_back(open);
     }
     while let Some(open) = search.waiting.pop_front() {
@@ -148,7 +148,7 @@ pub(super) fn by_name(
 }
 
 /// A directory to be searched.
-struct Open {
+struct PendingDirectory {
     place: PathBuf,
     path: AbsolutePath,
     /// What the session may do in it.
@@ -164,7 +164,7 @@ struct Search<'a> {
     roots: &'a BTreeMap<AbsolutePath, Rights>,
     /// Where the search begins. Nothing of it can be hidden.
     begun: BTreeSet<PathBuf>,
-    waiting: VecDeque<Open>,
+    waiting: VecDeque<PendingDirectory>,
     found: Vec<Mask>,
     /// For what is read-only: the directory that its name pattern begins in.
     holders: Vec<(PathBuf, PathBuf)>,
@@ -191,7 +191,7 @@ enum Listed {
 }
 
 impl Search<'_> {
-    fn list(&mut self, open: Open) {
+    fn list(&mut self, open: PendingDirectory) {
         move_watch::watch(&open.place);
         let directory = match open_directory(&open.place) {
             Ok(directory) => directory,
@@ -221,7 +221,7 @@ impl Search<'_> {
         }
     }
 
-    fn entries(&mut self, open: &Open, directory: &OwnedFd) -> Listed {
+    fn entries(&mut self, open: &PendingDirectory, directory: &OwnedFd) -> Listed {
         let is_root = self.begun.contains(&open.place);
         let most = if is_root { MAX_ENTRIES } else { MAX_IN_DIRECTORY };
         let in_git = open.place.file_name() == Some(OsStr::new(".git"));
@@ -312,7 +312,7 @@ impl Search<'_> {
                 if self.waiting.len() >= MAX_WAITING {
                     return Listed::Hidden;
                 }
-                self.waiting.push_back(Open { place, path, granted: open.granted });
+                self.waiting.push_back(PendingDirectory { place, path, granted: open.granted });
             }
         }
         let is_of_root = open.place.parent().is_some_and(|above| self.begun.contains(above));

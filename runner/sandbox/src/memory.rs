@@ -15,7 +15,7 @@ use super::execution::{MAX_WORDS, number};
 pub(super) struct Memory(pub(super) i32);
 
 /// What an `execve` names, as it lies in its caller's memory.
-pub(super) struct Told {
+pub(super) struct ExecveArguments {
     /// The file.
     pub(super) path: Vec<u8>,
     /// The arguments.
@@ -47,7 +47,7 @@ impl Memory {
     ///
     /// # Errors
     /// The error that the kernel has for such a call: `EFAULT`, `E2BIG`, `ENAMETOOLONG`.
-    pub(super) fn told(&self, path: u64, argv: u64, env: u64) -> Result<Told, c_int> {
+    pub(super) fn told(&self, path: u64, argv: u64, env: u64) -> Result<ExecveArguments, c_int> {
         let places = [(path, MOST), (argv, MOST_PLACES), (env, MOST_PLACES)];
         let mut bytes = places.map(|(at, most)| vec![0; to_page_end(at).min(most)]);
         let mut parts: Vec<(u64, &mut [u8])> =
@@ -68,7 +68,7 @@ impl Memory {
         let (argv, env) = (listed(first_of_argv, argv)?, listed(first_of_env, env)?);
         let mut texts = self.texts_at(&[argv.as_slice(), env.as_slice()].concat())?;
         let env = texts.split_off(argv.len());
-        Ok(Told { path, argv: texts, env })
+        Ok(ExecveArguments { path, argv: texts, env })
     }
 
     /// The arguments and the environment of a program that has run nothing yet, from its stack: how many there are, their places and

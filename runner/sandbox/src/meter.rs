@@ -26,11 +26,11 @@ use rustix::process::{
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use super::cpu_time::CpuTime;
 use super::disk::{Disks, Watcher};
 use super::group::{Group, Refusals};
 use super::plan::Limits;
 use super::process::Process;
-use super::spent::Spent;
 use super::stat::{Stat, is_gone};
 use super::tree::{self, Tree};
 
@@ -122,7 +122,7 @@ impl Meter {
         let account = Account::new(Arc::clone(&activity), disks);
         let due = Instant::now() + FAR;
         let seen = Arc::downgrade(process);
-        let watched = Watched { process: seen, limits, account, teller, busy, due, calm: None, blind: 0 };
+        let watched = MeteredSession { process: seen, limits, account, teller, busy, due, calm: None, blind: 0 };
         hand_over(watched)?;
         let (group, process) = (process.group().cloned(), Arc::downgrade(process));
         Ok(Some(Self { told, ending, activity, group, process, cpu: limits.cpu }))
@@ -210,13 +210,13 @@ impl Watch {
 #[derive(Debug)]
 struct Bill {
     process: Weak<Process>,
-    spent: Spent,
+    spent: CpuTime,
 }
 
 impl Bill {
     /// None where the session has ended, or cannot be looked at.
     fn begin(process: Weak<Process>) -> Option<Self> {
-        let mut bill = Self { process, spent: Spent::default() };
+        let mut bill = Self { process, spent: CpuTime::default() };
         bill.look()?;
         bill.spent.begin();
         Some(bill)
@@ -240,7 +240,7 @@ impl Bill {
 struct Account {
     activity: Arc<Activity>,
     command: u64,
-    spent: Spent,
+    spent: CpuTime,
     disks: Watcher,
     /// What the kernel had refused at the last look.
     refusals: Refusals,
@@ -250,7 +250,7 @@ struct Account {
 
 impl Account {
     fn new(activity: Arc<Activity>, disks: Disks) -> Self {
-        let (spent, disks) = (Spent::default(), Watcher::new(disks));
+        let (spent, disks) = (CpuTime::default(), Watcher::new(disks));
         Self { activity, command: 0, spent, disks, refusals: Refusals::default(), closed: false }
     }
 
@@ -298,7 +298,7 @@ impl Account {
 
 /// A session that is looked at.
 #[derive(Debug)]
-struct Watched {
+struct MeteredSession {
     process: Weak<Process>,
     limits: Limits,
     account: Account,
@@ -313,7 +313,7 @@ struct Watched {
     blind: u32,
 }
 
-impl Drop for Watched {
+impl Drop for MeteredSession {
     /// A session whose watch has come to grief is ended: it would go on without its limits.
     fn drop(&mut self) {
         if std::thread::panicking()
@@ -329,7 +329,7 @@ impl Drop for Watched {
 pub(super) fn watched(process: &Arc<Process>, limits: Limits) -> impl Send + use<> {
     let account = Account::new(Arc::default(), Disks::default());
     let (process, teller, busy) = (Arc::downgrade(process), watch::channel(None).0, watch::channel(false).0);
-    Watched { process, limits, account, teller, busy, due: Instant::now(), calm: None, blind: 0 }
+    MeteredSession { process, limits, account, teller, busy, due: Instant::now(), calm: None, blind: 0 }
 }
 
 /// A command whose processor time no thread looks at before it ends.
@@ -339,7 +339,7 @@ pub(super) fn unwatched(process: &Arc<Process>, cpu: Duration) -> Watch {
 }
 
 /// What comes of a look.
-enum Found {
+enum LookOutcome {
     /// There will be another one.
     Well,
     /// The session has ended.
@@ -349,8 +349,8 @@ enum Found {
 }
 
 /// Has the thread that looks at all sessions look at this one, too.
-fn hand_over(watched: Watched) -> io::Result<()> {
-    static LOOKER: Mutex<Option<Sender<Watched>>> = Mutex::new(None);
+fn hand_over(watched: MeteredSession) -> io::Result<()> {
+    static LOOKER: Mutex<Option<Sender<MeteredSession>>> = Mutex::new(None);
     // Nothing that holds the lock can fail half-way.
     let mut looker = LOOKER.lock().unwrap_or_else(PoisonError::into_inner);
     let sender = match &*looker {
@@ -366,11 +366,11 @@ fn hand_over(watched: Watched) -> io::Result<()> {
     sender.send(watched).map_err(|_| io::Error::other("nobody watches limits any more"))
 }
 
-fn look_after(sessions: &Receiver<Watched>, again: &Sender<Watched>) {
+fn look_after(sessions: &Receiver<MeteredSession>, again: &Sender<MeteredSession>) {
     // Before all that it may have to end, where we may: what the kernel does not hold for root, it lets root do. Of this thread, and of
     // those that it starts.
     let _as_it_is = setpriority_process(None, FIRST);
-    let mut all: Vec<Watched> = Vec::new();
+    let mut all: Vec<MeteredSession> = Vec::new();
     loop {
         let next = all.iter().map(|watched| watched.due).min();
         match next {
@@ -380,11 +380,11 @@ fn look_after(sessions: &Receiver<Watched>, again: &Sender<Watched>) {
         let now = Instant::now();
         let mut at = 0;
         while let Some(watched) = all.get_mut(at) {
-            let found = if watched.due <= now { watched.look() } else { Found::Well };
+            let found = if watched.due <= now { watched.look() } else { LookOutcome::Well };
             match found {
-                Found::Well => at += 1,
-                Found::Gone => drop(all.swap_remove(at)),
-                Found::Over(exceeded) => end_beside(all.swap_remove(at), exceeded, again),
+                LookOutcome::Well => at += 1,
+                LookOutcome::Gone => drop(all.swap_remove(at)),
+                LookOutcome::Over(exceeded) => end_beside(all.swap_remove(at), exceeded, again),
             }
         }
     }
@@ -392,9 +392,9 @@ fn look_after(sessions: &Receiver<Watched>, again: &Sender<Watched>) {
 
 /// Ends it in a thread of its own, since that may take seconds in which others could pass their limits; here, if there is no thread to be
 /// had. It is looked at again after that.
-fn end_beside(watched: Watched, exceeded: Exceeded, again: &Sender<Watched>) {
+fn end_beside(watched: MeteredSession, exceeded: Exceeded, again: &Sender<MeteredSession>) {
     let held = Arc::new(Mutex::new(Some(watched)));
-    let end = move |held: &Mutex<Option<Watched>>, again: &Sender<Watched>| {
+    let end = move |held: &Mutex<Option<MeteredSession>>, again: &Sender<MeteredSession>| {
         if let Some(watched) = held.lock().unwrap_or_else(PoisonError::into_inner).take() {
             watched.end(exceeded);
             let _server_ends = again.send(watched);
@@ -406,26 +406,26 @@ fn end_beside(watched: Watched, exceeded: Exceeded, again: &Sender<Watched>) {
     }
 }
 
-impl Watched {
-    fn look(&mut self) -> Found {
+impl MeteredSession {
+    fn look(&mut self) -> LookOutcome {
         self.due = Instant::now() + FAR;
-        let Some(process) = self.process.upgrade() else { return Found::Gone };
+        let Some(process) = self.process.upgrade() else { return LookOutcome::Gone };
         let rest = self.account.at_rest();
         if rest.is_some() && rest == self.calm {
-            return Found::Well;
+            return LookOutcome::Well;
         }
         let used = match Use::of(&process) {
-            None => return Found::Gone,
+            None => return LookOutcome::Gone,
             Some(Ok(used)) => used,
             // For want of descriptors, say. What nobody can watch is ended before it can use that.
             Some(Err(error)) => {
                 self.blind += 1;
                 if self.blind < BLIND {
-                    return Found::Well;
+                    return LookOutcome::Well;
                 }
                 tracing::error!(%error, "a session that cannot be watched is ended");
                 let _ended_already = process.kill();
-                return Found::Gone;
+                return LookOutcome::Gone;
             }
         };
         self.blind = 0;
@@ -437,8 +437,8 @@ impl Watched {
         }
         self.calm = rest.filter(|_| exceeded.is_none() && used.pids.len() <= 1);
         match exceeded {
-            None => return Found::Well,
-            Some(exceeded @ (Exceeded::Memory | Exceeded::Processes)) => return Found::Over(exceeded),
+            None => return LookOutcome::Well,
+            Some(exceeded @ (Exceeded::Memory | Exceeded::Processes)) => return LookOutcome::Over(exceeded),
             // The last command's: that has ended.
             Some(_) if self.account.is_over() => {}
             // There is time for whoever runs the command to end it; only what nobody runs is ended here.
@@ -449,7 +449,7 @@ impl Watched {
                 }
             }
         }
-        Found::Well
+        LookOutcome::Well
     }
 
     fn end(&self, exceeded: Exceeded) {

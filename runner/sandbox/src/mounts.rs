@@ -14,16 +14,16 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FileType, fstat};
 use rustix::io::Errno;
 
-use super::plan::{Cover, Limits, PathRule, Rights, SandboxPlan, Shown};
+use super::plan::{Cover, Limits, PathRule, RemappedDirectory, Rights, SandboxPlan};
 use super::{SandboxError, landlock, text};
 
 /// The mounts of one session, in the order in which they are made.
 #[derive(Debug)]
-pub(super) struct View {
+pub(super) struct MountView {
     /// Whether everything else is read-only; not where policy lets the session change all there is.
     pub(super) read_only: bool,
     /// What is taken from the machine's file system, parents first: before anything is covered or made read-only.
-    pub(super) parts: Vec<Part>,
+    pub(super) parts: Vec<BindMount>,
     /// What is made new.
     pub(super) fresh: Vec<Fresh>,
     /// Directories to be made in what is new, for the parts to stand on, parents first; files; and symbolic links, each with what it
@@ -47,7 +47,7 @@ pub(super) struct View {
 
 /// A place of the machine's that the session finds at this path.
 #[derive(Debug)]
-pub(super) struct Part {
+pub(super) struct BindMount {
     pub(super) path: CString,
     /// Where the machine has it: nearly always there.
     pub(super) from: CString,
@@ -60,14 +60,14 @@ pub(super) struct Part {
 #[derive(Debug)]
 pub(super) struct Fresh {
     pub(super) path: CString,
-    pub(super) kind: Kind,
+    pub(super) kind: FreshKind,
     /// For the file system itself.
     pub(super) options: CString,
 }
 
 /// What kind of file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum FreshKind {
     /// The processes of the session, read-only.
     Processes,
     /// Empty and in memory.
@@ -75,7 +75,8 @@ pub(super) enum Kind {
 }
 
 /// Places that every session has for itself, where the machine has them.
-const FRESH: [(&str, Kind); 3] = [("/proc", Kind::Processes), ("/tmp", Kind::Memory), ("/dev/shm", Kind::Memory)];
+const FRESH: [(&str, FreshKind); 3] =
+    [("/proc", FreshKind::Processes), ("/tmp", FreshKind::Memory), ("/dev/shm", FreshKind::Memory)];
 
 /// What each of the places in memory may hold, unless the settings give a session less memory. Files that nobody has open or mapped are
 /// seen by no watch.
@@ -107,12 +108,12 @@ pub(super) fn size(limits: &Limits) -> u64 {
 
 /// Whether every session has this place for itself, so that what it makes there is nobody else's.
 pub(super) fn is_own(path: &Path) -> bool {
-    FRESH.iter().any(|(own, kind)| *kind == Kind::Memory && path == Path::new(own))
+    FRESH.iter().any(|(own, kind)| *kind == FreshKind::Memory && path == Path::new(own))
 }
 
 /// The places in memory, where the machine has them.
 pub(super) fn in_memory() -> impl Iterator<Item = &'static str> {
-    let memory = FRESH.iter().filter(|(path, kind)| *kind == Kind::Memory && is_directory(path));
+    let memory = FRESH.iter().filter(|(path, kind)| *kind == FreshKind::Memory && is_directory(path));
     memory.map(|(path, _)| *path)
 }
 
@@ -129,13 +130,13 @@ pub fn can_stand_in(place: &Path, rules: &[PathRule]) -> bool {
 }
 
 /// The mounts that every session has; to see whether they can be made.
-pub(super) fn trial() -> View {
+pub(super) fn trial() -> MountView {
     let there = FRESH.iter().filter(|(path, _)| is_directory(path));
     let made = there.filter_map(|(path, kind)| fresh(Path::new(path), *kind, SIZE).ok());
-    View { fresh: made.collect(), ..View::empty() }
+    MountView { fresh: made.collect(), ..MountView::empty() }
 }
 
-impl View {
+impl MountView {
     fn empty() -> Self {
         Self {
             read_only: true,
@@ -173,26 +174,27 @@ pub(super) fn view(
     cwd: &Path,
     own_terminals: bool,
     offered: u32,
-) -> Result<(View, Vec<PathRule>), SandboxError> {
+) -> Result<(MountView, Vec<PathRule>), SandboxError> {
     let rules = &plan.rules;
     let is_granted = |place: &str| rules.iter().any(|rule| is_granted(Path::new(place), rule));
     let runs = plan.scratch.contains(Rights::EXECUTE);
-    let own = FRESH.iter().filter(|(path, kind)| is_directory(path) && (*kind == Kind::Processes || !is_granted(path)));
+    let own =
+        FRESH.iter().filter(|(path, kind)| is_directory(path) && (*kind == FreshKind::Processes || !is_granted(path)));
     let mut own: Vec<_> = own.map(|(path, kind)| (PathBuf::from(path), *kind, size(&plan.limits))).collect();
     let is_apart = |place: &Path| !own.iter().any(|(own, ..)| place.starts_with(own) || own.starts_with(place));
     let instead =
         plan.instead.as_ref().filter(|instead| can_stand_in(&instead.place, rules) && is_apart(&instead.place));
-    own.extend(instead.map(|instead| (instead.place.clone(), Kind::Memory, SIZE_INSTEAD.min(size(&plan.limits)))));
+    own.extend(instead.map(|instead| (instead.place.clone(), FreshKind::Memory, SIZE_INSTEAD.min(size(&plan.limits)))));
     let covers = plan.masks.iter().map(|mask| Ok((name(&mask.path)?, mask.cover)));
-    let mut made = View {
+    let mut made = MountView {
         fresh: own.iter().map(|(path, kind, size)| fresh(path, *kind, *size)).collect::<Result<_, _>>()?,
         covers: covers.collect::<Result<_, SandboxError>>()?,
-        ..View::empty()
+        ..MountView::empty()
     };
     let own_of = |path: &Path| own.iter().find(|(own, ..)| path.starts_with(own));
     let mut wanted: Vec<Wanted> = rules.iter().filter_map(|rule| wanted(rule).transpose()).collect::<Result<_, _>>()?;
     let stands = |wanted: &[Wanted]| wanted.iter().any(|part| part.granted && cwd.starts_with(&part.path));
-    if own_of(cwd).is_some_and(|(_, kind, _)| *kind == Kind::Memory) && !stands(&wanted) {
+    if own_of(cwd).is_some_and(|(_, kind, _)| *kind == FreshKind::Memory) && !stands(&wanted) {
         wanted.push(Wanted { path: cwd.into(), granted: false, writable: false, executable: false, directory: true });
     }
     made.read_only = !wanted.iter().any(|part| part.path == Path::new("/") && part.writable);
@@ -233,13 +235,13 @@ pub(super) fn view(
         // Landlock's right to run programs in the place around it would count for it, too.
         let executable = part.executable || !runs || own_of(&part.path).is_none();
         let path = name(&part.path)?;
-        made.parts.push(Part { from: path.clone(), path, writable: part.writable, executable });
+        made.parts.push(BindMount { from: path.clone(), path, writable: part.writable, executable });
         taken.push(part);
     }
-    for Shown { at, from, writable } in shown {
+    for RemappedDirectory { at, from, writable } in shown {
         let above = at.ancestors().take_while(|path| instead.is_some_and(|instead| *path != instead.place));
         stand.extend(above.map(Path::to_owned));
-        made.parts.push(Part { path: name(at)?, from: name(from)?, writable: *writable, executable: true });
+        made.parts.push(BindMount { path: name(at)?, from: name(from)?, writable: *writable, executable: true });
     }
     let empty = wanted.iter().filter(|part| !part.granted && stand.contains(&part.path));
     let empty: BTreeSet<&Path> = empty.map(|part| part.path.as_path()).collect();
@@ -267,7 +269,7 @@ pub(super) fn view(
         }
     }
     let (inside, machine): (Vec<_>, Vec<_>) = rules.iter().cloned().partition(|rule| covered(&rule.path));
-    let memory = own.iter().filter(|(_, kind, _)| *kind == Kind::Memory);
+    let memory = own.iter().filter(|(_, kind, _)| *kind == FreshKind::Memory);
     let rights = if runs { OWN.and(Rights::EXECUTE) } else { OWN };
     let memory = memory.map(|(path, ..)| PathRule { path: path.clone(), rights, optional: true });
     for rule in inside.into_iter().filter(|rule| rule.path.starts_with("/proc")).chain(memory) {
@@ -336,10 +338,10 @@ fn wanted(rule: &PathRule) -> Result<Option<Wanted>, SandboxError> {
     Ok(matches!(kind, FileType::Directory | FileType::RegularFile).then_some(wanted))
 }
 
-fn fresh(path: &Path, kind: Kind, size: u64) -> Result<Fresh, SandboxError> {
+fn fresh(path: &Path, kind: FreshKind, size: u64) -> Result<Fresh, SandboxError> {
     let options = match kind {
-        Kind::Processes => String::new(),
-        Kind::Memory => format!("mode=1777,size={size},nr_inodes={}", (size / BYTES_PER_INODE).max(64)),
+        FreshKind::Processes => String::new(),
+        FreshKind::Memory => format!("mode=1777,size={size},nr_inodes={}", (size / BYTES_PER_INODE).max(64)),
     };
     Ok(Fresh { path: name(path)?, kind, options: text("options of a mount", options.into())? })
 }

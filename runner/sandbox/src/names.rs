@@ -28,8 +28,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use palisade_engine::{AbsolutePath, Engine, Facts, FileAction, LastNames, Scratch};
 
-use super::earlier::Earlier;
 use super::enforce::{self, LiveView};
+use super::file_marks::Earlier;
 use super::masks;
 use super::new_places::NewPlaces;
 use super::own_settings::Store;
@@ -49,9 +49,9 @@ const MAX_CALLS: usize = 16;
 /// How many files of the session's own are remembered. The watch covers a file that does not fit in here when it sees it again.
 const MAX_OWN: usize = 65_536;
 
-/// What became of something other than an execution that a program of a session tried.
+/// Something other than an execution that a program of a session tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kept {
+pub enum Attempt {
     /// Making or changing this file, by these policies.
     File(PathBuf, String),
     /// The same for a hook of a repository, where sessions can have hooks of their own.
@@ -65,7 +65,7 @@ pub enum Kept {
 }
 
 /// Passes on what a program was kept from.
-pub type Teller = Box<dyn Fn(Kept) + Send + Sync>;
+pub type Teller = Box<dyn Fn(Attempt) + Send + Sync>;
 
 /// Directories of sockets at which the C library looks up hosts, users and groups (nscd(8), nss-systemd(8), nss-resolve(8)). Most programs
 /// try one of them, and go on without it. Results do not report these refusals.
@@ -90,7 +90,7 @@ pub struct Names {
     /// Where settings are kept that sessions alone see; none where own code may not run.
     own_settings: Option<Store>,
     view: OnceLock<Arc<LiveView>>,
-    state: Mutex<State>,
+    state: Mutex<NamesState>,
 }
 
 /// What a person's yes has opened to a session's command beyond what policy gives.
@@ -103,47 +103,47 @@ pub struct Beyond {
 }
 
 #[derive(Default)]
-struct State {
+struct NamesState {
     /// What is covered, or was when something of that name was there.
     masked: HashMap<PathBuf, Cover>,
     announced: HashMap<PathBuf, Announced>,
     /// Files of such names that the session has made, where they were last seen.
-    own: HashMap<PathBuf, Own>,
+    own: HashMap<PathBuf, OwnFile>,
     /// Settings of repositories in the place of which the session sees others.
     stood_for: HashSet<PathBuf>,
 }
 
 /// The calls by which a session gives something this name, whose file has not been seen yet, oldest first.
 #[derive(Debug, Default)]
-struct Announced(VecDeque<Call>);
+struct Announced(VecDeque<AnnouncedCall>);
 
 #[derive(Debug)]
-struct Call {
+struct AnnouncedCall {
     at: Instant,
     /// The file or directory that the call renames or links. If the call fails, something else has this name, or nothing.
-    moved: Option<File>,
+    moved: Option<FileId>,
     /// The machine's time of the call, to tell what a directory held when it was renamed from what was made in it later.
     when: SystemTime,
 }
 
 /// A file that sessions have made.
 #[derive(Clone, Copy, Debug)]
-struct Own {
-    file: File,
+struct OwnFile {
+    file: FileId,
     /// It is named like key material. The session loses it if it changes while no command of the session runs.
     is_secret: bool,
     /// When it was last changed (ctime), as the last command left it; none while a command runs.
     left: Option<(i64, i64)>,
 }
 
-impl Own {
-    fn of(file: File, cover: Cover) -> Self {
+impl OwnFile {
+    fn of(file: FileId, cover: Cover) -> Self {
         Self { file, is_secret: cover == Cover::Hidden, left: None }
     }
 
     /// Whether this is still what the session has made.
     fn is_it(&self, about: &Metadata) -> bool {
-        File::of(about) == self.file && self.left.is_none_or(|left| left == changed(about))
+        FileId::of(about) == self.file && self.left.is_none_or(|left| left == changed(about))
     }
 }
 
@@ -154,13 +154,13 @@ fn changed(about: &Metadata) -> (i64, i64) {
 
 /// One file for good: a number that is given out again comes with another time of birth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct File {
+struct FileId {
     device: u64,
     number: u64,
     born: Option<SystemTime>,
 }
 
-impl File {
+impl FileId {
     fn at(place: &Path) -> io::Result<Self> {
         Ok(Self::of(&place.symlink_metadata()?))
     }
@@ -172,19 +172,19 @@ impl File {
 
 /// What is there and gets another name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Source {
-    file: File,
+pub(super) struct RenameSource {
+    file: FileId,
     is_directory: bool,
 }
 
-impl Source {
+impl RenameSource {
     /// What this descriptor stands for.
     ///
     /// # Errors
     /// If it cannot be looked at.
     pub(super) fn of(file: &OwnedFd) -> io::Result<Self> {
         let about = std::fs::metadata(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
-        Ok(Self { file: File::of(&about), is_directory: about.is_dir() })
+        Ok(Self { file: FileId::of(&about), is_directory: about.is_dir() })
     }
 }
 
@@ -194,37 +194,37 @@ impl fmt::Debug for Names {
     }
 }
 
-impl Call {
+impl AnnouncedCall {
     fn is_recent(&self) -> bool {
         self.at.elapsed() < SOON
     }
 }
 
 impl Announced {
-    fn add(&mut self, moved: Option<File>) {
-        self.0.retain(Call::is_recent);
+    fn add(&mut self, moved: Option<FileId>) {
+        self.0.retain(AnnouncedCall::is_recent);
         if self.0.len() >= MAX_CALLS {
             self.0.pop_front();
         }
-        self.0.push_back(Call { at: Instant::now(), moved, when: SystemTime::now() });
+        self.0.push_back(AnnouncedCall { at: Instant::now(), moved, when: SystemTime::now() });
     }
 
     fn is_recent(&self) -> bool {
-        self.0.iter().any(Call::is_recent)
+        self.0.iter().any(AnnouncedCall::is_recent)
     }
 
     /// Whether a file lay in this directory when a call gave the directory its name.
-    fn held(&self, directory: &Path, file: Option<&File>) -> bool {
+    fn held(&self, directory: &Path, file: Option<&FileId>) -> bool {
         let Some(born) = file.and_then(|file| file.born) else { return false };
         let mut moves =
             self.0.iter().filter(|call| call.is_recent() && born <= call.when).filter_map(|call| call.moved);
-        moves.any(|moved| File::at(directory).is_ok_and(|found| found == moved))
+        moves.any(|moved| FileId::at(directory).is_ok_and(|found| found == moved))
     }
 
     /// This file has appeared there. Whether one of the calls has made it: not always the last, which may have been announced and has
     /// not happened yet.
-    fn is_seen(&mut self, file: Option<&File>) -> bool {
-        self.0.retain(Call::is_recent);
+    fn is_seen(&mut self, file: Option<&FileId>) -> bool {
+        self.0.retain(AnnouncedCall::is_recent);
         let renamed = self.0.iter().position(|call| call.moved.is_some() && call.moved.as_ref() == file);
         let made = || self.0.iter().position(|call| call.moved.is_none());
         let call = renamed.or_else(made);
@@ -285,9 +285,9 @@ impl Names {
         let rules = plan.rules.iter().filter(|rule| !rule.rights.is_empty());
         let rules = rules.filter_map(|rule| Some((AbsolutePath::new(rule.path.to_str()?)?, rule.rights))).collect();
         let masked = plan.masks.iter().map(|mask| (mask.path.clone(), mask.cover)).collect();
-        let written = plan.written.iter().filter_map(|place| Some((place.clone(), File::at(place).ok()?)));
-        let own = written.map(|(place, file)| (place, Own::of(file, Cover::Hidden))).collect();
-        let state = Mutex::new(State { masked, own, ..State::default() });
+        let written = plan.written.iter().filter_map(|place| Some((place.clone(), FileId::at(place).ok()?)));
+        let own = written.map(|(place, file)| (place, OwnFile::of(file, Cover::Hidden))).collect();
+        let state = Mutex::new(NamesState { masked, own, ..NamesState::default() });
         let own_settings = earlier.own_settings().filter(|_| engine.is_no_gain(&facts));
         let last = engine.vocabulary().last_names();
         Self { last, engine, facts, rules, tell, earlier, beyond, own_settings, view: OnceLock::new(), state }
@@ -356,7 +356,7 @@ impl Names {
             return None;
         }
         // The same file is seen more than once: when it is made, and when its directory is looked through.
-        let file = match File::at(place) {
+        let file = match FileId::at(place) {
             Ok(file) => Some(file),
             Err(error) if error.kind() == ErrorKind::NotFound => return None,
             Err(_) => None,
@@ -369,12 +369,12 @@ impl Names {
         let moved = |above: &Path| state.announced.get(above).is_some_and(|it| it.held(above, file.as_ref()));
         if own || place.ancestors().skip(1).any(moved) {
             if state.own.len() >= MAX_OWN {
-                state.own.retain(|place, own| File::at(place).is_ok_and(|found| found == own.file));
+                state.own.retain(|place, own| FileId::at(place).is_ok_and(|found| found == own.file));
             }
             if state.own.len() < MAX_OWN
                 && let Some(file) = file
             {
-                state.own.insert(place.to_owned(), Own::of(file, cover));
+                state.own.insert(place.to_owned(), OwnFile::of(file, cover));
             }
             return None;
         }
@@ -424,7 +424,7 @@ impl Names {
     /// caller covers them.
     pub(super) fn taken_over(&self) -> Vec<(PathBuf, Cover)> {
         let mut state = self.state();
-        let State { own, masked, .. } = &mut *state;
+        let NamesState { own, masked, .. } = &mut *state;
         let mut taken = Vec::new();
         own.retain(|place, own| {
             let is_it = own.left.is_none()
@@ -445,7 +445,7 @@ impl Names {
     /// The session ends: the next ones leave alone what it has made, and may remove it.
     pub(super) fn leave_marks(&self) {
         let _none_is_left_to_cover_them_in = self.look_at_announced();
-        let own: Vec<(PathBuf, Own)> = self.state().own.iter().map(|(place, own)| (place.clone(), *own)).collect();
+        let own: Vec<(PathBuf, OwnFile)> = self.state().own.iter().map(|(place, own)| (place.clone(), *own)).collect();
         let cover = |place: &Path| {
             let path = AbsolutePath::new(&place.to_string_lossy());
             path.and_then(|path| self.cover(&path, place.is_dir()))
@@ -453,7 +453,7 @@ impl Names {
         let (read_only, others): (Vec<_>, Vec<_>) =
             own.into_iter().partition(|(place, _)| cover(place) == Some(Cover::ReadOnly));
         let written = others.into_iter().filter(|(place, own)| own.is_secret && cover(place) == Some(Cover::Hidden));
-        let is_it = |own: &Own, about: &Metadata| own.is_it(about);
+        let is_it = |own: &OwnFile, about: &Metadata| own.is_it(about);
         let marked = self.earlier.add(read_only.into_iter(), is_it);
         if let Err(error) = marked.and(self.earlier.add_written(&self.facts.principal, written, is_it)) {
             tracing::warn!(%error, "what a session has made is not remembered: later ones cannot read or remove all of it");
@@ -571,27 +571,27 @@ impl Names {
     }
 
     /// A program was kept from making or changing this file, by these policies.
-    fn kept(&self, place: &Path, policies: String) -> Kept {
+    fn kept(&self, place: &Path, policies: String) -> Attempt {
         let is_hook = place.ancestors().any(|above| above.ends_with(".git/hooks"));
-        let kept = if is_hook && self.own_settings().is_some() { Kept::Hook } else { Kept::File };
+        let kept = if is_hook && self.own_settings().is_some() { Attempt::Hook } else { Attempt::File };
         kept(place.to_owned(), policies)
     }
 
     /// Tells that git has set something that sessions alone see.
     pub(super) fn tell_settings(&self) {
-        (self.tell)(Kept::Settings);
+        (self.tell)(Attempt::Settings);
     }
 
     /// Tells that a program may not connect to this socket file.
     pub(super) fn tell_socket(&self, place: &Path) {
         if !LOOKUPS.iter().any(|lookups| place.starts_with(lookups)) {
-            (self.tell)(Kept::Socket(place.to_owned()));
+            (self.tell)(Attempt::Socket(place.to_owned()));
         }
     }
 
     /// Tells that the session's network does not reach this address.
     pub(super) fn tell_peer(&self, address: SocketAddr) {
-        (self.tell)(Kept::Peer(address));
+        (self.tell)(Attempt::Peer(address));
     }
 
     /// Whether programs may connect to this socket file (device and number) at this place: where they may write. What the server finds
@@ -614,7 +614,7 @@ impl Names {
     }
 
     /// A program of the session is about to give this name to something new, or to what is there.
-    pub(super) fn making(&self, place: &Path, kind: Made, source: Option<&Source>) -> Making {
+    pub(super) fn making(&self, place: &Path, kind: Made, source: Option<&RenameSource>) -> Making {
         let is_there = place.symlink_metadata().is_ok();
         let is_directory = source.is_some_and(|source| source.is_directory);
         let refused = || self.runs_later(place, kind).or_else(|| self.holds_what_runs_later(place, kind, is_directory));
@@ -749,7 +749,7 @@ impl Names {
         state.masked.contains_key(&git.join("hooks"))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, NamesState> {
         // Nothing that holds the lock can fail half-way.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -780,7 +780,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let file = |name: &str| {
             std::fs::write(place.path().join(name), name).unwrap();
-            File::at(&place.path().join(name)).unwrap()
+            FileId::at(&place.path().join(name)).unwrap()
         };
         let (first, second, foreign) = (file("first"), file("second"), file("foreign"));
         let mut announced = Announced::default();
@@ -797,11 +797,11 @@ mod tests {
     #[test]
     fn of_a_name_that_comes_again_and_again_the_last_calls_count() {
         let place = tempfile::tempdir().unwrap();
-        let files: Vec<File> = (0..MAX_CALLS + 2)
+        let files: Vec<FileId> = (0..MAX_CALLS + 2)
             .map(|number| {
                 let path = place.path().join(number.to_string());
                 std::fs::write(&path, "").unwrap();
-                File::at(&path).unwrap()
+                FileId::at(&path).unwrap()
             })
             .collect();
         let mut announced = Announced::default();

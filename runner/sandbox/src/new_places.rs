@@ -53,13 +53,13 @@ pub struct NotMade {
 #[derive(Debug, Default)]
 pub struct NewPlaces {
     /// Directories above come first.
-    made: BTreeMap<PathBuf, Place>,
+    made: BTreeMap<PathBuf, CreatedEntry>,
     repositories: BTreeSet<PathBuf>,
     used: Mutex<BTreeSet<PathBuf>>,
 }
 
 #[derive(Debug)]
-struct Place {
+struct CreatedEntry {
     above: OwnedFd,
     name: OsString,
     file: File,
@@ -109,7 +109,7 @@ impl NewPlaces {
                 let _not_what_was_made = unlinkat(&above, name, AtFlags::REMOVEDIR);
             }
         })?;
-        let place = Place { above, name: name.to_owned(), file: file.into() };
+        let place = CreatedEntry { above, name: name.to_owned(), file: file.into() };
         self.made.insert(path.to_owned(), place);
         Ok(())
     }
@@ -164,7 +164,7 @@ impl Drop for NewPlaces {
     }
 }
 
-impl Place {
+impl CreatedEntry {
     /// Removes the file or directory if it is still empty, and still the one that the server made.
     fn remove_if_empty(&self) {
         let Ok(about) = self.file.metadata() else { return };

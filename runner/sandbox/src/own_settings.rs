@@ -25,7 +25,7 @@ use sha2::{Digest as _, Sha256};
 pub type Values = Vec<Option<String>>;
 
 /// The values of each setting, by its name.
-pub type Settings = BTreeMap<String, Values>;
+pub type SettingValues = BTreeMap<String, Values>;
 
 /// Settings that are kept of one repository.
 const MAX_KEPT: usize = 1_000;
@@ -33,11 +33,11 @@ const MAX_KEPT: usize = 1_000;
 /// What sessions have set for themselves in one repository.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct OwnSettings(BTreeMap<String, Kept>);
+pub struct OwnSettings(BTreeMap<String, SettingOverride>);
 
 /// One setting.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Kept {
+struct SettingOverride {
     /// What the repository had.
     before: Values,
     /// What sessions see.
@@ -57,22 +57,22 @@ impl OwnSettings {
     }
 
     /// What differs from a repository that has these settings, for those who see them.
-    pub fn over(&self, present: &Settings) -> Settings {
-        let counts = |name: &str, kept: &Kept| values(present, name) == kept.before.as_slice();
+    pub fn over(&self, present: &SettingValues) -> SettingValues {
+        let counts = |name: &str, kept: &SettingOverride| values(present, name) == kept.before.as_slice();
         let counting = self.0.iter().filter(|(name, kept)| counts(name, kept));
         counting.map(|(name, kept)| (name.clone(), kept.after.clone())).collect()
     }
 
     /// These with what is changed. A setting that a repository with the settings `present` has anyway is kept no longer, nor one that a
     /// person has changed since.
-    pub fn with(mut self, present: &Settings, changed: &Settings) -> Option<Self> {
+    pub fn with(mut self, present: &SettingValues, changed: &SettingValues) -> Option<Self> {
         self.0.retain(|name, kept| values(present, name) == kept.before.as_slice());
         for (name, after) in changed {
             let before = values(present, name);
             if before == after.as_slice() {
                 self.0.remove(name);
             } else {
-                self.0.insert(name.clone(), Kept { before: before.to_vec(), after: after.clone() });
+                self.0.insert(name.clone(), SettingOverride { before: before.to_vec(), after: after.clone() });
             }
         }
         (self.0.len() <= MAX_KEPT).then_some(self)
@@ -80,7 +80,7 @@ impl OwnSettings {
 }
 
 /// The values of a setting among these.
-pub fn values<'a>(settings: &'a Settings, name: &str) -> &'a [Option<String>] {
+pub fn values<'a>(settings: &'a SettingValues, name: &str) -> &'a [Option<String>] {
     settings.get(name).map(Vec::as_slice).unwrap_or_default()
 }
 
@@ -173,7 +173,7 @@ fn name(file: &Path) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn settings(of: &[(&str, &[&str])]) -> Settings {
+    fn settings(of: &[(&str, &[&str])]) -> SettingValues {
         let values = |values: &[&str]| values.iter().map(|value| Some((*value).to_owned())).collect();
         of.iter().map(|(name, all)| ((*name).to_owned(), values(all))).collect()
     }
@@ -204,7 +204,8 @@ mod tests {
             place.path().join(name).join("config")
         };
         let (one, other) = (repository("one"), repository("other"));
-        let own = OwnSettings::default().with(&Settings::new(), &settings(&[("remote.hub.url", &["./hub"])])).unwrap();
+        let own =
+            OwnSettings::default().with(&SettingValues::new(), &settings(&[("remote.hub.url", &["./hub"])])).unwrap();
         store.keep(&one, &own).unwrap();
         assert_eq!(store.of(&one), own);
         assert!(store.of(&other).is_empty());

@@ -31,7 +31,7 @@ const WORDS: [&str; 16] = [
 /// What a session got, as it is told.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Told {
+struct EnforcedReport {
     level: Level,
     landlock_abi: u32,
     seccomp: String,
@@ -54,14 +54,14 @@ struct NoSuchWord(String);
 /// By hand: what is derived would want words that live as long as the text that they are read from.
 impl<'de> Deserialize<'de> for Enforced {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        Self::try_from(Told::deserialize(from)?).map_err(D::Error::custom)
+        Self::try_from(EnforcedReport::deserialize(from)?).map_err(D::Error::custom)
     }
 }
 
-impl TryFrom<Told> for Enforced {
+impl TryFrom<EnforcedReport> for Enforced {
     type Error = NoSuchWord;
 
-    fn try_from(told: Told) -> Result<Self, Self::Error> {
+    fn try_from(told: EnforcedReport) -> Result<Self, Self::Error> {
         let words = |told: &[String]| {
             let mut words = Vec::new();
             for word in told {

@@ -20,7 +20,7 @@ use palisade_engine::{
 use serde::{Deserialize, Serialize};
 
 use super::capabilities::{Capabilities, Namespaces};
-use super::earlier::Earlier;
+use super::file_marks::Earlier;
 use super::group::Controller;
 use super::masks::{self, Masks};
 use super::mounts;
@@ -72,14 +72,14 @@ pub struct Instead {
     /// The directory: an absolute path without symbolic links.
     pub place: PathBuf,
     /// What stands below it, outermost first.
-    pub shown: Vec<Shown>,
+    pub shown: Vec<RemappedDirectory>,
     /// Directories below it in which the session makes nothing. They are empty, unless a rule grants what the machine has there.
     pub closed: Vec<PathBuf>,
 }
 
 /// A directory of the machine's that the session finds at another path.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shown {
+pub struct RemappedDirectory {
     /// Where the session finds it.
     pub at: PathBuf,
     /// Where it lies. Rules about what it holds name this path.
@@ -511,7 +511,7 @@ pub fn shared(engine: &Engine, facts: &Facts, roots: &BTreeSet<AbsolutePath>) ->
 }
 
 /// The rules of one session: the shared ones, and those of its own directories that these do not have. Makes an empty directory where a
-/// mask has to stand so that nothing else can be put there. `earlier` is what earlier sessions have made, which no mask covers.
+/// mask has to stand so that nothing else can be put there. `file_marks` is what earlier sessions have made, which no mask covers.
 ///
 /// # Errors
 /// As [`derive()`].
@@ -606,7 +606,7 @@ pub struct Hole {
 
 /// The rights on one root, and the policies that give or refuse each.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin {
+pub struct RootRights {
     /// The root.
     pub path: AbsolutePath,
     /// What a session may do there.
@@ -618,7 +618,7 @@ pub struct Origin {
 }
 
 /// What [`derive()`] would make of each root, and why, holes included.
-pub fn explain(engine: &Engine, facts: &Facts, roots: &BTreeSet<AbsolutePath>) -> Vec<Origin> {
+pub fn explain(engine: &Engine, facts: &Facts, roots: &BTreeSet<AbsolutePath>) -> Vec<RootRights> {
     let own = [Some(&facts.workspace), facts.temp.as_ref()].into_iter().flatten().cloned();
     let permissions = engine.permissions(facts);
     let roots: BTreeSet<AbsolutePath> = roots.iter().cloned().chain(own).collect();
@@ -628,7 +628,7 @@ pub fn explain(engine: &Engine, facts: &Facts, roots: &BTreeSet<AbsolutePath>) -
         let wider = |outer: &AbsolutePath| rights.get(outer).is_some_and(|granted| !allowed.contains(*granted));
         let below = root.child("palisade-probe").unwrap_or_else(|| root.clone());
         let because = ACTIONS.iter().map(|(action, _)| (*action, permissions.because(*action, &below).1));
-        Origin {
+        RootRights {
             path: root.clone(),
             rights: *allowed,
             because: because.collect(),

@@ -3,7 +3,7 @@
 //! All is done by descriptor, never by a number that may have passed to another process, and nothing waits for children that it
 //! did not start.
 //!
-//! The process that we hold is the session's first (`first.rs`), which passes signals on to the program, hands its status out, and
+//! The process that we hold is the session's first (`init.rs`), which passes signals on to the program, hands its status out, and
 //! takes all others with it when it ends. With a PID namespace the kernel sees to that, and we kill it. Without, it does so itself,
 //! and we ask. One that was killed by somebody else could not: then we end what is left in the program's terminal session.
 

@@ -77,9 +77,9 @@ pub struct Difference {
 
 /// Reads no repository: every change of settings is refused, and no file counts as committed.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Unread;
+pub(super) struct NoRepositories;
 
-impl Repositories for Unread {
+impl Repositories for NoRepositories {
     fn has_committed(&self, _: &Path, _: &[u8], _: &dyn Fn(&Path) -> bool) -> bool {
         false
     }

@@ -35,7 +35,7 @@ pub(super) struct Filters {
 /// What the filters of a session depend on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Shape {
-    pub(super) kind: Kind,
+    pub(super) kind: Isolation,
     /// The session's shell has a terminal.
     pub(super) at_terminal: bool,
     /// The session's level is `strict`.
@@ -62,7 +62,7 @@ pub(super) fn filters(shape: Shape) -> Result<&'static Filters, SandboxError> {
 
 /// What a session has to itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Kind {
+pub(super) enum Isolation {
     /// Namespaces, and a network in which it may listen and connect; there may be a proxy in it.
     Own,
     /// Namespaces, and in its network a proxy, the only peer.
@@ -73,7 +73,7 @@ pub(super) enum Kind {
     Among,
 }
 
-impl Kind {
+impl Isolation {
     /// Of a session in these namespaces, with a proxy or without, and with its loopback open or not.
     pub(super) fn of(namespaces: Namespaces, proxied: bool, loopback: bool) -> Self {
         match (namespaces, loopback, proxied) {
@@ -101,7 +101,7 @@ fn make(Shape { kind, at_terminal, strict }: Shape) -> Result<Filters, SandboxEr
             let program = program.ok_or_else(|| SandboxError::Filters { reason: format!("`{name}` is missing") })?;
             plain.push(program.clone());
             // Without process numbers of its own a session's tracers would reach the machine's processes.
-            if name == TRACING && kind != Kind::Among {
+            if name == TRACING && kind != Isolation::Among {
                 continue;
             }
             guarded.push(program.clone());
@@ -117,19 +117,19 @@ fn make(Shape { kind, at_terminal, strict }: Shape) -> Result<Filters, SandboxEr
 
 /// The filters of the data file, and which sessions get each. With process numbers and IPC objects of its own a session reaches
 /// nobody else by them, and databases and thread pools need them.
-const FILTERS: [(&str, &[Kind]); 12] = [
-    (TRACING, &[Kind::Own, Kind::Proxied, Kind::Apart, Kind::Among]),
-    ("refused", &[Kind::Own, Kind::Proxied, Kind::Apart, Kind::Among]),
-    ("absent", &[Kind::Own, Kind::Proxied, Kind::Apart, Kind::Among]),
-    ("network", &[Kind::Apart, Kind::Among]),
-    ("proxied", &[Kind::Proxied]),
-    ("own-network", &[Kind::Own]),
-    (LOCAL_SOCKETS, &[Kind::Own]),
-    ("other-processes", &[Kind::Among]),
-    ("shared-ipc", &[Kind::Among]),
-    (STRICT_ABSENT, &[Kind::Own, Kind::Proxied, Kind::Apart, Kind::Among]),
-    (STRICT_ATTRIBUTES, &[Kind::Own, Kind::Proxied, Kind::Apart, Kind::Among]),
-    (PRETENDED, &[Kind::Own, Kind::Proxied, Kind::Apart, Kind::Among]),
+const FILTERS: [(&str, &[Isolation]); 12] = [
+    (TRACING, &[Isolation::Own, Isolation::Proxied, Isolation::Apart, Isolation::Among]),
+    ("refused", &[Isolation::Own, Isolation::Proxied, Isolation::Apart, Isolation::Among]),
+    ("absent", &[Isolation::Own, Isolation::Proxied, Isolation::Apart, Isolation::Among]),
+    ("network", &[Isolation::Apart, Isolation::Among]),
+    ("proxied", &[Isolation::Proxied]),
+    ("own-network", &[Isolation::Own]),
+    (LOCAL_SOCKETS, &[Isolation::Own]),
+    ("other-processes", &[Isolation::Among]),
+    ("shared-ipc", &[Isolation::Among]),
+    (STRICT_ABSENT, &[Isolation::Own, Isolation::Proxied, Isolation::Apart, Isolation::Among]),
+    (STRICT_ATTRIBUTES, &[Isolation::Own, Isolation::Proxied, Isolation::Apart, Isolation::Among]),
+    (PRETENDED, &[Isolation::Own, Isolation::Proxied, Isolation::Apart, Isolation::Among]),
 ];
 
 /// What tells of files that no path rule opens, and that level `strict` goes without.
@@ -262,7 +262,7 @@ pub(super) fn guard(names: bool, connects: bool) -> Result<BpfProgram, SandboxEr
 
 /// Where a call that makes a name has the directory's descriptor, if it has one, and the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Arguments {
+pub(super) struct NameArguments {
     pub(super) directory: Option<usize>,
     pub(super) path: usize,
     pub(super) kind: Made,
@@ -285,28 +285,28 @@ pub(super) enum Made {
     Other,
 }
 
-const fn at(directory: usize, path: usize, kind: Made) -> Arguments {
-    Arguments { directory: Some(directory), path, kind, from: None }
+const fn at(directory: usize, path: usize, kind: Made) -> NameArguments {
+    NameArguments { directory: Some(directory), path, kind, from: None }
 }
 
 /// A call with two names. What is there comes first.
-const fn again_at(kind: Made) -> Arguments {
-    Arguments { directory: Some(2), path: 3, kind, from: Some((Some(0), 1)) }
+const fn again_at(kind: Made) -> NameArguments {
+    NameArguments { directory: Some(2), path: 3, kind, from: Some((Some(0), 1)) }
 }
 
 #[cfg(target_arch = "x86_64")]
-const fn plain(path: usize, kind: Made) -> Arguments {
-    Arguments { directory: None, path, kind, from: None }
+const fn plain(path: usize, kind: Made) -> NameArguments {
+    NameArguments { directory: None, path, kind, from: None }
 }
 
 #[cfg(target_arch = "x86_64")]
-const fn again(kind: Made) -> Arguments {
-    Arguments { directory: None, path: 1, kind, from: Some((None, 0)) }
+const fn again(kind: Made) -> NameArguments {
+    NameArguments { directory: None, path: 1, kind, from: Some((None, 0)) }
 }
 
 /// Calls that make names, each whatever its other arguments are. `openat2` has its flags in memory.
 #[cfg(target_arch = "x86_64")]
-pub(super) const MAKING: [(libc::c_long, Arguments); 13] = [
+pub(super) const MAKING: [(libc::c_long, NameArguments); 13] = [
     (libc::SYS_openat2, at(0, 1, Made::File)),
     (libc::SYS_renameat, again_at(Made::Moved)),
     (libc::SYS_renameat2, again_at(Made::Moved)),
@@ -323,7 +323,7 @@ pub(super) const MAKING: [(libc::c_long, Arguments); 13] = [
 ];
 /// The same where older calls do not exist.
 #[cfg(not(target_arch = "x86_64"))]
-pub(super) const MAKING: [(libc::c_long, Arguments); 7] = [
+pub(super) const MAKING: [(libc::c_long, NameArguments); 7] = [
     (libc::SYS_openat2, at(0, 1, Made::File)),
     (libc::SYS_renameat, again_at(Made::Moved)),
     (libc::SYS_renameat2, again_at(Made::Moved)),
@@ -340,7 +340,7 @@ const OPENING: [(libc::c_long, u32); 2] = [(libc::SYS_openat, 2), (libc::SYS_ope
 const OPENING: [(libc::c_long, u32); 1] = [(libc::SYS_openat, 2)];
 
 /// Where a held call has its path; none for `execve` and `execveat`.
-pub(super) fn making(call: libc::c_long) -> Option<Arguments> {
+pub(super) fn making(call: libc::c_long) -> Option<NameArguments> {
     #[cfg(target_arch = "x86_64")]
     if call == libc::SYS_open {
         return Some(plain(0, Made::File));
@@ -416,11 +416,11 @@ mod tests {
                 let first = seen.entry(call.clone()).or_insert_with(|| filter.clone());
                 let together = FILTERS.iter().filter(|(name, _)| *name == first.as_str() || *name == filter);
                 let together: Vec<_> = together.collect();
-                let shared = |kind: &Kind| together.iter().all(|(_, kinds)| kinds.contains(kind));
+                let shared = |kind: &Isolation| together.iter().all(|(_, kinds)| kinds.contains(kind));
                 let errors: BTreeMap<String, Value> = serde_json::from_str(machine.rules).unwrap();
                 let error = |filter: &str| &errors[filter]["match_action"]["errno"];
                 let apart = error(first) == error(&filter)
-                    || ![Kind::Own, Kind::Proxied, Kind::Apart, Kind::Among].iter().any(shared);
+                    || ![Isolation::Own, Isolation::Proxied, Isolation::Apart, Isolation::Among].iter().any(shared);
                 assert!(*first == filter || apart, "{call}: {first} and {filter}");
             }
         }
@@ -450,7 +450,7 @@ mod tests {
     #[test]
     fn namespaces_lift_the_filters_that_they_replace() {
         let of = |namespaces, proxied, loopback, at_terminal| {
-            filters(Shape { kind: Kind::of(namespaces, proxied, loopback), at_terminal, strict: false }).unwrap()
+            filters(Shape { kind: Isolation::of(namespaces, proxied, loopback), at_terminal, strict: false }).unwrap()
         };
         let fenced = of(Namespaces::Root, false, false, false);
         let shared = of(Namespaces::None, false, false, false);
@@ -475,7 +475,7 @@ mod tests {
 
     #[test]
     fn strict_goes_without_what_tells_of_files_elsewhere() {
-        let of = |strict| filters(Shape { kind: Kind::Apart, at_terminal: false, strict }).unwrap();
+        let of = |strict| filters(Shape { kind: Isolation::Apart, at_terminal: false, strict }).unwrap();
         for (strict, usual) in [(&of(true).plain, &of(false).plain), (&of(true).guarded, &of(false).guarded)] {
             assert_eq!(strict.programs.len(), usual.programs.len() + 2);
             assert_ne!(strict.digest, usual.digest);

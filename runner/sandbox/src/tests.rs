@@ -267,11 +267,11 @@ fn numbers_that_cannot_be_promised_are_refused() {
 #[test]
 fn a_failed_step_is_named_and_nothing_runs() {
     type Change = fn(&mut Launch);
-    let rows: &[(&str, Change, Step, i32)] = &[
-        ("no directory", |launch| launch.cwd = "/nonexistent".into(), Step::Directory, libc::ENOENT),
-        ("no program", |launch| launch.program = "/usr/bin/nonexistent".into(), Step::Program, libc::ENOENT),
-        ("refused program", |launch| launch.program = "/proc/version".into(), Step::Program, libc::EACCES),
-        ("no terminal", |launch| launch.controlling_terminal = Some(0), Step::Terminal, libc::ENOTTY),
+    let rows: &[(&str, Change, ChildStep, i32)] = &[
+        ("no directory", |launch| launch.cwd = "/nonexistent".into(), ChildStep::Directory, libc::ENOENT),
+        ("no program", |launch| launch.program = "/usr/bin/nonexistent".into(), ChildStep::Program, libc::ENOENT),
+        ("refused program", |launch| launch.program = "/proc/version".into(), ChildStep::Program, libc::EACCES),
+        ("no terminal", |launch| launch.controlling_terminal = Some(0), ChildStep::Terminal, libc::ENOTTY),
     ];
     each_world(|world| {
         for (name, change, step, errno) in rows {

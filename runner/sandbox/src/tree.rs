@@ -185,13 +185,13 @@ const WATCHED: usize = 64;
 
 /// What one look found.
 #[derive(Debug)]
-pub(super) struct Look {
+pub(super) struct TreeScan {
     pub(super) members: Vec<Member>,
     /// Nothing that was listed had ended or moved when it was looked at.
     undisturbed: bool,
 }
 
-impl Look {
+impl TreeScan {
     pub(super) fn pids(&self) -> impl Iterator<Item = i32> + '_ {
         self.members.iter().map(|member| member.pid)
     }
@@ -231,7 +231,7 @@ pub fn processes_of(first: i32) -> io::Result<Vec<i32>> {
 }
 
 /// Looks once at all that is below the first process.
-pub(super) fn look(first: i32) -> io::Result<Look> {
+pub(super) fn look(first: i32) -> io::Result<TreeScan> {
     // Where `/proc` hides processes, what cannot be seen must not be taken for what is not there.
     Stat::of(first)?;
     let mut look = if *LISTED { listed(first)? } else { searched(first)? };
@@ -244,8 +244,8 @@ pub(super) fn look(first: i32) -> io::Result<Look> {
 /// Whether the kernel lists children (CONFIG_PROC_CHILDREN).
 static LISTED: LazyLock<bool> = LazyLock::new(|| Path::new("/proc/thread-self/children").exists());
 
-pub(super) fn listed(first: i32) -> io::Result<Look> {
-    let mut look = Look { members: Vec::new(), undisturbed: true };
+pub(super) fn listed(first: i32) -> io::Result<TreeScan> {
+    let mut look = TreeScan { members: Vec::new(), undisturbed: true };
     let mut open: Vec<_> = children(first)?.into_iter().map(|child| (child, first)).collect();
     while let Some((pid, parent)) = open.pop() {
         let stat = match Stat::of(pid) {
@@ -316,7 +316,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// Looks at every process of the machine for its parent.
-pub(super) fn searched(first: i32) -> io::Result<Look> {
+pub(super) fn searched(first: i32) -> io::Result<TreeScan> {
     let mut found: HashMap<i32, Vec<(i32, Stat)>> = HashMap::new();
     for entry in std::fs::read_dir("/proc")? {
         let name = entry?.file_name();
@@ -326,7 +326,7 @@ pub(super) fn searched(first: i32) -> io::Result<Look> {
             found.entry(stat.parent).or_default().push((pid, stat));
         }
     }
-    let mut look = Look { members: Vec::new(), undisturbed: true };
+    let mut look = TreeScan { members: Vec::new(), undisturbed: true };
     let mut parents = vec![first];
     while let Some(parent) = parents.pop() {
         for (pid, stat) in found.remove(&parent).unwrap_or_default() {

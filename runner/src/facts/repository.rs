@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use git2::{Config, ConfigLevel};
 use palisade_engine::{AbsolutePath, MAX_CONFIGURATION, Repository};
-use palisade_sandbox::earlier::Earlier;
+use palisade_sandbox::file_marks::Earlier;
 use rustix::fs::OFlags;
 
 use crate::git::seen_by_sessions;

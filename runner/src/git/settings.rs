@@ -22,8 +22,8 @@ use std::path::Path;
 
 use git2::Config;
 use libc::c_int;
-use palisade_sandbox::earlier::Earlier;
-use palisade_sandbox::own_settings::{OwnSettings, Settings, Store, Values, values};
+use palisade_sandbox::file_marks::Earlier;
+use palisade_sandbox::own_settings::{OwnSettings, SettingValues, Store, Values, values};
 use palisade_sandbox::repositories::{Around, Difference, SettingsChange, Taken, has_one_worktree};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 
@@ -142,7 +142,7 @@ fn are_of_session(around: &Around<'_>, name: &str, values: &[Option<String>]) ->
 }
 
 /// Whether sessions have made a remote: its name and all that is said of it.
-fn made_remote(around: &Around<'_>, settings: &Settings, remote: &str) -> bool {
+fn made_remote(around: &Around<'_>, settings: &SettingValues, remote: &str) -> bool {
     let section = format!("remote.{remote}.");
     let mut about = settings.iter().filter(|(name, _)| name.starts_with(&section));
     about.all(|(name, values)| are_of_session(around, name, values))
@@ -197,7 +197,7 @@ fn change(file: &Path, changes: &[Change]) -> Result<(), git2::Error> {
 }
 
 /// What branches follow of a remote, which git forgets with it.
-fn branches_of(settings: &Settings, remote: &str) -> Vec<String> {
+fn branches_of(settings: &SettingValues, remote: &str) -> Vec<String> {
     let following = settings.iter().filter(|(name, values)| {
         general(name) == "branch.*.remote" && values.iter().flatten().any(|value| value == remote)
     });
@@ -242,11 +242,11 @@ fn judged(
     if one_worktree && !before.contains_key(FOR_EACH_WORKTREE) {
         after.remove(FOR_EACH_WORKTREE);
     }
-    let over = if around.sees_own { own.over(&before) } else { Settings::new() };
-    let base: Settings = before.iter().chain(&over).map(|(name, values)| (name.clone(), values.clone())).collect();
+    let over = if around.sees_own { own.over(&before) } else { SettingValues::new() };
+    let base: SettingValues = before.iter().chain(&over).map(|(name, values)| (name.clone(), values.clone())).collect();
     let names: BTreeSet<&String> = base.keys().chain(after.keys()).collect();
     let differ = names.into_iter().filter(|name| values(&base, name) != values(&after, name));
-    let changed: Settings = differ.map(|name| (name.clone(), values(&after, name).to_vec())).collect();
+    let changed: SettingValues = differ.map(|name| (name.clone(), values(&after, name).to_vec())).collect();
     if !changed.keys().any(|name| own.is_about(name))
         && let Some(changed) = with(present, &changed)?
         && let Some(merged) = merged(present, &changed, around)?
@@ -276,7 +276,7 @@ fn seen(present: &[u8], own: &OwnSettings) -> io::Result<Option<Vec<u8>>> {
 }
 
 /// A text with other values for some settings; none if the library would not write them as git reads them.
-fn with(text: &[u8], changed: &Settings) -> io::Result<Option<Vec<u8>>> {
+fn with(text: &[u8], changed: &SettingValues) -> io::Result<Option<Vec<u8>>> {
     let failed = |error: git2::Error| io::Error::other(error);
     let directory = tempfile::tempdir()?;
     let file = directory.path().join("settings");
@@ -316,7 +316,7 @@ fn write(config: &mut Config, name: &str, had: &[Option<String>], has: &[Option<
 /// Whether a setting is no danger to the session's own git, which may reach hosts that other programs may not: what git runs for it is decided
 /// by itself at its `execve`, and it leads to no host. A person's yes to a push is to where that leads, and must not be led elsewhere
 /// meanwhile. `value`: none for a setting without one. `all`: the settings that it is to be among, or none if it is to go.
-fn is_for_sessions(name: &str, value: Option<&str>, all: Option<&Settings>) -> bool {
+fn is_for_sessions(name: &str, value: Option<&str>, all: Option<&SettingValues>) -> bool {
     const NAMES: [&str; 26] = [
         "branch.*.merge",
         "branch.*.rebase",
@@ -348,7 +348,7 @@ fn is_for_sessions(name: &str, value: Option<&str>, all: Option<&Settings>) -> b
     let general = general(name);
     let Some(value) = value.filter(|value| !value.chars().any(char::is_control)) else { return false };
     let is_near = |value: &str| !value.contains(':') && !value.starts_with(['-', '~']);
-    let leads_nowhere = |all: &Settings| match general.as_str() {
+    let leads_nowhere = |all: &SettingValues| match general.as_str() {
         "remote.*.url" => is_near(value),
         "branch.*.remote" => {
             let urls = values(all, &format!("remote.{value}.url"));
@@ -374,7 +374,7 @@ pub(crate) fn may_be_kept(changes: &[Change]) -> bool {
                 }
                 _ => name.to_ascii_lowercase(),
             };
-            let all = Settings::from([(name.clone(), vec![Some(value.clone())])]);
+            let all = SettingValues::from([(name.clone(), vec![Some(value.clone())])]);
             is_for_sessions(&name, Some(value), Some(&all))
         }
         Change::Remove(_) | Change::ForEachWorktree => false,
@@ -388,7 +388,7 @@ fn has_includes(text: &[u8]) -> bool {
     text.split('[').skip(1).any(|section| section.trim_start().starts_with("include"))
 }
 
-fn settings_of(text: &[u8]) -> io::Result<Settings> {
+fn settings_of(text: &[u8]) -> io::Result<SettingValues> {
     let directory = tempfile::tempdir()?;
     let file = directory.path().join("settings");
     fs::write(&file, text)?;
@@ -419,7 +419,7 @@ fn merged(present: &[u8], written: &[u8], around: &Around<'_>) -> io::Result<Opt
         if had == has {
             continue;
         }
-        let are_harmless = |values: &[Option<String>], all: &Settings| {
+        let are_harmless = |values: &[Option<String>], all: &SettingValues| {
             values.iter().all(|value| value.as_deref().is_some_and(|value| may_have(name, value, all, around)))
         };
         let harmless = are_harmless(has, &after) && (are_of_session(around, name, had) || are_harmless(had, &before));
@@ -445,7 +445,7 @@ fn merged(present: &[u8], written: &[u8], around: &Around<'_>) -> io::Result<Opt
 }
 
 /// Whether a setting may have a value among all these settings.
-fn may_have(name: &str, value: &str, all: &Settings, around: &Around<'_>) -> bool {
+fn may_have(name: &str, value: &str, all: &SettingValues, around: &Around<'_>) -> bool {
     (is_harmless(name, value) && (has_no_remote(name, value) || is_remote(all, value)))
         || general(name) == "remote.*.url"
             && has_plain_name(name)
@@ -454,7 +454,7 @@ fn may_have(name: &str, value: &str, all: &Settings, around: &Around<'_>) -> boo
 }
 
 /// Whether a change would take a setting away, or give it another meaning, that a person has made or may rely on.
-fn keeps_its_meaning(name: &str, before: &Settings, after: &Settings, around: &Around<'_>) -> bool {
+fn keeps_its_meaning(name: &str, before: &SettingValues, after: &SettingValues, around: &Around<'_>) -> bool {
     let [had, has] = [before, after].map(|all| values(all, name));
     let remote = name.strip_prefix("remote.").and_then(|rest| rest.rsplit_once('.'));
     let is_of_session = || match remote {
@@ -470,7 +470,7 @@ fn keeps_its_meaning(name: &str, before: &Settings, after: &Settings, around: &A
 }
 
 /// Whether a setting names a remote that is no longer one: git would take the name for the path of a repository, whose hooks it runs.
-fn loses_a_remote(before: &Settings, after: &Settings) -> bool {
+fn loses_a_remote(before: &SettingValues, after: &SettingValues) -> bool {
     let names_one = |name: &str| {
         name == "remote.pushdefault" || ["branch.*.remote", "branch.*.pushremote"].contains(&general(name).as_str())
     };
@@ -481,10 +481,10 @@ fn loses_a_remote(before: &Settings, after: &Settings) -> bool {
 }
 
 /// The values of each setting of this file, without those of others that it includes.
-fn settings(file: &Path) -> Result<Settings, git2::Error> {
+fn settings(file: &Path) -> Result<SettingValues, git2::Error> {
     let config = Config::open(file)?;
     let mut entries = config.entries(None)?;
-    let mut all = Settings::new();
+    let mut all = SettingValues::new();
     while let Some(entry) = entries.next() {
         let entry = entry?;
         if entry.include_depth() == 0 {
@@ -522,7 +522,7 @@ fn is_only_added(name: &str) -> bool {
 }
 
 /// Whether a new remote would be the one that git takes where none is named, in the place of one that a person has made.
-fn takes_the_lead(settings: &Settings, name: &str, around: &Around<'_>) -> bool {
+fn takes_the_lead(settings: &SettingValues, name: &str, around: &Around<'_>) -> bool {
     let is_of_others = |known: &str| {
         let remote = known.strip_prefix("remote.").and_then(|rest| rest.rsplit_once('.'));
         remote.is_some_and(|(remote, _)| remote != "origin" && !made_remote(around, settings, remote))
@@ -533,7 +533,7 @@ fn takes_the_lead(settings: &Settings, name: &str, around: &Around<'_>) -> bool 
 }
 
 /// Whether the remote that a setting is about is there, or else the setting itself.
-fn is_known(settings: &Settings, name: &str) -> bool {
+fn is_known(settings: &SettingValues, name: &str) -> bool {
     let remote = name.strip_prefix("remote.").and_then(|rest| rest.rsplit_once('.'));
     match remote {
         Some((remote, _)) => settings.keys().any(|known| known.starts_with(&format!("remote.{remote}."))),
@@ -546,7 +546,7 @@ fn has_no_remote(name: &str, value: &str) -> bool {
     general(name) != "branch.*.remote" || value == "."
 }
 
-fn is_remote(settings: &Settings, name: &str) -> bool {
+fn is_remote(settings: &SettingValues, name: &str) -> bool {
     settings.contains_key(&format!("remote.{name}.url"))
 }
 

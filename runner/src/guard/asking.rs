@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use palisade_audit::RequestId;
 use palisade_engine::{Act, Approval, Authority, Decision, Engine, Facts, Report};
 use palisade_grammar::Inventory;
-use palisade_sandbox::{Execution, Look, Patience, Settled};
+use palisade_sandbox::{Execution, Patience, Settled, WaitState};
 
 use super::{Guard, Refused, not_forbidden};
 
@@ -301,9 +301,9 @@ impl Guard {
     }
 
     /// How an execution stands that waits. One that has waited too long is refused.
-    pub(super) fn look_at(&mut self, ticket: u64) -> Look {
+    pub(super) fn look_at(&mut self, ticket: u64) -> WaitState {
         let (Some(held), Some(clerk)) = (self.waiting.held.get(&ticket), self.desk.clerk.clone()) else {
-            return Look::Over;
+            return WaitState::Over;
         };
         let patience = clerk.patience();
         if held.since.elapsed() >= patience {
@@ -312,10 +312,10 @@ impl Guard {
                 let why = format!("A person was asked, and nobody answered within {} s.", patience.as_secs());
                 self.desk.refuse(&held.execution, held.refused.though(&why), held.script);
             }
-            return Look::Over;
+            return WaitState::Over;
         }
         let other_policies = held.policy_set != self.desk.policies.now().policy_set();
-        if other_policies || clerk.is_over(held.id, &held.policy_set) { Look::Again } else { Look::Waits }
+        if other_policies || clerk.is_over(held.id, &held.policy_set) { WaitState::Again } else { WaitState::Waits }
     }
 
     /// Nobody waits under this ticket any more.

@@ -13,7 +13,7 @@ use palisade_audit::{Audit, RequestId};
 use palisade_engine::{Decision, Facts, Grant};
 use palisade_grammar::Shell;
 use palisade_redact::Redactor;
-use palisade_sandbox::{Execution, Kept, ProcessStat};
+use palisade_sandbox::{Attempt, Execution, ProcessStat};
 
 use super::asking::Clerk;
 use super::granted::{self, Granted};
@@ -221,7 +221,7 @@ impl Desk {
 
     /// Tells what a program of the session was kept from, apart from executions. At a target the guard looks at executions alone, so
     /// nothing is told there.
-    pub(crate) fn kept(&self, kept: &Kept) {
+    pub(crate) fn kept(&self, kept: &Attempt) {
         let script = Some(self.state().scripts).filter(|scripts| *scripts > 0);
         if let Told::Here(ledger) = &self.told {
             ledger.tell_kept(script, kept);

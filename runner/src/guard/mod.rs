@@ -40,7 +40,7 @@ use palisade_engine::{
     is_listed_variable, is_lock_bound, is_offline, may_connect, says_it_connects,
 };
 use palisade_grammar::{Command, Inventory};
-use palisade_sandbox::{Execution, Judge, Look, Patience, ProcessStat, Settled, leader};
+use palisade_sandbox::{Execution, Judge, Patience, ProcessStat, Settled, WaitState, leader};
 
 pub(crate) use self::asking::root_of;
 pub use self::asking::{Answered, Asking, Clerk, Open};
@@ -667,7 +667,7 @@ impl Judge for Guard {
         self.settle_open(steps, patience)
     }
 
-    fn look(&mut self, ticket: u64) -> Look {
+    fn look(&mut self, ticket: u64) -> WaitState {
         self.look_at(ticket)
     }
 

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use palisade_audit::{Audit, RequestId};
 use palisade_grammar::Shell;
 use palisade_redact::Redactor;
-use palisade_sandbox::Kept;
+use palisade_sandbox::Attempt;
 use serde::{Deserialize, Serialize};
 
 use super::MAX_BEGUN;
@@ -153,7 +153,7 @@ impl Ledger {
     }
 
     /// Tells what became of something else that a program tried. May wait for a disk.
-    pub(crate) fn tell_kept(&self, script: Option<u64>, kept: &Kept) {
+    pub(crate) fn tell_kept(&self, script: Option<u64>, kept: &Attempt) {
         let connection = |peer: &str, reason: &str, suggest: &str| {
             DeniedProgram::connection("", peer, "", reason, suggest, &self.redactor)
         };
@@ -162,20 +162,20 @@ impl Ledger {
             DeniedProgram::file(&place.to_string_lossy(), policies, reason, suggest, &self.redactor)
         };
         let denied = match kept {
-            Kept::Settings => return self.has_own_settings(script),
-            Kept::File(place, policies) => file(place, policies, "Show the person what you would put there."),
-            Kept::Hook(place, policies) => file(
+            Attempt::Settings => return self.has_own_settings(script),
+            Attempt::File(place, policies) => file(place, policies, "Show the person what you would put there."),
+            Attempt::Hook(place, policies) => file(
                 place,
                 policies,
                 "Put the hook into a directory of the project, and name that with `git config core.hooksPath DIRECTORY`: git runs it \
                  for commands under Palisade alone.",
             ),
-            Kept::Socket(place) => connection(
+            Attempt::Socket(place) => connection(
                 &place.to_string_lossy(),
                 "A session may connect to socket files only where it may write.",
                 "Use a socket below the workspace or `$TMPDIR`.",
             ),
-            Kept::Peer(address) => connection(
+            Attempt::Peer(address) => connection(
                 &address.to_string(),
                 "A session has a network of its own, which leads to no other machine.",
                 "Use a client that goes through the proxy in `http_proxy` or `ALL_PROXY`; policy decides each connection there.",

@@ -137,7 +137,7 @@ pub struct Settings {
     /// The verb that Palisade was started with, for the record.
     pub verb: &'static str,
     /// Where the record goes.
-    pub audit: palisade_audit::Settings,
+    pub audit: palisade_audit::AuditSettings,
     /// The caches of the agent's tools; none: they have none that they can write.
     pub caches: Option<Caches>,
     /// The view of the workspace that this process lives in, with all that it starts; none: it lives outside of any.

@@ -58,7 +58,7 @@ pub(crate) fn settings(root: &Path, who: &'static str, bundle: Bundle, sync: Syn
         remembered: None,
         people: palisade_runner::control::People::default(),
         verb: who,
-        audit: palisade_audit::Settings::new(root.join("audit"), sync),
+        audit: palisade_audit::AuditSettings::new(root.join("audit"), sync),
         caches: None,
         view: None,
         checkpoints: checkpoint::Settings::new(root.join("checkpoints")),

@@ -7,11 +7,11 @@ use std::io::{self, BufRead as _, BufWriter, ErrorKind, Read as _, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use palisade_audit::export::{self, Body, Recording};
-use palisade_audit::{Line, LiveFile, MAX_LINE, Selector};
+use palisade_audit::export::{self, Recording, SyslogBody};
+use palisade_audit::{LiveFile, MAX_LINE, RecordLine, Selector};
 use serde_json::Value;
 
-use super::{Met, show};
+use super::{FilterMatches, show};
 use crate::args::{AuditExport, ExportFormat};
 use crate::config;
 use crate::exit::Exit;
@@ -29,7 +29,7 @@ struct Copy {
 enum Form {
     Ocsf,
     Asciicast(Recording),
-    Otlp(Vec<Line>),
+    Otlp(Vec<RecordLine>),
     Syslog,
 }
 
@@ -47,20 +47,20 @@ pub(crate) fn run(args: &AuditExport) -> Result<Exit, CliError> {
     let filter = show::filter(&args.filter)?;
     let files = super::files(&path)?;
     let mut copy = Copy { to: output(args.output.as_deref())?, form: Form::of(args.format) };
-    let (mut bad, mut met) = (0, Met::default());
+    let (mut bad, mut met) = (0, FilterMatches::default());
     for files in files {
         let mut selector = Selector::new(filter.clone());
         for file in files {
             match copy.file(&file, &mut selector, |record| met.note(record, &filter)) {
                 Ok(lines) => bad += lines,
-                Err(Stop::NobodyListens) => return Ok(Exit::Fine),
-                Err(Stop::Failed(trouble)) => return Err(trouble),
+                Err(CopyEnd::NobodyListens) => return Ok(Exit::Fine),
+                Err(CopyEnd::Failed(trouble)) => return Err(trouble),
             }
         }
     }
     match copy.finish() {
-        Ok(()) | Err(Stop::NobodyListens) => {}
-        Err(Stop::Failed(trouble)) => return Err(trouble),
+        Ok(()) | Err(CopyEnd::NobodyListens) => {}
+        Err(CopyEnd::Failed(trouble)) => return Err(trouble),
     }
     met.check(&path, &filter)?;
     if bad > 0 {
@@ -87,12 +87,12 @@ fn output(file: Option<&Path>) -> Result<Box<dyn Write>, CliError> {
 }
 
 /// Why no more is copied.
-enum Stop {
+enum CopyEnd {
     NobodyListens,
     Failed(CliError),
 }
 
-impl From<io::Error> for Stop {
+impl From<io::Error> for CopyEnd {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             ErrorKind::BrokenPipe => Self::NobodyListens,
@@ -117,9 +117,9 @@ impl Form {
 
 impl Copy {
     /// Copies what the selector keeps of a file. Returns how many lines are no records.
-    fn file(&mut self, path: &Path, selector: &mut Selector, mut note: impl FnMut(&Value)) -> Result<u64, Stop> {
+    fn file(&mut self, path: &Path, selector: &mut Selector, mut note: impl FnMut(&Value)) -> Result<u64, CopyEnd> {
         let unreadable =
-            |error: io::Error| Stop::Failed(CliError::new(format!("cannot read `{}`: {error}", path.display()), ""));
+            |error: io::Error| CopyEnd::Failed(CliError::new(format!("cannot read `{}`: {error}", path.display()), ""));
         let mut reader = LiveFile::open(path).map_err(unreadable)?;
         let (mut line, mut bad) = (Vec::new(), 0);
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
@@ -136,12 +136,12 @@ impl Copy {
             note(&value);
             if selector.keeps(&value) {
                 let line = String::from_utf8_lossy(line.trim_ascii_end()).into_owned();
-                self.record(Line { line, value, chain: chain.clone() })?;
+                self.record(RecordLine { line, value, chain: chain.clone() })?;
             }
         }
     }
 
-    fn record(&mut self, record: Line) -> Result<(), Stop> {
+    fn record(&mut self, record: RecordLine) -> Result<(), CopyEnd> {
         match &mut self.form {
             Form::Ocsf => writeln!(self.to, "{}", export::ocsf_event(&record.value))?,
             Form::Asciicast(recording) => {
@@ -156,17 +156,17 @@ impl Copy {
                     waiting.clear();
                 }
             }
-            Form::Syslog => writeln!(self.to, "{}", export::syslog_message(&record, Body::Record))?,
+            Form::Syslog => writeln!(self.to, "{}", export::syslog_message(&record, SyslogBody::Record))?,
         }
         Ok(())
     }
 
-    fn finish(mut self) -> Result<(), Stop> {
+    fn finish(mut self) -> Result<(), CopyEnd> {
         if let Form::Otlp(waiting) = &self.form
             && !waiting.is_empty()
         {
             writeln!(self.to, "{}", export::otlp_request(waiting))?;
         }
-        self.to.flush().map_err(Stop::from)
+        self.to.flush().map_err(CopyEnd::from)
     }
 }

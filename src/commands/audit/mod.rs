@@ -104,7 +104,7 @@ const KINDS: [&str; 25] = [
 
 /// What of a filter a record knows at all.
 #[derive(Default)]
-struct Met {
+struct FilterMatches {
     records: u64,
     kept: u64,
     kinds: BTreeSet<String>,
@@ -114,7 +114,7 @@ struct Met {
     session: bool,
 }
 
-impl Met {
+impl FilterMatches {
     /// Takes notice of a record.
     fn note(&mut self, record: &Value, filter: &Filter) {
         self.records += 1;

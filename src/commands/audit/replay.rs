@@ -9,7 +9,7 @@ use palisade_runner::Settings;
 use serde_json::{Value, json};
 
 use crate::args::{AuditReplay, Context};
-use crate::commands::replay::{self, Chain, Note, Place};
+use crate::commands::replay::{self, Chain, RecordPosition, ReplayNote};
 use crate::exit::Exit;
 use crate::report::{self, CliError};
 use crate::{commands, config};
@@ -20,14 +20,14 @@ struct Replayed {
     same: u64,
     changed: Vec<Changed>,
     /// Where a decision stands that could not be judged again, and why.
-    left_out: Vec<(Place, String)>,
+    left_out: Vec<(RecordPosition, String)>,
     /// What was judged on what.
-    note: Note,
+    note: ReplayNote,
 }
 
 /// A decision that would be another one.
 struct Changed {
-    place: Place,
+    place: RecordPosition,
     command: String,
     recorded: String,
     now: &'static str,
@@ -63,7 +63,7 @@ pub(crate) fn run(args: &AuditReplay) -> Result<Exit, CliError> {
 }
 
 impl Replayed {
-    fn decision(&mut self, settings: &Settings, place: Place, record: &Value, chain: &mut Chain) {
+    fn decision(&mut self, settings: &Settings, place: RecordPosition, record: &Value, chain: &mut Chain) {
         let approved = chain.take_yes(record);
         let (now, recorded) = match (chain.judge(settings, record, approved), palisade_audit::effect_of(record)) {
             (Ok(now), Some(recorded)) => (now, recorded),

@@ -9,7 +9,7 @@ use std::path::Path;
 use palisade_audit::{Filter, MAX_LINE, Selector};
 use serde_json::Value;
 
-use super::Met;
+use super::FilterMatches;
 use crate::args::{AuditShow, DecisionName, RecordFilter};
 use crate::config;
 use crate::exit::Exit;
@@ -24,19 +24,19 @@ pub(crate) fn run(args: &AuditShow) -> Result<Exit, CliError> {
     if !super::may_read(&path, args.config.as_deref())? {
         return Ok(Exit::Denied);
     }
-    let (mut exit, mut met) = (Exit::Fine, Met::default());
+    let (mut exit, mut met) = (Exit::Fine, FilterMatches::default());
     for files in super::files(&path)? {
         // What belongs together is in one chain, and its sessions have names of their own.
         let mut selector = Selector::new(filter.clone());
         for file in files {
             match show(&file, &mut selector, args.json, &mut met, &filter)? {
-                Shown::All => {}
-                Shown::NotRecords(lines) => {
+                ShowEnd::All => {}
+                ShowEnd::NotRecords(lines) => {
                     exit = Exit::Findings;
                     let name = file.display();
                     report::complain(&format!("warning: {lines} lines of `{name}` are no records and not shown\n"));
                 }
-                Shown::NobodyListens => return Ok(exit),
+                ShowEnd::NobodyListens => return Ok(exit),
             }
         }
     }
@@ -81,7 +81,7 @@ fn word(decision: DecisionName) -> &'static str {
 }
 
 /// How far a file was shown.
-enum Shown {
+enum ShowEnd {
     All,
     /// So many lines were no records.
     NotRecords(u64),
@@ -92,16 +92,16 @@ fn show(
     path: &Path,
     selector: &mut Selector,
     as_json: bool,
-    met: &mut Met,
+    met: &mut FilterMatches,
     filter: &Filter,
-) -> Result<Shown, CliError> {
+) -> Result<ShowEnd, CliError> {
     let unreadable = |error: std::io::Error| CliError::new(format!("cannot read `{}`: {error}", path.display()), "");
     let mut reader = palisade_audit::LiveFile::open(path).map_err(unreadable)?;
     let (mut line, mut bad) = (Vec::new(), 0);
     loop {
         line.clear();
         if reader.by_ref().take(MAX_LINE as u64 + 1).read_until(b'\n', &mut line).map_err(unreadable)? == 0 {
-            return Ok(if bad == 0 { Shown::All } else { Shown::NotRecords(bad) });
+            return Ok(if bad == 0 { ShowEnd::All } else { ShowEnd::NotRecords(bad) });
         }
         let (Some(record), true) = (super::record(&line), line.ends_with(b"\n")) else {
             bad += 1;
@@ -114,7 +114,7 @@ fn show(
         met.kept += 1;
         let text = if as_json { String::from_utf8_lossy(&line).into_owned() } else { plain(&record) };
         if !report::print(&text) {
-            return Ok(Shown::NobodyListens);
+            return Ok(ShowEnd::NobodyListens);
         }
     }
 }

@@ -42,14 +42,14 @@ struct Trial {
 pub(super) struct Tried {
     name: String,
     command: String,
-    state: State,
+    state: TrialState,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     causes: Vec<Cause>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum State {
+enum TrialState {
     Works,
     Fails,
     /// This machine has no such program.
@@ -138,23 +138,23 @@ pub(super) fn all(workspace: &Workspace, given: &Context, view: Option<Entered>)
 fn trials() -> Result<Vec<Trial>, CliError> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
-    struct Table {
+    struct TrialFile {
         trial: Vec<Trial>,
     }
-    let table: Table =
+    let table: TrialFile =
         toml::from_str(TRIALS).map_err(|error| CliError::new(format!("the table of trials: {error}"), ""))?;
     Ok(table.trial)
 }
 
 async fn one(pipeline: &Arc<Pipeline>, trial: Trial) -> Result<Tried, CliError> {
-    let tried = |state: State, causes: Vec<Cause>| Tried {
+    let tried = |state: TrialState, causes: Vec<Cause>| Tried {
         name: trial.name.clone(),
         command: trial.run.clone(),
         state,
         causes,
     };
     if trial.needs.iter().any(|name| !is_installed(name)) {
-        return Ok(tried(State::Skipped, Vec::new()));
+        return Ok(tried(TrialState::Skipped, Vec::new()));
     }
     let call = Call { script: trial.run.as_bytes().to_vec(), ..Call::default() };
     let causes = match pipeline.submit(call).await? {
@@ -163,7 +163,7 @@ async fn one(pipeline: &Arc<Pipeline>, trial: Trial) -> Result<Tried, CliError> 
         Outcome::Ask(pending) => of_verdict(pending.explained()),
         Outcome::Unanswered(unanswered) => of_verdict(&unanswered.explained),
     };
-    let state = if causes.is_empty() { State::Works } else { State::Fails };
+    let state = if causes.is_empty() { TrialState::Works } else { TrialState::Fails };
     Ok(tried(state, causes))
 }
 
@@ -250,7 +250,7 @@ fn otherwise(policy: &str, suggestion: &str) -> String {
 
 /// Whether no step failed.
 pub(super) fn is_fine(tried: &[Tried]) -> bool {
-    tried.iter().all(|one| one.state != State::Fails)
+    tried.iter().all(|one| one.state != TrialState::Fails)
 }
 
 /// A line a step, and its causes below it.
@@ -258,9 +258,9 @@ pub(super) fn page(tried: &[Tried]) -> String {
     let mut text = String::new();
     for one in tried {
         let word = match one.state {
-            State::Works => "works",
-            State::Fails => "fails",
-            State::Skipped => "skipped",
+            TrialState::Works => "works",
+            TrialState::Fails => "fails",
+            TrialState::Skipped => "skipped",
         };
         text.push_str(&format!("{word:8} {}\n", one.name));
         for cause in &one.causes {
@@ -275,7 +275,7 @@ pub(super) fn page(tried: &[Tried]) -> String {
             }
         }
     }
-    let failed = tried.iter().filter(|one| one.state == State::Fails).count();
+    let failed = tried.iter().filter(|one| one.state == TrialState::Fails).count();
     match failed {
         0 => text.push_str("everything works\n"),
         _ => text.push_str(&format!("{failed} of {} steps fail\n", tried.len())),

@@ -13,25 +13,25 @@ use palisade_runner::Settings;
 use serde_json::{Value, json};
 
 use crate::args::{Context, PolicyDiff, PolicySet};
-use crate::commands::replay::{self, Answer, Chain, Note, Place};
+use crate::commands::replay::{self, Chain, RecordPosition, ReplayNote, ReplayVerdict};
 use crate::config::{Authored, Chosen};
 use crate::exit::Exit;
 use crate::report::{self, CliError};
 use crate::{commands, config};
 
 /// One command whose decision or whose policies change.
-struct Change {
+struct DecisionChange {
     what: String,
     command: String,
-    old: Answer,
-    new: Answer,
+    old: ReplayVerdict,
+    new: ReplayVerdict,
 }
 
 /// What was compared.
 #[derive(Default)]
 struct Comparison {
     compared: usize,
-    changes: Vec<Change>,
+    changes: Vec<DecisionChange>,
     replay: Option<Replay>,
 }
 
@@ -39,18 +39,18 @@ struct Comparison {
 #[derive(Default)]
 struct Replay {
     /// What could not be judged again, and why.
-    left_out: Vec<(Place, String)>,
+    left_out: Vec<(RecordPosition, String)>,
     /// Lines that the old set decided otherwise at the time.
     unlike: Vec<Unlike>,
     /// Decisions of other sets than the old one: nothing to compare the replay with.
     other_sets: usize,
     /// What was judged on what.
-    note: Note,
+    note: ReplayNote,
 }
 
 /// A decision on record that the same policies do not repeat today.
 struct Unlike {
-    place: Place,
+    place: RecordPosition,
     command: String,
     recorded: String,
     judged: Decision,
@@ -85,7 +85,7 @@ fn over_cases(args: &PolicyDiff, old: &Chosen, new: &Chosen) -> Result<Compariso
         let (before, after) = (old.engine(file.home())?, new.engine(file.home())?);
         for case in file.cases() {
             let (before, after) = (case.judge(&before), case.judge(&after));
-            let answer = |report: &palisade_engine::Report| Answer {
+            let answer = |report: &palisade_engine::Report| ReplayVerdict {
                 decision: report.decision,
                 policies: report.policies().into_iter().collect(),
                 by_text: false,
@@ -135,7 +135,7 @@ fn replay(args: &PolicyDiff, old: &Chosen, new: &Chosen, record: &Path) -> Resul
 }
 
 impl Replay {
-    fn compare(&mut self, place: &Place, line: &Value, old: &str, command: &str, judged: Decision) {
+    fn compare(&mut self, place: &RecordPosition, line: &Value, old: &str, command: &str, judged: Decision) {
         let text = |pointer: &str| line.pointer(pointer).and_then(Value::as_str);
         let recorded = audit::effect_of(line).unwrap_or("nothing");
         if text("/policy_set").map(|set| set.trim_start_matches("sha256:")) != Some(old) {
@@ -150,18 +150,18 @@ impl Replay {
 }
 
 impl Comparison {
-    fn add(&mut self, what: &str, command: &str, old: Answer, new: Answer) {
+    fn add(&mut self, what: &str, command: &str, old: ReplayVerdict, new: ReplayVerdict) {
         self.compared += 1;
         if (old.decision, &old.policies) != (new.decision, &new.policies) {
-            self.changes.push(Change { what: what.to_owned(), command: command.to_owned(), old, new });
+            self.changes.push(DecisionChange { what: what.to_owned(), command: command.to_owned(), old, new });
         }
     }
 }
 
-impl Change {
+impl DecisionChange {
     /// The policies that one side names and the other does not.
     fn causes(&self) -> Vec<String> {
-        let only = |a: &Answer, b: &Answer, sign: &str| -> Vec<String> {
+        let only = |a: &ReplayVerdict, b: &ReplayVerdict, sign: &str| -> Vec<String> {
             let missing = a.policies.iter().filter(|policy| !b.policies.contains(policy));
             missing.map(|policy| format!("{sign}{policy}")).collect()
         };
@@ -172,7 +172,7 @@ impl Change {
 }
 
 fn human(comparison: &Comparison) -> String {
-    let mut groups: BTreeMap<String, Vec<&Change>> = BTreeMap::new();
+    let mut groups: BTreeMap<String, Vec<&DecisionChange>> = BTreeMap::new();
     for change in comparison.changes.iter().filter(|change| change.old.decision != change.new.decision) {
         groups.entry(change.causes().join(", ")).or_default().push(change);
     }
@@ -218,9 +218,11 @@ impl Replay {
     }
 
     fn machine(&self) -> Value {
-        let left_out =
-            self.left_out.iter().map(|(Place { file, line }, why)| json!({ "file": file, "line": line, "why": why }));
-        let unlike = self.unlike.iter().map(|Unlike { place: Place { file, line }, command, recorded, judged }| {
+        let left_out = self
+            .left_out
+            .iter()
+            .map(|(RecordPosition { file, line }, why)| json!({ "file": file, "line": line, "why": why }));
+        let unlike = self.unlike.iter().map(|Unlike { place: RecordPosition { file, line }, command, recorded, judged }| {
             json!({ "file": file, "line": line, "command": command, "recorded": recorded, "judged": judged })
         });
         json!({ "judgedWith": self.note.to_string(), "leftOut": left_out.collect::<Vec<_>>(),
@@ -230,7 +232,7 @@ impl Replay {
 }
 
 fn machine(comparison: &Comparison) -> Value {
-    let side = |answer: &Answer| json!({ "decision": answer.decision, "policies": answer.policies });
+    let side = |answer: &ReplayVerdict| json!({ "decision": answer.decision, "policies": answer.policies });
     let changes: Vec<_> = comparison
         .changes
         .iter()

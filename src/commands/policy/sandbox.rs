@@ -7,7 +7,7 @@ use palisade_engine::FileAction;
 use palisade_runner::Settings;
 use palisade_runner::dry_run;
 use palisade_runner::policies::real_roots;
-use palisade_runner::sandbox::plan::{self, Cover, Hole, LimitTold, Mask, Origin, Rights, SandboxPlan};
+use palisade_runner::sandbox::plan::{self, Cover, Hole, LimitTold, Mask, Rights, RootRights, SandboxPlan};
 use palisade_runner::sandbox::{self, Network};
 use serde_json::{Value, json};
 
@@ -35,7 +35,7 @@ pub(crate) fn run(args: &PolicyExplainSandbox) -> Result<Exit, CliError> {
     let limits = settings.limits.told(sandbox::probe());
     let no_gain = engine.is_no_gain(&facts);
     let privileged = engine.privileged_programs();
-    let told = Told {
+    let told = SandboxReport {
         network,
         origins: &origins,
         plan: &plan,
@@ -62,8 +62,8 @@ struct Unheld {
 }
 
 /// What there is to tell.
-struct Told<'a> {
-    origins: &'a [Origin],
+struct SandboxReport<'a> {
+    origins: &'a [RootRights],
     /// What a session would get, or why none would start.
     plan: &'a Result<SandboxPlan, Hole>,
     unheld: &'a [Unheld],
@@ -76,7 +76,7 @@ struct Told<'a> {
     limits: &'a [LimitTold],
 }
 
-impl Told<'_> {
+impl SandboxReport<'_> {
     fn human(&self) -> String {
         let mut text = "Rules that the kernel holds:\n".to_owned();
         for origin in self.origins.iter().filter(|origin| !origin.rights.is_empty()) {
@@ -214,7 +214,7 @@ const NO_MOUNTS: &str =
     "Mounts: none of its own; the machine refuses them, and masks with them (see `palisade doctor`).\n";
 
 /// The actions that are granted, with their policies.
-fn granted(origin: &Origin) -> impl Iterator<Item = &(FileAction, Vec<String>)> {
+fn granted(origin: &RootRights) -> impl Iterator<Item = &(FileAction, Vec<String>)> {
     let right = |action: FileAction| match action {
         FileAction::Read => Rights::READ,
         FileAction::Write => Rights::WRITE,

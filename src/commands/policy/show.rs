@@ -5,20 +5,20 @@ use std::fmt::Write as _;
 use palisade_engine::Source;
 use palisade_grammar::Catalogue;
 
-use crate::args::{PolicyShow, Shown};
+use crate::args::{PolicyPart, PolicyShow};
 use crate::exit::Exit;
 use crate::report::{self, CliError};
 
 pub(crate) fn run(args: &PolicyShow) -> Result<Exit, CliError> {
     let text = match (args.what, args.name.as_deref()) {
-        (Shown::Profile, None) => profiles(),
-        (Shown::Profile, Some(name)) => profile(name)?,
-        (Shown::Schema, None) => palisade_policies::SCHEMA.to_owned(),
-        (Shown::Schema, Some(name)) => from_schema(name)?,
-        (Shown::Groups, None) => palisade_policies::GROUPS.1.to_owned(),
-        (Shown::Groups, Some(name)) => group(name)?,
-        (Shown::Programs, None) => programs(),
-        (Shown::Programs, Some(name)) => program(name)?,
+        (PolicyPart::Profile, None) => profiles(),
+        (PolicyPart::Profile, Some(name)) => profile(name)?,
+        (PolicyPart::Schema, None) => palisade_policies::SCHEMA.to_owned(),
+        (PolicyPart::Schema, Some(name)) => from_schema(name)?,
+        (PolicyPart::Groups, None) => palisade_policies::GROUPS.1.to_owned(),
+        (PolicyPart::Groups, Some(name)) => group(name)?,
+        (PolicyPart::Programs, None) => programs(),
+        (PolicyPart::Programs, Some(name)) => program(name)?,
     };
     report::print(&text);
     Ok(Exit::Fine)

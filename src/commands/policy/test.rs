@@ -12,7 +12,7 @@ use crate::exit::Exit;
 use crate::report::{self, CliError};
 
 /// Everything that was judged.
-struct Run {
+struct TestRun {
     checked: Vec<Checked>,
     coverage: Option<Coverage>,
 }
@@ -44,8 +44,8 @@ pub(crate) fn run(args: &PolicyTest) -> Result<Exit, CliError> {
     Ok(if failed > 0 || thin { Exit::Findings } else { Exit::Fine })
 }
 
-fn judge(authored: &Authored, files: &[Cases], wanted: bool) -> Result<Run, CliError> {
-    let mut run = Run { checked: Vec::new(), coverage: None };
+fn judge(authored: &Authored, files: &[Cases], wanted: bool) -> Result<TestRun, CliError> {
+    let mut run = TestRun { checked: Vec::new(), coverage: None };
     for file in files {
         let engine = authored.engine(file.home())?;
         if wanted && run.coverage.is_none() {
@@ -61,7 +61,7 @@ fn judge(authored: &Authored, files: &[Cases], wanted: bool) -> Result<Run, CliE
     Ok(run)
 }
 
-fn human(run: &Run, failed: usize) -> String {
+fn human(run: &TestRun, failed: usize) -> String {
     let mut text = String::new();
     for checked in &run.checked {
         let Some(failure) = &checked.failure else { continue };
@@ -90,7 +90,7 @@ fn human(run: &Run, failed: usize) -> String {
     text
 }
 
-fn machine(run: &Run, failed: usize) -> serde_json::Value {
+fn machine(run: &TestRun, failed: usize) -> serde_json::Value {
     let cases: Vec<_> = run
         .checked
         .iter()
@@ -122,7 +122,7 @@ fn machine(run: &Run, failed: usize) -> serde_json::Value {
     value
 }
 
-fn junit(run: &Run, failed: usize) -> String {
+fn junit(run: &TestRun, failed: usize) -> String {
     let total = run.checked.len();
     let mut text = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
@@ -154,7 +154,7 @@ fn junit(run: &Run, failed: usize) -> String {
     text
 }
 
-fn tap(run: &Run) -> String {
+fn tap(run: &TestRun) -> String {
     let mut text = format!("TAP version 14\n1..{}\n", run.checked.len());
     for (index, checked) in run.checked.iter().enumerate() {
         let verdict = if checked.failure.is_none() { "ok" } else { "not ok" };

@@ -25,12 +25,12 @@ pub(super) fn run(args: &Redact) -> Result<Exit, CliError> {
 
 /// How a verb ends that was told so by its servers.
 #[derive(Default)]
-struct Met {
+struct ServerReplies {
     failed: bool,
     refused: bool,
 }
 
-impl Met {
+impl ServerReplies {
     fn tell(&mut self, answer: &Answer<String>) {
         match told(answer) {
             Exit::Findings => self.refused = true,
@@ -49,7 +49,7 @@ impl Met {
 
 fn list(servers: &[Server], json: bool) -> Result<Exit, CliError> {
     let (answers, failed) = ask_all(servers, &Ask::Learned);
-    let (mut learned, mut more, mut met) = (Vec::new(), 0, Met { failed, refused: false });
+    let (mut learned, mut more, mut met) = (Vec::new(), 0, ServerReplies { failed, refused: false });
     let nobody_runs = answers.is_empty() && !failed;
     for (_, answer) in answers {
         match answer {
@@ -82,7 +82,7 @@ fn drop_one(mut servers: Vec<Server>, id: &str, json: bool) -> Result<Exit, CliE
     let chain = id.split('-').next().unwrap_or_default();
     servers.retain(|server| server.chain() == chain);
     let (answers, failed) = ask_all(&servers, &Ask::Unlearn { which: Which::One(id.to_owned()) });
-    let mut met = Met { failed, refused: false };
+    let mut met = ServerReplies { failed, refused: false };
     for (_, answer) in answers {
         match answer {
             Answer::Unlearned(ids) => return dropped(&ids, json),
@@ -103,7 +103,7 @@ fn drop_one(mut servers: Vec<Server>, id: &str, json: bool) -> Result<Exit, CliE
 
 fn drop_all(servers: &[Server], json: bool) -> Result<Exit, CliError> {
     let (answers, failed) = ask_all(servers, &Ask::Unlearn { which: Which::All });
-    let (mut ids, mut met) = (Vec::new(), Met { failed, refused: false });
+    let (mut ids, mut met) = (Vec::new(), ServerReplies { failed, refused: false });
     if answers.is_empty() && !failed {
         report::complain("palisade: no server runs here; what one has learned ends with it\n");
     }

@@ -46,7 +46,7 @@ fn on_standard_streams(context: &Context) -> Result<Exit, CliError> {
 
 /// What was seen of policies and secrets before they were loaded.
 struct Seen {
-    policies: reload::Look,
+    policies: reload::SettingsReading,
     secrets: reload::Secrets,
 }
 
@@ -86,7 +86,7 @@ impl House {
     }
 
     /// Whatever has to be done beside serving, as long as the future lives.
-    async fn keep(&mut self, context: &Context, policies: reload::Look, secrets: reload::Secrets) {
+    async fn keep(&mut self, context: &Context, policies: reload::SettingsReading, secrets: reload::Secrets) {
         tokio::select! {
             () = reload::watch(&self.pipeline, context, policies, secrets, &mut self.hangup) => {}
             ((), ()) = async { tokio::join!(self.pipeline.keep_house(), self.pipeline.read_ahead()) } => {}

@@ -19,7 +19,7 @@ fn rules() -> Rules {
     }
 }
 
-fn signed() -> (Vec<Key>, BTreeMap<String, String>) {
+fn signed() -> (Vec<IssuerKey>, BTreeMap<String, String>) {
     let all: Value = serde_json::from_str(SIGNED).unwrap();
     (keys::parse(SIGNED.as_bytes()).unwrap().to_vec(), serde_json::from_value(all["tokens"].clone()).unwrap())
 }
@@ -44,7 +44,7 @@ fn every_algorithm_is_checked_as_others_sign() {
         assert_eq!(verify(token, &keys, &fewer, NOW), Err(Fault::Algorithm), "{name}");
         // The key is for another one, as its issuer says.
         let other = if algorithm == Algorithm::RS256 { Algorithm::PS256 } else { Algorithm::RS256 };
-        let bound: Vec<Key> = keys.iter().cloned().map(|key| Key { only: Some(other), ..key }).collect();
+        let bound: Vec<IssuerKey> = keys.iter().cloned().map(|key| IssuerKey { only: Some(other), ..key }).collect();
         assert_eq!(verify(token, &bound, &rules(), NOW), Err(Fault::UnknownKey), "{name}");
         // Any bit of the signature.
         let (message, signature) = token.rsplit_once('.').unwrap();

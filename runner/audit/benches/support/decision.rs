@@ -1,10 +1,12 @@
 //! A decision of the usual size, for benches of the record.
 
-use palisade_audit::{Asked, Audit, Command, Decided, Decision, Digest, Effect, Id, Sandbox, Term, Transport, Who};
+use palisade_audit::{
+    Audit, Command, Decided, Decision, DecisionInput, Digest, Effect, Id, Sandbox, Term, Transport, Who,
+};
 use palisade_redact::Redactor;
 
 /// A decision on this script.
-pub(crate) fn decision(audit: &Audit, redactor: &Redactor, script: &str, asked: Asked) -> Decided {
+pub(crate) fn decision(audit: &Audit, redactor: &Redactor, script: &str, asked: DecisionInput) -> Decided {
     let text = |text: &str| redactor.text(text);
     Decided {
         req: audit.request(),

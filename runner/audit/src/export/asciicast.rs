@@ -2,7 +2,7 @@
 //! printed, not what: the recording says so where output was.
 
 use jiff::Timestamp;
-use palisade_redact::shown::printable;
+use palisade_redact::printable::printable;
 use serde_json::{Value, json};
 
 use super::{text, written};

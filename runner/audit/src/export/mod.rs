@@ -25,10 +25,10 @@ use rustix::fs::{FlockOperation, flock};
 pub use asciicast::Recording;
 pub use ocsf::event as ocsf_event;
 pub use otlp::{Endpoint, Otlp, request as otlp_request};
-pub use syslog::{Body, Syslog, Target, message as syslog_message};
+pub use syslog::{Syslog, SyslogBody, SyslogTarget, message as syslog_message};
 pub use tls::{Files as TlsFiles, TlsError};
 
-use crate::{Batch, Cursor, Line, Most};
+use crate::{Batch, Cursor, Most, RecordLine};
 
 /// How much is sent at once.
 const MOST: Most = Most { records: 256, bytes: 1 << 20 };
@@ -50,7 +50,7 @@ const IN_DOUBT: usize = 4;
 
 /// Where copies go.
 #[derive(Clone, Debug, Default)]
-pub struct Settings {
+pub struct ExportSettings {
     /// To an OpenTelemetry collector.
     pub otlp: Option<Otlp>,
     /// To a syslog server.
@@ -71,17 +71,17 @@ struct Running {
 /// Why nothing was taken; the cause is the text.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-struct Refused(String);
+struct ExportError(String);
 
-impl Refused {
+impl ExportError {
     fn of(error: impl std::fmt::Display) -> Self {
         Self(error.to_string())
     }
 }
 
 enum Collector {
-    Otlp(otlp::Client),
-    Syslog(syslog::Client),
+    Otlp(otlp::OtlpClient),
+    Syslog(syslog::SyslogClient),
 }
 
 impl Collector {
@@ -92,7 +92,7 @@ impl Collector {
         }
     }
 
-    fn send(&mut self, records: &[Line]) -> Result<(), Refused> {
+    fn send(&mut self, records: &[RecordLine]) -> Result<(), ExportError> {
         match self {
             Self::Otlp(client) => client.send(records),
             Self::Syslog(client) => client.send(records),
@@ -121,9 +121,9 @@ impl Exporters {
     ///
     /// # Errors
     /// If no thread can be had.
-    pub fn start(record: &Path, settings: &Settings) -> io::Result<Self> {
-        let otlp = settings.otlp.iter().map(|to| Collector::Otlp(otlp::Client::new(to)));
-        let syslog = settings.syslog.iter().map(|to| Collector::Syslog(syslog::Client::new(to)));
+    pub fn start(record: &Path, settings: &ExportSettings) -> io::Result<Self> {
+        let otlp = settings.otlp.iter().map(|to| Collector::Otlp(otlp::OtlpClient::new(to)));
+        let syslog = settings.syslog.iter().map(|to| Collector::Syslog(syslog::SyslogClient::new(to)));
         let mut running = Self::default();
         for collector in otlp.chain(syslog) {
             let (stop, stopped) = mpsc::channel();
@@ -221,10 +221,10 @@ impl Exporter {
         sent: &mut Cursor,
         doubt: &mut VecDeque<Batch>,
         confirmed: &mut Cursor,
-    ) -> Result<bool, Refused> {
-        let batch = sent.read(&self.record, MOST).map_err(Refused::of)?;
+    ) -> Result<bool, ExportError> {
+        let batch = sent.read(&self.record, MOST).map_err(ExportError::of)?;
         if !self.collector.is_up() {
-            return Err(Refused("the connection is closed".to_owned()));
+            return Err(ExportError("the connection is closed".to_owned()));
         }
         if !batch.records.is_empty() {
             self.collector.send(&batch.records)?;
@@ -247,7 +247,7 @@ impl Exporter {
             moved = true;
         }
         if moved {
-            self.save(confirmed).map_err(|error| Refused(format!("`{}`: {error}", self.file.display())))?;
+            self.save(confirmed).map_err(|error| ExportError(format!("`{}`: {error}", self.file.display())))?;
         }
         Ok(moves)
     }

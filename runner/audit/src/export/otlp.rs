@@ -7,9 +7,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::tls::{Files, TlsError, Trust};
-use super::{Refused, text, written};
+use super::{ExportError, text, written};
 use crate as audit;
-use crate::Line;
+use crate::RecordLine;
 
 /// How long one request may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -67,7 +67,7 @@ impl Otlp {
 }
 
 /// A request that exports these records.
-pub fn request(records: &[Line]) -> Value {
+pub fn request(records: &[RecordLine]) -> Value {
     let first = records.first().map(|record| &record.value);
     let host = first.map(|record| text(record, "/host")).unwrap_or_default();
     json!({ "resourceLogs": [{
@@ -79,7 +79,7 @@ pub fn request(records: &[Line]) -> Value {
     }] })
 }
 
-fn log_record(record: &Line) -> Value {
+fn log_record(record: &RecordLine) -> Value {
     let value = &record.value;
     // The severity numbers of the data model: INFO is 9, WARN 13, ERROR 17.
     let (number, name) = match audit::effect_of(value) {
@@ -128,12 +128,12 @@ fn attribute(key: &str, value: &str) -> Value {
 }
 
 /// Sends to one collector.
-pub(super) struct Client {
+pub(super) struct OtlpClient {
     agent: ureq::Agent,
     endpoint: String,
 }
 
-impl Client {
+impl OtlpClient {
     pub(super) fn new(to: &Otlp) -> Self {
         let config = ureq::Agent::config_builder()
             .timeout_global(Some(TIMEOUT))
@@ -150,7 +150,7 @@ impl Client {
 
     /// Sends all of them. A collector that refuses a request for what it holds is asked about each half of it by itself, so
     /// that one record that it will never take keeps back no other.
-    pub(super) fn send(&mut self, records: &[Line]) -> Result<(), Refused> {
+    pub(super) fn send(&mut self, records: &[RecordLine]) -> Result<(), ExportError> {
         let status = self.post(records)?;
         match (status, records) {
             (200..300, _) => Ok(()),
@@ -164,12 +164,12 @@ impl Client {
                 self.send(first)?;
                 self.send(second)
             }
-            (status, _) => Err(Refused(format!("{}: status {status}", self.endpoint))),
+            (status, _) => Err(ExportError(format!("{}: status {status}", self.endpoint))),
         }
     }
 
-    fn post(&self, records: &[Line]) -> Result<u16, Refused> {
-        let failed = |error: ureq::Error| Refused(format!("{}: {error}", self.endpoint));
+    fn post(&self, records: &[RecordLine]) -> Result<u16, ExportError> {
+        let failed = |error: ureq::Error| ExportError(format!("{}: {error}", self.endpoint));
         let request = self.agent.post(&self.endpoint).header("content-type", "application/json");
         let mut response = request.send(request_text(records)).map_err(failed)?;
         let status = response.status().as_u16();
@@ -186,7 +186,7 @@ impl Client {
     }
 }
 
-fn request_text(records: &[Line]) -> String {
+fn request_text(records: &[RecordLine]) -> String {
     request(records).to_string()
 }
 
@@ -199,7 +199,7 @@ mod tests {
     fn a_log_record_is_that_of_the_protocols_json_form() {
         let value = json!({ "seq": 7, "ts": "2026-11-21T04:15:00.123Z", "host": "h", "kind": "decision", "req": "r-1",
                             "cmd": "ls", "decision": { "effect": "deny", "determining": ["no-ls"] } });
-        let record = Line { line: value.to_string(), value, chain: "c".to_owned() };
+        let record = RecordLine { line: value.to_string(), value, chain: "c".to_owned() };
         let request = request(std::slice::from_ref(&record));
         let log = request.pointer("/resourceLogs/0/scopeLogs/0/logRecords/0").unwrap();
         assert_eq!(log.get("timeUnixNano").unwrap(), "1795234500123000000");

@@ -15,9 +15,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::tls::{Files, Secured, TlsError, Trust};
-use super::{Refused, ocsf, text};
+use super::{ExportError, ocsf, text};
 use crate as audit;
-use crate::Line;
+use crate::RecordLine;
 
 /// "log audit", RFC 5424 table 1.
 const FACILITY: u8 = 13;
@@ -31,7 +31,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// Where messages go.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub enum Target {
+pub enum SyslogTarget {
     /// `udp://host:port`
     Udp(String),
     /// `tcp://host:port`
@@ -45,7 +45,7 @@ pub enum Target {
 /// What a message holds behind its header.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Body {
+pub enum SyslogBody {
     /// The record as it is written.
     #[default]
     Record,
@@ -53,12 +53,12 @@ pub enum Body {
     Ocsf,
 }
 
-/// A text is no [`Target`].
+/// A text is no [`SyslogTarget`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected `udp://host:port`, `tcp://host:port`, `tls://host:port` or `unix:/path`")]
 pub struct TargetError;
 
-impl FromStr for Target {
+impl FromStr for SyslogTarget {
     type Err = TargetError;
 
     fn from_str(text: &str) -> Result<Self, TargetError> {
@@ -75,7 +75,7 @@ impl FromStr for Target {
     }
 }
 
-impl TryFrom<String> for Target {
+impl TryFrom<String> for SyslogTarget {
     type Error = TargetError;
 
     fn try_from(text: String) -> Result<Self, TargetError> {
@@ -84,20 +84,20 @@ impl TryFrom<String> for Target {
 }
 
 /// One record as a message, without any framing.
-pub fn message(record: &Line, body: Body) -> String {
+pub fn message(record: &RecordLine, body: SyslogBody) -> String {
     let value = &record.value;
     let mut message = header(record);
     // The mark that RFC 5424 section 6.4 puts before text in UTF-8.
     message.push('\u{feff}');
     match body {
-        Body::Record => message.push_str(&record.line),
-        Body::Ocsf => message.push_str(&ocsf::event(value).to_string()),
+        SyslogBody::Record => message.push_str(&record.line),
+        SyslogBody::Ocsf => message.push_str(&ocsf::event(value).to_string()),
     }
     message
 }
 
 /// All but the text; what of the record stands in it suffices to find the record.
-fn header(record: &Line) -> String {
+fn header(record: &RecordLine) -> String {
     let value = &record.value;
     let severity = match audit::effect_of(value) {
         Some("deny") => 4,
@@ -139,7 +139,7 @@ fn header(record: &Line) -> String {
 }
 
 /// The process that wrote a chain, from the name that it gave it: `TIME-PID-ID`.
-fn process(record: &Line) -> String {
+fn process(record: &RecordLine) -> String {
     record.chain.split('-').nth(1).filter(|pid| pid.parse::<u32>().is_ok()).unwrap_or_default().to_owned()
 }
 
@@ -165,8 +165,8 @@ fn escaped(text: &str) -> String {
 /// Where messages go, what they hold, and how the connection is secured if it is.
 #[derive(Clone, Debug)]
 pub struct Syslog {
-    target: Target,
-    body: Body,
+    target: SyslogTarget,
+    body: SyslogBody,
     trust: Option<Trust>,
 }
 
@@ -175,14 +175,14 @@ impl Syslog {
     ///
     /// # Errors
     /// If `tls://` lacks one, another target names one, or one cannot be used.
-    pub fn new(target: Target, body: Body, files: &Files) -> Result<Self, TlsError> {
-        let trust = Trust::read(files, matches!(target, Target::Tls(_)))?;
+    pub fn new(target: SyslogTarget, body: SyslogBody, files: &Files) -> Result<Self, TlsError> {
+        let trust = Trust::read(files, matches!(target, SyslogTarget::Tls(_)))?;
         Ok(Self { target, body, trust })
     }
 }
 
 /// A connection to a server, made when it is needed.
-pub(super) struct Client {
+pub(super) struct SyslogClient {
     to: Syslog,
     link: Option<Link>,
 }
@@ -194,13 +194,13 @@ enum Link {
     Unix(UnixDatagram),
 }
 
-impl Client {
+impl SyslogClient {
     pub(super) fn new(to: &Syslog) -> Self {
         Self { to: to.clone(), link: None }
     }
 
     pub(super) fn is_stream(&self) -> bool {
-        matches!(self.to.target, Target::Tcp(_) | Target::Tls(_))
+        matches!(self.to.target, SyslogTarget::Tcp(_) | SyslogTarget::Tls(_))
     }
 
     /// Whether the server has not closed the connection. What it says is of no interest.
@@ -217,15 +217,15 @@ impl Client {
         up
     }
 
-    pub(super) fn send(&mut self, records: &[Line]) -> Result<(), Refused> {
+    pub(super) fn send(&mut self, records: &[RecordLine]) -> Result<(), ExportError> {
         let sent = self.try_send(records);
         if sent.is_err() {
             self.link = None;
         }
-        sent.map_err(|error| Refused::of(format!("{}: {error}", self.to.target)))
+        sent.map_err(|error| ExportError::of(format!("{}: {error}", self.to.target)))
     }
 
-    fn try_send(&mut self, records: &[Line]) -> io::Result<()> {
+    fn try_send(&mut self, records: &[RecordLine]) -> io::Result<()> {
         let link = match &mut self.link {
             Some(link) => link,
             none => none.insert(connect(&self.to)?),
@@ -245,7 +245,7 @@ impl Client {
 }
 
 /// One message; of one that no datagram takes, what finds its record, and how long it is.
-fn datagram(record: &Line, message: &str, send: impl Fn(&[u8]) -> io::Result<usize>) -> io::Result<()> {
+fn datagram(record: &RecordLine, message: &str, send: impl Fn(&[u8]) -> io::Result<usize>) -> io::Result<()> {
     match send(message.as_bytes()) {
         Ok(_) => Ok(()),
         Err(error) if error.raw_os_error() == Some(rustix::io::Errno::MSGSIZE.raw_os_error()) => {
@@ -273,7 +273,7 @@ fn is_closed(stream: &TcpStream) -> io::Result<bool> {
 
 fn connect(to: &Syslog) -> io::Result<Link> {
     match &to.target {
-        Target::Udp(address) => {
+        SyslogTarget::Udp(address) => {
             let to = resolved(address)?;
             let from = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
             let socket = UdpSocket::bind(from)?;
@@ -281,19 +281,19 @@ fn connect(to: &Syslog) -> io::Result<Link> {
             socket.set_write_timeout(Some(TIMEOUT))?;
             Ok(Link::Udp(socket))
         }
-        Target::Tcp(address) => {
+        SyslogTarget::Tcp(address) => {
             let stream = TcpStream::connect_timeout(&resolved(address)?, TIMEOUT)?;
             stream.set_write_timeout(Some(TIMEOUT))?;
             Ok(Link::Tcp(stream))
         }
-        Target::Tls(address) => {
+        SyslogTarget::Tls(address) => {
             let trust = to.trust.as_ref().ok_or_else(|| io::Error::other("nobody vouches for the collector"))?;
             let stream = TcpStream::connect_timeout(&resolved(address)?, TIMEOUT)?;
             stream.set_write_timeout(Some(TIMEOUT))?;
             stream.set_read_timeout(Some(TIMEOUT))?;
             Ok(Link::Tls(Box::new(trust.connect(address, stream)?)))
         }
-        Target::Unix(path) => {
+        SyslogTarget::Unix(path) => {
             let socket = UnixDatagram::unbound()?;
             socket.connect(path)?;
             socket.set_write_timeout(Some(TIMEOUT))?;
@@ -306,7 +306,7 @@ fn resolved(address: &str) -> io::Result<std::net::SocketAddr> {
     address.to_socket_addrs()?.next().ok_or_else(|| io::Error::new(ErrorKind::NotFound, "the name has no address"))
 }
 
-impl std::fmt::Display for Target {
+impl std::fmt::Display for SyslogTarget {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Udp(address) => write!(f, "udp://{address}"),
@@ -321,8 +321,8 @@ impl std::fmt::Display for Target {
 mod tests {
     use super::*;
 
-    fn record(value: Value) -> Line {
-        Line { line: value.to_string(), value, chain: "20261121T041500.000001Z-4711-5f3a9c01".to_owned() }
+    fn record(value: Value) -> RecordLine {
+        RecordLine { line: value.to_string(), value, chain: "20261121T041500.000001Z-4711-5f3a9c01".to_owned() }
     }
 
     #[test]
@@ -335,9 +335,11 @@ mod tests {
         let expected = "<108>1 2026-11-21T04:15:00.123Z build_1 palisade 4711 decision [palisade@32473 \
                         chain=\"20261121T041500.000001Z-4711-5f3a9c01\" seq=\"7\" req=\"5f3a9c01-3\" effect=\"deny\" \
                         agent=\"a\\\"\\]\\\\b\" user=\"ü\" policies=\"no-ls,x\"] \u{feff}";
-        assert_eq!(message(&decision, Body::Record), format!("{expected}{}", decision.line));
-        let bare = Line { chain: String::new(), ..record(serde_json::json!({"kind": "head"})) };
-        assert!(message(&bare, Body::Record).starts_with("<110>1 - - palisade - head [palisade@32473] \u{feff}{"));
+        assert_eq!(message(&decision, SyslogBody::Record), format!("{expected}{}", decision.line));
+        let bare = RecordLine { chain: String::new(), ..record(serde_json::json!({"kind": "head"})) };
+        assert!(
+            message(&bare, SyslogBody::Record).starts_with("<110>1 - - palisade - head [palisade@32473] \u{feff}{")
+        );
     }
 
     #[test]
@@ -355,7 +357,7 @@ mod tests {
             ("/dev/log", None),
             ("", None),
         ] {
-            let target = text.parse::<Target>().ok().map(|target| target.to_string());
+            let target = text.parse::<SyslogTarget>().ok().map(|target| target.to_string());
             assert_eq!(target.as_deref(), expected, "{text}");
         }
     }

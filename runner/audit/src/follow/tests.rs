@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write as _;
 
-use super::super::{Audit, Settings, Sync, sample};
+use super::super::{Audit, AuditSettings, Sync, sample};
 use super::*;
 
 /// A record of small files in a directory of its own.
@@ -21,7 +21,7 @@ impl Home {
     }
 
     fn chain(&self, rotate: u64) -> Audit {
-        let settings = Settings { rotate_size: rotate, ..Settings::new(self.path().to_owned(), Sync::None) };
+        let settings = AuditSettings { rotate_size: rotate, ..AuditSettings::new(self.path().to_owned(), Sync::None) };
         Audit::open(&settings, sample::start()).unwrap()
     }
 }
@@ -234,7 +234,7 @@ fn a_directory_that_comes_later_is_followed_and_links_are_not() {
     let later = home.path().join("later");
     let mut follower = Follower::open(&later, From::Now).unwrap();
     assert!(all(&mut follower).is_empty());
-    let audit = Audit::open(&Settings::new(later.clone(), Sync::None), sample::start()).unwrap();
+    let audit = Audit::open(&AuditSettings::new(later.clone(), Sync::None), sample::start()).unwrap();
     say(&audit, "one");
     assert_eq!(told(&all(&mut follower)), ["one"]);
     std::os::unix::fs::symlink(audit.path(), later.join("link.jsonl")).unwrap();

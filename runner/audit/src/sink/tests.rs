@@ -13,8 +13,8 @@ use super::super::sample::{self, check};
 use super::super::{Audit, BrokenKind, Expected, Sync, verify};
 use super::*;
 
-fn settings(directory: &Path, sync: Sync) -> Settings {
-    Settings::new(directory.to_owned(), sync)
+fn settings(directory: &Path, sync: Sync) -> AuditSettings {
+    AuditSettings::new(directory.to_owned(), sync)
 }
 
 fn begin(directory: &Path, sync: Sync) -> Audit {
@@ -90,7 +90,7 @@ fn what_was_written_is_signed_after_so_many_records_or_so_long() {
     let keys = || Expected { anchors: vec![], keys: vec![key] };
     let signed = |audit: &Audit| verify(BufReader::new(fs::File::open(audit.path()).unwrap()), keys()).unwrap();
 
-    let often = Settings { unsigned: 3, ..settings(home.path(), Sync::Group) };
+    let often = AuditSettings { unsigned: 3, ..settings(home.path(), Sync::Group) };
     let audit = Audit::open(&often, sample::start()).unwrap();
     for _ in 0..7 {
         decide(&audit).unwrap();
@@ -101,7 +101,7 @@ fn what_was_written_is_signed_after_so_many_records_or_so_long() {
     );
     assert_eq!(signed(&audit).signed, 9);
 
-    let soon = Settings { unsigned_for: Duration::from_millis(1), ..settings(home.path(), Sync::Group) };
+    let soon = AuditSettings { unsigned_for: Duration::from_millis(1), ..settings(home.path(), Sync::Group) };
     let audit = Audit::open(&soon, sample::start()).unwrap();
     decide(&audit).unwrap();
     while signed(&audit).signed < 3 {

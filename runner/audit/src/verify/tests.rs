@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::super::chain::{Chain, Origin, SealError, Stamp};
+use super::super::chain::{Chain, ChainOrigin, SealError, Stamp};
 use super::super::{Entry, Exit, Id, RequestId, Term, sample};
 use super::*;
 
@@ -24,7 +24,7 @@ fn entries(decisions: usize) -> Vec<Entry> {
 }
 
 fn seal(entries: &[Entry]) -> Vec<Vec<u8>> {
-    let origin = Origin { boot: Id::new("boot").unwrap(), host: Id::new("host").unwrap() };
+    let origin = ChainOrigin { boot: Id::new("boot").unwrap(), host: Id::new("host").unwrap() };
     let mut chain = Chain::new(ChainId(7), sample::key());
     let line = |(number, entry): (u64, &Entry)| {
         let at = Timestamp::from_second(1_800_000_000).unwrap() + Duration::from_millis(number);
@@ -184,8 +184,8 @@ fn attacks_show_where_they_happened() {
 
 /// As [`seal`], by somebody who has another key.
 fn seal_with(key: [u8; 32], entries: &[Entry]) -> Vec<Vec<u8>> {
-    let origin = Origin { boot: Id::new("boot").unwrap(), host: Id::new("host").unwrap() };
-    let mut chain = Chain::new(ChainId(7), std::sync::Arc::new(super::super::key::Key::of(&key)));
+    let origin = ChainOrigin { boot: Id::new("boot").unwrap(), host: Id::new("host").unwrap() };
+    let mut chain = Chain::new(ChainId(7), std::sync::Arc::new(super::super::key::RecordKey::of(&key)));
     let stamp = Stamp { at: Timestamp::UNIX_EPOCH, elapsed: Duration::ZERO, origin: &origin };
     entries.iter().map(|entry| chain.seal(entry, &stamp).unwrap()).collect()
 }
@@ -204,7 +204,7 @@ fn a_key_tells_a_chain_of_its_holder_from_one_that_was_written_anew() {
     assert_eq!(found(&lines[..4], &[ours]).unwrap().signed, 1);
 
     let anew = seal_with([8; 32], &entries(9));
-    let foreign = super::super::key::Key::of(&[8; 32]).public();
+    let foreign = super::super::key::RecordKey::of(&[8; 32]).public();
     assert_eq!(found(&anew, &[]).unwrap().key, Some(foreign));
     assert_eq!(found(&anew, &[ours]), Err((1, BrokenKind::ForeignKey { key: foreign })));
     assert!(found(&anew, &[ours, foreign]).is_ok());
@@ -329,7 +329,7 @@ fn a_chain_begins_with_start_and_ends_with_stop() {
 #[test]
 fn a_line_beyond_the_limit_is_neither_written_nor_read_whole() {
     let mut chain = Chain::new(ChainId(7), sample::key());
-    let origin = Origin { boot: Id::new("boot").unwrap(), host: Id::new("host").unwrap() };
+    let origin = ChainOrigin { boot: Id::new("boot").unwrap(), host: Id::new("host").unwrap() };
     let stamp = Stamp { at: Timestamp::UNIX_EPOCH, elapsed: Duration::ZERO, origin: &origin };
     chain.seal(&Entry::Start(sample::start()), &stamp).unwrap();
     let long = decision(&"x".repeat(MAX_LINE));

@@ -10,8 +10,8 @@ use std::path::Path;
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
-use palisade_audit::export::{Body, Exporters, Otlp, Settings, Syslog, TlsFiles};
-use palisade_audit::{Audit, Closed, Digest, Id, Settings as Record, Start, Sync, Term};
+use palisade_audit::export::{ExportSettings, Exporters, Otlp, Syslog, SyslogBody, TlsFiles};
+use palisade_audit::{Audit, AuditSettings as Record, Closed, Digest, Id, Start, Sync, Term};
 use serde_json::Value;
 
 /// How long anything may take that has to happen.
@@ -29,16 +29,16 @@ fn append(audit: &Audit, records: u64) -> u64 {
     (0..records).map(|_| audit.append_blocking(closed()).expect("on record").seq).fold(0, |_, seq| seq)
 }
 
-fn to_syslog(target: &str) -> Settings {
-    Settings {
+fn to_syslog(target: &str) -> ExportSettings {
+    ExportSettings {
         otlp: None,
-        syslog: Some(Syslog::new(target.parse().unwrap(), Body::Record, &TlsFiles::default()).unwrap()),
+        syslog: Some(Syslog::new(target.parse().unwrap(), SyslogBody::Record, &TlsFiles::default()).unwrap()),
     }
 }
 
-fn to_otlp(address: SocketAddr) -> Settings {
+fn to_otlp(address: SocketAddr) -> ExportSettings {
     let endpoint = format!("http://{address}/v1/logs").parse().unwrap();
-    Settings { otlp: Some(Otlp::new(endpoint, &TlsFiles::default()).unwrap()), syslog: None }
+    ExportSettings { otlp: Some(Otlp::new(endpoint, &TlsFiles::default()).unwrap()), syslog: None }
 }
 
 fn seq_of(message: &str) -> u64 {
@@ -117,7 +117,7 @@ fn nobody_waits_for_a_collector() {
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let home = tempfile::tempdir().unwrap();
     let target = format!("tcp://{}", deaf.local_addr().unwrap());
-    let settings = Settings { otlp: to_otlp(gone).otlp, ..to_syslog(&target) };
+    let settings = ExportSettings { otlp: to_otlp(gone).otlp, ..to_syslog(&target) };
     let audit = begin(home.path(), 64 << 20);
     let exporters = Exporters::start(home.path(), &settings).unwrap();
     let _connection = deaf.accept().unwrap();

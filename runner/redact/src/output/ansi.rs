@@ -19,7 +19,7 @@ const LONGEST_STRING: usize = 4096;
 /// Kept are NUL, line feed, tab, carriage return and everything from space on but DEL and U+0080 to U+009F.
 #[derive(Debug, Default)]
 pub struct Stripper {
-    state: State,
+    state: AnsiState,
     /// What an open sequence has swallowed so far.
     held: Vec<u8>,
     /// Colours and other renditions of text stay.
@@ -27,7 +27,7 @@ pub struct Stripper {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
+enum AnsiState {
     #[default]
     Text,
     /// The first byte of U+0080 to U+00BF has been read.
@@ -62,7 +62,7 @@ impl Stripper {
         let mut text = Vec::with_capacity(bytes.len());
         let mut rest = bytes;
         while let [byte, tail @ ..] = rest {
-            if self.state == State::Text {
+            if self.state == AnsiState::Text {
                 let plain = plain(rest);
                 text.extend_from_slice(rest.get(..plain).unwrap_or_default());
                 rest = rest.get(plain..).unwrap_or_default();
@@ -85,46 +85,46 @@ impl Stripper {
 
     fn step(&mut self, byte: u8, text: &mut Vec<u8>) {
         match (self.state, byte) {
-            (State::Text, ESC) => self.state = State::Escape,
-            (State::Text, LEAD) => {
+            (AnsiState::Text, ESC) => self.state = AnsiState::Escape,
+            (AnsiState::Text, LEAD) => {
                 self.held.push(byte);
-                self.state = State::Lead;
+                self.state = AnsiState::Lead;
             }
-            (State::Lead, 0x80..=0x9f) => {
+            (AnsiState::Lead, 0x80..=0x9f) => {
                 self.close();
                 self.state = match byte {
-                    0x9b => State::Csi,
-                    0x9d => State::Osc,
-                    0x90 | 0x98 | 0x9e | 0x9f => State::String,
-                    _ => State::Text,
+                    0x9b => AnsiState::Csi,
+                    0x9d => AnsiState::Osc,
+                    0x90 | 0x98 | 0x9e | 0x9f => AnsiState::String,
+                    _ => AnsiState::Text,
                 };
             }
-            (State::Lead, _) => {
+            (AnsiState::Lead, _) => {
                 self.give_up(text);
                 self.step(byte, text);
             }
-            (State::Text, _) => keep(byte, text),
-            (State::Escape, b'[') if self.held.is_empty() => self.state = State::Csi,
-            (State::Escape, b']') if self.held.is_empty() => self.state = State::Osc,
-            (State::Escape, b'P' | b'X' | b'^' | b'_') if self.held.is_empty() => self.state = State::String,
-            (State::Escape, 0x20..=0x2f) => self.hold(byte, LONGEST_CSI, text),
-            (State::Csi, b'm') if self.colours && self.held.iter().all(|byte| matches!(byte, b'0'..=b';')) => {
+            (AnsiState::Text, _) => keep(byte, text),
+            (AnsiState::Escape, b'[') if self.held.is_empty() => self.state = AnsiState::Csi,
+            (AnsiState::Escape, b']') if self.held.is_empty() => self.state = AnsiState::Osc,
+            (AnsiState::Escape, b'P' | b'X' | b'^' | b'_') if self.held.is_empty() => self.state = AnsiState::String,
+            (AnsiState::Escape, 0x20..=0x2f) => self.hold(byte, LONGEST_CSI, text),
+            (AnsiState::Csi, b'm') if self.colours && self.held.iter().all(|byte| matches!(byte, b'0'..=b';')) => {
                 text.extend_from_slice(b"\x1b[");
                 text.append(&mut self.held);
                 text.push(b'm');
                 self.close();
             }
-            (State::Escape, 0x30..=0x7e) | (State::Csi, 0x40..=0x7e) | (State::Osc, BEL) => self.close(),
-            (State::Csi, 0x20..=0x3f) => self.hold(byte, LONGEST_CSI, text),
-            (State::Osc | State::String, ESC) => self.state = State::StringEscape,
-            (State::Osc | State::String, b'\t' | 0x20..=0x7e | 0x80..) => self.hold(byte, LONGEST_STRING, text),
-            (State::StringEscape, b'\\') => self.close(),
-            (State::StringEscape, _) => {
+            (AnsiState::Escape, 0x30..=0x7e) | (AnsiState::Csi, 0x40..=0x7e) | (AnsiState::Osc, BEL) => self.close(),
+            (AnsiState::Csi, 0x20..=0x3f) => self.hold(byte, LONGEST_CSI, text),
+            (AnsiState::Osc | AnsiState::String, ESC) => self.state = AnsiState::StringEscape,
+            (AnsiState::Osc | AnsiState::String, b'\t' | 0x20..=0x7e | 0x80..) => self.hold(byte, LONGEST_STRING, text),
+            (AnsiState::StringEscape, b'\\') => self.close(),
+            (AnsiState::StringEscape, _) => {
                 self.give_up(text);
-                self.state = State::Escape;
+                self.state = AnsiState::Escape;
                 self.step(byte, text);
             }
-            (State::Escape | State::Csi | State::Osc | State::String, _) => {
+            (AnsiState::Escape | AnsiState::Csi | AnsiState::Osc | AnsiState::String, _) => {
                 self.give_up(text);
                 self.step(byte, text);
             }
@@ -140,12 +140,12 @@ impl Stripper {
 
     fn close(&mut self) {
         self.held.clear();
-        self.state = State::Text;
+        self.state = AnsiState::Text;
     }
 
     fn give_up(&mut self, text: &mut Vec<u8>) {
         text.append(&mut self.held);
-        self.state = State::Text;
+        self.state = AnsiState::Text;
     }
 }
 

@@ -1,9 +1,9 @@
 //! Keeps what a result can show of a stream: the head, the tail, and an exact count of what lies between.
 //!
-//! Decides what is kept, and what of it came after a place in the stream; what a result shows of that is `shown`'s.
+//! Decides what is kept, and what of it came after a place in the stream; what a result shows of that is `excerpt`'s.
 
+use super::excerpt::{HEAD_SHARE, Shown, StreamEnds};
 use super::lines::{completing, count, head_end, line_breaks, unfinished};
-use super::shown::{HEAD_SHARE, Kept, Shown};
 use super::sieve::Sieve;
 use super::{Grep, Position, View};
 use crate::{Redacted, RedactedBytes};
@@ -122,7 +122,7 @@ impl Capture {
     }
 
     /// Nothing was dropped after `at`.
-    fn since_kept(&self, kept: Kept, at: u64) -> Self {
+    fn since_kept(&self, kept: StreamEnds, at: u64) -> Self {
         let run = if kept.dropped.bytes == 0 { 0 } else { kept.seam };
         let mut before = kept.bytes;
         let rest = before.split_off(index(at - kept.dropped.bytes));
@@ -134,7 +134,7 @@ impl Capture {
     }
 
     /// `at` is in the head, or among what was dropped behind it.
-    fn since_before_tail(&self, kept: Kept, at: Position) -> Self {
+    fn since_before_tail(&self, kept: StreamEnds, at: Position) -> Self {
         let mut before = kept.bytes;
         let tail = before.split_off(kept.seam);
         let rest = before.split_off(index(at.bytes));
@@ -182,14 +182,14 @@ impl Capture {
         self.head.len() + self.tail.len() + self.held.len()
     }
 
-    pub(super) fn kept(&self) -> Kept {
+    pub(super) fn kept(&self) -> StreamEnds {
         let mut tail = self.tail.clone();
         tail.drop_front(tail.len().saturating_sub(self.tail_most()));
         let mut bytes = self.head.clone();
         bytes.append(&tail);
         let Position { bytes: length, lines } = Position::of(bytes.as_bytes());
         let dropped = Position { bytes: self.end.bytes - length, lines: self.end.lines - lines };
-        Kept { bytes, seam: self.head.len(), dropped, loose: self.loose }
+        StreamEnds { bytes, seam: self.head.len(), dropped, loose: self.loose }
     }
 
     fn tail_most(&self) -> usize {

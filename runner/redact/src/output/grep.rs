@@ -60,7 +60,7 @@ pub enum GrepError {
 }
 
 /// What a search has found.
-pub(super) struct Found {
+pub(super) struct GrepResult {
     /// The lines that match and those around them, in order.
     pub(super) selected: Vec<Range<usize>>,
     /// How many lines match.
@@ -72,7 +72,7 @@ pub(super) struct Found {
 }
 
 /// A part of what is kept of a stream.
-pub(super) struct Part {
+pub(super) struct StreamPart {
     pub(super) range: Range<usize>,
     /// Bytes before it were dropped: it may begin within a line.
     pub(super) cut_before: bool,
@@ -130,8 +130,8 @@ impl Grep {
     }
 
     /// Searches the lines that are whole, until the search would cost too much.
-    pub(super) fn find(&self, bytes: &[u8], parts: &[Part]) -> Found {
-        let mut found = Found { selected: Vec::new(), matched: 0, searched: Position::default(), gave_up: None };
+    pub(super) fn find(&self, bytes: &[u8], parts: &[StreamPart]) -> GrepResult {
+        let mut found = GrepResult { selected: Vec::new(), matched: 0, searched: Position::default(), gave_up: None };
         let mut cache = self.cache();
         for part in parts {
             // By themselves: what lies on both sides of dropped bytes never becomes one selection.
@@ -149,9 +149,9 @@ impl Grep {
     fn find_in(
         &self,
         bytes: &[u8],
-        part: &Part,
+        part: &StreamPart,
         cache: &mut Cache,
-        found: &mut Found,
+        found: &mut GrepResult,
         selected: &mut Vec<Range<usize>>,
     ) -> Result<(), usize> {
         // Lines to come that are shown because of a match.
@@ -176,7 +176,7 @@ impl Grep {
     }
 }
 
-impl Found {
+impl GrepResult {
     fn count(&mut self, line: &[u8], matches: bool) {
         let Position { bytes, lines } = Position::of(line);
         self.searched.bytes += bytes;
@@ -193,7 +193,7 @@ fn select(selected: &mut Vec<Range<usize>>, range: Range<usize>) {
     }
 }
 
-impl Part {
+impl StreamPart {
     fn has_whole(&self, line: &Range<usize>, bytes: &[u8]) -> bool {
         let ends = |at: Option<usize>| at.and_then(|at| bytes.get(at)) == Some(&b'\n');
         let begun = !self.cut_before || line.start > self.range.start;

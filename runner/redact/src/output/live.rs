@@ -4,8 +4,8 @@
 //! passed on at once, the tail when the command has ended. What the middle held is counted.
 
 use super::Position;
+use super::excerpt::HEAD_SHARE;
 use super::lines::{count, line_breaks, tail_start, unfinished};
-use super::shown::HEAD_SHARE;
 use crate::RedactedBytes;
 
 /// How much of a stream is passed on, in bytes.

@@ -4,10 +4,10 @@
 mod ansi;
 mod capture;
 mod cursor;
+mod excerpt;
 mod grep;
 mod lines;
 mod live;
-mod shown;
 mod sieve;
 #[cfg(test)]
 #[expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
@@ -17,7 +17,7 @@ mod view;
 pub use ansi::Stripper;
 pub use capture::Capture;
 pub use cursor::{Cursor, CursorError, Position};
+pub use excerpt::{Search, Shown};
 pub use grep::{Grep, GrepError};
 pub use live::{Bound, Live, Rest};
-pub use shown::{Search, Shown};
 pub use view::{Keep, KeepError, View};

@@ -7,9 +7,9 @@ use std::ops::Range;
 
 use regex_automata::hybrid::dfa::Cache;
 
+use super::excerpt::{Search, Shown, pieces};
 use super::grep::{Grep, back};
 use super::lines::lines;
-use super::shown::{Search, Shown, pieces};
 use super::{Capture, Position, View};
 use crate::RedactedBytes;
 

@@ -8,15 +8,15 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Cover, Finding, Hit, Kind, OpenBlock, OpenTable, Place, Stream, Trail};
+use super::{Cover, FindingKind, Hit, OpenBlock, OpenTable, Stream, StreamFinding, StreamPosition, Trail};
 use crate::Redactor;
 use crate::expression::ByteSet;
-use crate::key_block::{KeyBlock, Line};
-use crate::known::{KnownValue, Learned, MOST_LEARNED};
-use crate::learned::{Note, Origin};
+use crate::key_block::{KeyBlock, KeyLine};
+use crate::known_value::{KnownValue, Learned, MOST_LEARNED};
+use crate::learned_value::{LearnedNote, LearnedOrigin};
 use crate::mark;
 use crate::secret::Secret;
-use crate::table::{ROW_LOOK, Row, Table};
+use crate::table::{ROW_LOOK, Row, SecretTable};
 
 /// So many bytes at a time are searched for known values before they are let go.
 const STRIDE: usize = 1024;
@@ -30,7 +30,7 @@ const CARRIED: usize = 4096;
 /// A mark that will be made.
 pub(super) struct Pending {
     index: usize,
-    from: Place,
+    from: StreamPosition,
     fingerprint: Option<Sha256>,
     secret: Secret,
     escapes: Vec<u8>,
@@ -67,17 +67,17 @@ impl Stream {
         while let Some(finding) = self.found.front()
             && finding.range.start <= self.at
         {
-            let Some(Finding { range, index, kind }) = self.found.pop_front() else {
+            let Some(StreamFinding { range, index, kind }) = self.found.pop_front() else {
                 return;
             };
             match kind {
-                Kind::Secret(run_on) if range.end > self.at => self.redact(range.end, run_on, index, out),
-                Kind::Secret(_) => (), // let go already, when the stream was idle
-                Kind::BlockBegin => self.open_block(index, &range, false),
-                Kind::Lines if self.block.is_none() => self.open_block(index, &range, true),
-                Kind::Lines => (), // lines of a key whose first one was seen
-                Kind::BlockEnd => self.close_block(Some(index)),
-                Kind::Columns(table) => self.open_table(index, table, range.end),
+                FindingKind::Secret(run_on) if range.end > self.at => self.redact(range.end, run_on, index, out),
+                FindingKind::Secret(_) => (), // let go already, when the stream was idle
+                FindingKind::BlockBegin => self.open_block(index, &range, false),
+                FindingKind::Lines if self.block.is_none() => self.open_block(index, &range, true),
+                FindingKind::Lines => (), // lines of a key whose first one was seen
+                FindingKind::BlockEnd => self.close_block(Some(index)),
+                FindingKind::Columns(table) => self.open_table(index, table, range.end),
             }
         }
     }
@@ -141,7 +141,7 @@ impl Stream {
         out.extend_from_slice(mark.as_bytes());
         out.extend_from_slice(&pending.escapes);
         if let Some(hits) = &mut self.hits {
-            let Place { offset, line } = pending.from;
+            let StreamPosition { offset, line } = pending.from;
             hits.push(Hit { rule: id.clone(), line, offset, length: self.source.offset - offset });
         }
         if let Some(note) =
@@ -163,8 +163,8 @@ impl Stream {
         if let Some(gathered) = self.gathered.as_mut().filter(|_| secret.len() < KEPT) {
             gathered.push(KnownValue::new(id, secret));
         }
-        let (mut note, origin) = (None, || Origin::Output { rule: id.to_owned() });
-        let noted = || Arc::clone(note.insert(Note::new(id, secret, origin())));
+        let (mut note, origin) = (None, || LearnedOrigin::Output { rule: id.to_owned() });
+        let noted = || Arc::clone(note.insert(LearnedNote::new(id, secret, origin())));
         let learned = Arc::make_mut(&mut self.known).learn(id, secret, noted);
         if learned == Learned::Nothing {
             return;
@@ -249,7 +249,7 @@ impl Stream {
     }
 
     /// Takes a line for the first one of a table, unless it is a row of the one that is open.
-    fn open_table(&mut self, rule: usize, table: Table, from: usize) {
+    fn open_table(&mut self, rule: usize, table: SecretTable, from: usize) {
         if self.table.is_none() {
             self.table = Some(OpenTable { rule, table, from, judged: 0 });
         }
@@ -272,7 +272,7 @@ impl Stream {
                 for cell in cells {
                     let range = at + cell.start..at + cell.end;
                     if !mark::touches(self.view.text(), &range, self.ids()) {
-                        self.insert(Finding { range, index, kind: Kind::Secret(ByteSet::NONE) });
+                        self.insert(StreamFinding { range, index, kind: FindingKind::Secret(ByteSet::NONE) });
                     }
                 }
             }
@@ -361,21 +361,21 @@ impl Stream {
         self.block.as_mut()?.judged = Some(at);
         self.note(line);
         match line {
-            Line::Body(_) => Some((rule, Cover::Line { least: self.at })),
-            Line::Quoted { lead: 0, .. } => Some((rule, Cover::String { least: self.at })),
-            Line::Quoted { lead, .. } => {
+            KeyLine::Body(_) => Some((rule, Cover::Line { least: self.at })),
+            KeyLine::Quoted { lead: 0, .. } => Some((rule, Cover::String { least: self.at })),
+            KeyLine::Quoted { lead, .. } => {
                 self.block.as_mut()?.string = Some(self.at + lead);
                 None
             }
-            Line::Blank | Line::Stranger | Line::Beyond => None,
+            KeyLine::Blank | KeyLine::Stranger | KeyLine::Beyond => None,
         }
     }
 
-    fn note(&mut self, line: Line) {
+    fn note(&mut self, line: KeyLine) {
         if let Some(OpenBlock { key, .. }) = &mut self.block {
             key.note(line);
         }
-        if line == Line::Beyond {
+        if line == KeyLine::Beyond {
             self.block = None;
         }
     }
@@ -428,7 +428,7 @@ impl Stream {
             None => self.cover_to(stop),
             Some(at) if at < least => self.cover_to(at + 1),
             Some(at) => match self.block.as_ref().map(|block| block.key.judge(self.line_at(at + 1))) {
-                Some(line @ Line::Body(_)) => {
+                Some(line @ KeyLine::Body(_)) => {
                     self.note(line);
                     self.cover_to(at + 1);
                 }

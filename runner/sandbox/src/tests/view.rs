@@ -199,7 +199,7 @@ fn a_mask_follows_no_link() {
         let prepared = prepare_in(world, true, &plan, place.bash("echo ran", pipe().1)).unwrap();
         match spawn(prepared) {
             Err(SandboxError::Enforce { step, source }) => {
-                assert_eq!((step, source.raw_os_error()), (Step::Mounts, Some(libc::ELOOP)), "{world:?}");
+                assert_eq!((step, source.raw_os_error()), (ChildStep::Mounts, Some(libc::ELOOP)), "{world:?}");
             }
             other => panic!("{world:?}: {other:?}"),
         }

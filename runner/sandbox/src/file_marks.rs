@@ -27,7 +27,7 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use sha2::{Digest as _, Sha256};
 
 use super::own_settings::Store;
-use super::repositories::{Repositories, Unread};
+use super::repositories::{NoRepositories, Repositories};
 
 /// Its name in the directory of the record.
 const NAME: &str = "made-by-sessions";
@@ -57,20 +57,20 @@ type Mark = String;
 #[derive(Clone, Debug)]
 pub struct Earlier {
     directory: Option<PathBuf>,
-    read: Arc<Mutex<Read>>,
+    read: Arc<Mutex<CachedMarks>>,
     repositories: Arc<dyn Repositories>,
 }
 
 /// Nothing is kept, and no repository is read.
 impl Default for Earlier {
     fn default() -> Self {
-        Self { directory: None, read: Arc::default(), repositories: Arc::new(Unread) }
+        Self { directory: None, read: Arc::default(), repositories: Arc::new(NoRepositories) }
     }
 }
 
 /// What was read last, and from which state of the file.
 #[derive(Debug, Default)]
-struct Read {
+struct CachedMarks {
     from: Option<(u64, i64, i64)>,
     marks: HashSet<Mark>,
 }
@@ -130,7 +130,7 @@ impl Earlier {
                     None => _ = marks.insert(line.to_owned()),
                 }
             }
-            *read = Read { from, marks };
+            *read = CachedMarks { from, marks };
         }
         !read.marks.is_empty() && mark().is_some_and(|mark| read.marks.contains(&mark))
     }

@@ -11,7 +11,7 @@ use super::stat::Stat;
 
 /// What a session has spent, look by look.
 #[derive(Debug, Default)]
-pub(super) struct Spent {
+pub(super) struct CpuTime {
     /// What each living process has spent itself, by number and beginning.
     seen: HashMap<(i32, u64), u64>,
     /// Clock ticks that processes were seen to spend.
@@ -22,7 +22,7 @@ pub(super) struct Spent {
     since: (u64, u64),
 }
 
-impl Spent {
+impl CpuTime {
     /// Takes what the processes have spent by now; the session's first one is among them.
     pub(super) fn look(&mut self, processes: &[(i32, Stat)]) {
         self.told = 0;
@@ -69,13 +69,13 @@ mod tests {
         }
     }
 
-    fn ticks(spent: &Spent) -> u64 {
+    fn ticks(spent: &CpuTime) -> u64 {
         u64::try_from(spent.so_far().as_millis()).unwrap_or(u64::MAX) * rustix::param::clock_ticks_per_second() / 1000
     }
 
     #[test]
     fn what_children_have_spent_counts_once() {
-        let mut spent = Spent::default();
+        let mut spent = CpuTime::default();
         spent.look(&[(1, stat(1, 10, 0)), (2, stat(2, 100, 0))]);
         spent.begin();
         spent.look(&[(1, stat(1, 20, 0)), (2, stat(2, 150, 0)), (3, stat(3, 5, 0))]);
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn what_nobody_waits_for_counts_as_it_was_seen() {
-        let mut spent = Spent::default();
+        let mut spent = CpuTime::default();
         spent.look(&[(1, stat(1, 10, 0))]);
         spent.begin();
         for turn in 0..5 {

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::anchors::Anchors;
-use super::compare::{Found, REACH, compare};
+use super::compare::{Comparison, REACH, compare};
 use super::encodings::EncodingSet;
 use super::filter::Filter;
 use super::index::{Index, candidates, key_at};
-use super::learned::{Dropped, Note, Origin};
+use super::learned_value::{Dropped, LearnedNote, LearnedOrigin};
 use super::mark::{self, MARK, is_mark_char};
 use super::secret::Secret;
 use super::word;
@@ -87,7 +87,7 @@ pub struct KnownValue {
     name: String,
     value: Secret,
     /// Where in a command it stood; none for one that settings name.
-    origin: Option<Origin>,
+    origin: Option<LearnedOrigin>,
 }
 
 impl KnownValue {
@@ -97,7 +97,7 @@ impl KnownValue {
     }
 
     /// The same value, which stood there in a command.
-    pub(super) fn standing_at(self, origin: Origin) -> Self {
+    pub(super) fn standing_at(self, origin: LearnedOrigin) -> Self {
         Self { origin: Some(origin), ..self }
     }
 
@@ -138,9 +138,9 @@ impl KnownValue {
     }
 
     /// Has it learned like a value that was met in output.
-    pub(super) fn teach(&self, known: &mut Known) {
-        let origin = || self.origin.clone().unwrap_or_else(|| Origin::Script { rule: self.id() });
-        known.learn(&self.id(), self.trimmed(), || Note::new(&self.id(), self.trimmed(), origin()));
+    pub(super) fn teach(&self, known: &mut KnownValues) {
+        let origin = || self.origin.clone().unwrap_or_else(|| LearnedOrigin::Script { rule: self.id() });
+        known.learn(&self.id(), self.trimmed(), || LearnedNote::new(&self.id(), self.trimmed(), origin()));
         // The text of the command has been shown and recorded before.
         let mut notes = known.old.notes().chain(known.young.notes());
         if let Some(note) = notes.find(|note| note.value() == self.trimmed()) {
@@ -149,7 +149,7 @@ impl KnownValue {
     }
 
     /// Whether a person said that it is no secret.
-    pub(super) fn is_dropped(&self, known: &Known) -> bool {
+    pub(super) fn is_dropped(&self, known: &KnownValues) -> bool {
         known.dropped.holds(self.trimmed())
     }
 
@@ -203,7 +203,7 @@ pub enum UnfitValue {
 /// one held is forgotten; a value that is met again counts as young. So the last [`MOST_LEARNED`] are always known, whatever
 /// somebody makes up to have them forgotten, and memory is bounded.
 #[derive(Clone)]
-pub(super) struct Known {
+pub(super) struct KnownValues {
     anchors: Arc<Anchors>,
     /// The first bytes of the anchors and of all encodings.
     filter: Filter,
@@ -221,7 +221,7 @@ enum Name {
     /// One that was named.
     Given(Arc<str>),
     /// One that was learned, of which more is told.
-    Learned(Arc<Note>),
+    Learned(Arc<LearnedNote>),
 }
 
 impl Name {
@@ -232,7 +232,7 @@ impl Name {
         }
     }
 
-    fn note(&self) -> Option<&Arc<Note>> {
+    fn note(&self) -> Option<&Arc<LearnedNote>> {
         match self {
             Self::Given(_) => None,
             Self::Learned(note) => Some(note),
@@ -266,7 +266,7 @@ pub(super) enum Learned {
 /// The next number that no value has.
 static NUMBERS: AtomicUsize = AtomicUsize::new(0);
 
-impl Known {
+impl KnownValues {
     /// No values, for texts that are searched for these anchors as well.
     pub(super) fn new(anchors: Arc<Anchors>) -> Self {
         let mut filter = Filter::new(anchors.len());
@@ -304,7 +304,7 @@ impl Known {
     }
 
     /// Takes note of a value that stood in a secret's place, if it can be told from chance and no person has dropped it.
-    pub(super) fn learn(&mut self, id: &str, value: &[u8], note: impl FnOnce() -> Arc<Note>) -> Learned {
+    pub(super) fn learn(&mut self, id: &str, value: &[u8], note: impl FnOnce() -> Arc<LearnedNote>) -> Learned {
         let offer = KnownValue::new(id, value);
         let telling = match value.len() {
             0..LONG_ENOUGH => false,
@@ -352,18 +352,18 @@ impl Known {
     }
 
     /// What is told of a value, if it was learned.
-    pub(super) fn note(&self, number: usize) -> Option<&Arc<Note>> {
+    pub(super) fn note(&self, number: usize) -> Option<&Arc<LearnedNote>> {
         self.named(number)?.note()
     }
 
     /// What is told of all that was learned, of the value that was learned last at the end.
-    pub(super) fn notes(&self) -> impl Iterator<Item = &Arc<Note>> {
+    pub(super) fn notes(&self) -> impl Iterator<Item = &Arc<LearnedNote>> {
         let values = self.old.notes().chain(self.young.notes());
         values.filter(|note| !self.dropped.holds(note.value()))
     }
 
     /// From now on this value is neither looked for nor learned, in nothing that shares what is dropped.
-    pub(super) fn drop_learned(&self, note: &Note) {
+    pub(super) fn drop_learned(&self, note: &LearnedNote) {
         self.dropped.add(note.value());
     }
 
@@ -414,7 +414,7 @@ impl Known {
         mut found: impl FnMut(Range<usize>, usize),
     ) {
         self.compare(text, places, likely, |at, number, outcome| {
-            if let Found::Until(end) = outcome {
+            if let Comparison::Until(end) = outcome {
                 found(at..end, number);
             }
         });
@@ -425,7 +425,7 @@ impl Known {
         text: &[u8],
         places: Range<usize>,
         likely: &[usize],
-        mut compared: impl FnMut(usize, usize, Found),
+        mut compared: impl FnMut(usize, usize, Comparison),
     ) {
         candidates(&self.filter, text, places, likely, |at, key| {
             for values in self.all() {
@@ -443,7 +443,7 @@ impl Known {
         self.filter.likely(text, places.clone(), |place| likely.push(place));
         let mut open = None;
         self.compare(text, places, &likely, |at, _, outcome| {
-            if outcome == Found::Open && open.is_none_or(|open| at < open) {
+            if outcome == Comparison::Open && open.is_none_or(|open| at < open) {
                 open = Some(at);
             }
         });
@@ -484,7 +484,7 @@ impl Values {
         self.seen.contains_key(value)
     }
 
-    fn notes(&self) -> impl Iterator<Item = &Arc<Note>> {
+    fn notes(&self) -> impl Iterator<Item = &Arc<LearnedNote>> {
         self.names.iter().filter_map(Name::note)
     }
 

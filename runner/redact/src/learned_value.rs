@@ -1,6 +1,6 @@
 //! What is told of a value that was learned: where it came from, how often it was met again, and whether a person has dropped it.
 //!
-//! Decides how much of a value a person may be shown. Not decided here: which values are learned (`known`), and who may see or drop one
+//! Decides how much of a value a person may be shown. Not decided here: which values are learned (`known_value`), and who may see or drop one
 //! (`pipeline/learned.rs`).
 
 use std::collections::HashSet;
@@ -22,7 +22,7 @@ const END: usize = 2;
 
 /// Where a value was learned.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(super) enum LearnedOrigin {
     /// A variable that a command set.
     Variable {
         /// Its name.
@@ -61,7 +61,7 @@ pub enum LearnedFrom {
     Output,
 }
 
-impl Origin {
+impl LearnedOrigin {
     fn kind(&self) -> LearnedFrom {
         match self {
             Self::Variable { .. } => LearnedFrom::Variable,
@@ -90,14 +90,14 @@ impl Origin {
 
 /// A value that was learned. Everything that has learned it from the same place shares the note.
 #[derive(Debug)]
-pub(super) struct Note {
+pub(super) struct LearnedNote {
     number: u64,
     /// What marks call it.
     name: Arc<str>,
     value: Secret,
-    origin: Origin,
+    origin: LearnedOrigin,
     /// Where a command names it, of which a rule has seen the text before.
-    named: OnceLock<Origin>,
+    named: OnceLock<LearnedOrigin>,
     at: Timestamp,
     /// Marks that were made because it was known.
     redacted: AtomicU64,
@@ -106,9 +106,9 @@ pub(super) struct Note {
 /// The number of the next note.
 static NUMBERS: AtomicU64 = AtomicU64::new(1);
 
-impl Note {
+impl LearnedNote {
     /// A value that marks call `name`.
-    pub(super) fn new(name: &str, value: &[u8], origin: Origin) -> Arc<Self> {
+    pub(super) fn new(name: &str, value: &[u8], origin: LearnedOrigin) -> Arc<Self> {
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
         let (at, redacted) = (Timestamp::now(), AtomicU64::new(0));
         let (value, named) = (Secret::from(value), OnceLock::new());
@@ -129,13 +129,13 @@ impl Note {
     }
 
     /// Takes note of where a command names it, if all that is known is that a rule has found it in some text. The first place counts.
-    pub(super) fn learn_origin(&self, origin: Origin) {
+    pub(super) fn learn_origin(&self, origin: LearnedOrigin) {
         let _first = self.named.set(origin);
     }
 
-    fn origin(&self) -> &Origin {
+    fn origin(&self) -> &LearnedOrigin {
         match &self.origin {
-            Origin::Output { .. } => self.named.get().unwrap_or(&self.origin),
+            LearnedOrigin::Output { .. } => self.named.get().unwrap_or(&self.origin),
             known => known,
         }
     }
@@ -238,12 +238,12 @@ mod tests {
 
     #[test]
     fn a_note_tells_where_it_was_learned_and_not_what() {
-        let origin = Origin::Argument { option: "--password".to_owned(), program: "mysql".to_owned() };
-        let note = Note::new("command-argument", b"correct-horse-9-battery", origin.clone());
+        let origin = LearnedOrigin::Argument { option: "--password".to_owned(), program: "mysql".to_owned() };
+        let note = LearnedNote::new("command-argument", b"correct-horse-9-battery", origin.clone());
         note.count();
         let told = note.told("s-1", "[redacted:x]", |text| Redacted(text.to_owned()));
         assert_eq!((told.length, told.redacted, told.from), (23, 1, LearnedFrom::Argument));
         assert!(!format!("{note:?} {told:?}").contains("horse"));
-        assert_ne!(Note::new("other", b"other", origin).number(), note.number());
+        assert_ne!(LearnedNote::new("other", b"other", origin).number(), note.number());
     }
 }

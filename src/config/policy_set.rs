@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use palisade_engine::{AbsolutePath, Bundle, BundleError, CaseError, Cases, Engine, Source, Vocabulary};
 use toml::Spanned;
 
-use super::file::{File, GroupsTable};
-use super::unreadable::unreadable;
+use super::file::{GroupsTable, SettingsFile};
+use super::path_error::unreadable;
 use super::values::{beside, home, place_of, source_of};
 use super::{ConfigError, Layers, Purpose};
 use crate::args::{Context, PolicySet};
@@ -16,8 +16,8 @@ use crate::policies::PolicyFiles;
 /// A policy set with its cases and what its groups are made of: for those who write policies.
 #[derive(Debug)]
 pub(crate) struct Authored {
-    layers_file: Option<(PathBuf, File)>,
-    enforced: Option<(PathBuf, File)>,
+    layers_file: Option<(PathBuf, SettingsFile)>,
+    enforced: Option<(PathBuf, SettingsFile)>,
     set: Set,
 }
 
@@ -91,14 +91,14 @@ fn is_misspelt(path: &Path) -> bool {
 
 /// What a running server decides by, as it lies there now: two that are equal make the same engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Watched {
+pub(crate) struct WatchedSettings {
     /// Which policies, and where the record goes: a server keeps to those that it began with.
     pub(crate) fixed: (Chosen, PathBuf),
     policies: Option<PolicyFiles>,
     groups: Vec<GroupsTable>,
 }
 
-impl Watched {
+impl WatchedSettings {
     /// What there is to see of a set that was read with its settings.
     ///
     /// # Errors
@@ -182,7 +182,7 @@ impl Authored {
     /// The roles that the settings give.
     pub(crate) fn roles(&self) -> BTreeSet<String> {
         let files = [&self.enforced, &self.layers_file].into_iter().flatten();
-        let of_others = |file: &File| {
+        let of_others = |file: &SettingsFile| {
             let people = file.people.values().flat_map(|person| &person.roles);
             people.chain(file.serve.roles()).cloned().collect::<Vec<_>>()
         };
@@ -289,7 +289,8 @@ impl Layers<'_> {
     fn names_policies(&self) -> String {
         let enforced = self.enforced.as_ref().filter(|(_, file)| file.policies.is_some());
         let file = if self.flags.policies.is_some() { None } else { self.file.as_ref() };
-        let by_file = |(path, _): &(PathBuf, File)| format!("{}: `policies`", place_of(path, &["policies"], None));
+        let by_file =
+            |(path, _): &(PathBuf, SettingsFile)| format!("{}: `policies`", place_of(path, &["policies"], None));
         enforced.or(file).map_or_else(|| "`--policies`".to_owned(), by_file)
     }
 
@@ -299,7 +300,7 @@ impl Layers<'_> {
         // An enforced profile shuts out a flag's policies, and the other way round.
         let enforced = self.enforced.as_ref().filter(|(_, file)| file.profile.is_some() || file.policies.is_some());
         let flagged = self.flags.profile.is_some() || self.flags.policies.is_some();
-        let named = |(path, file): &(PathBuf, File)| {
+        let named = |(path, file): &(PathBuf, SettingsFile)| {
             (name(&file.profile), beside(path, file.policies.as_deref()), name(&file.extends))
         };
         let (profile, policies, extends) = match (enforced, flagged, &self.file) {

@@ -1,7 +1,7 @@
 //! A copy of what a decision was made on, or of what was to be written to a job, as it was, sealed to a key that is not on this machine.
 //!
 //! Decides what the copy holds and who can open it. The form is age's (`age-encryption.org/v1`, an X25519 recipient), so that `age -d` opens it, or
-//! [`Identity`]. What the record itself holds is not changed by it.
+//! [`AgeIdentity`]. What the record itself holds is not changed by it.
 
 use std::fmt;
 use std::path::Path;
@@ -107,7 +107,7 @@ impl SealTo {
 }
 
 /// The secret halves of key pairs, for whoever investigates.
-pub struct Identity(Vec<x25519::Identity>);
+pub struct AgeIdentity(Vec<x25519::Identity>);
 
 /// Why no copy can be opened.
 #[derive(Debug, thiserror::Error)]
@@ -125,7 +125,7 @@ pub enum IdentityError {
     None(String),
 }
 
-impl Identity {
+impl AgeIdentity {
     /// Reads a file as `age-keygen` writes it.
     ///
     /// # Errors
@@ -155,7 +155,7 @@ impl Identity {
     }
 }
 
-impl fmt::Debug for Identity {
+impl fmt::Debug for AgeIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Identity").field("keys", &self.0.len()).finish()
     }
@@ -176,7 +176,7 @@ mod tests {
         let identity = |key: &x25519::Identity| {
             let path = home.path().join("key");
             std::fs::write(&path, format!("# created: now\n{}\n", key.to_string().expose_secret())).unwrap();
-            Identity::read(&path).unwrap()
+            AgeIdentity::read(&path).unwrap()
         };
         let report = Report {
             decision: palisade_engine::Decision::Allow,

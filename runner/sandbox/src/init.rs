@@ -4,7 +4,7 @@
 //! program has ended, when the server asks for it, or when the server is dead. It looks for that itself, by a descriptor of the
 //! server's process and by a socket that hangs up with the server, so that no signal has to arrive in time.
 //!
-//! How it ends the others depends on what it has ([`Reach`]):
+//! How it ends the others depends on what it has ([`SignalReach`]):
 //!
 //! - in a PID namespace by ending itself; the kernel kills the rest;
 //! - in a Landlock domain of its own, out of which no signal gets, by one signal to all that it may signal: that is this session and
@@ -33,12 +33,12 @@ pub(super) struct Duty {
     pub(super) server: RawFd,
     /// Hung up when everything shall end.
     pub(super) requested: RawFd,
-    pub(super) reach: Reach,
+    pub(super) reach: SignalReach,
 }
 
 /// Whom its signals reach.
 #[derive(Clone, Copy)]
-pub(super) enum Reach {
+pub(super) enum SignalReach {
     /// The processes of its PID namespace.
     Namespace,
     /// The processes of its Landlock domain, to which this one, the server, does not belong.
@@ -77,8 +77,8 @@ pub(super) fn live(program: c_int, duty: &Duty) -> ! {
         ended = reap(program).ended;
     }
     match duty.reach {
-        Reach::Namespace => {}
-        Reach::Domain { .. } | Reach::Children => end_all(program, duty.reach, signals),
+        SignalReach::Namespace => {}
+        SignalReach::Domain { .. } | SignalReach::Children => end_all(program, duty.reach, signals),
     }
     exit(0)
 }
@@ -125,7 +125,7 @@ fn reap(program: c_int) -> Reaped {
     }
 }
 
-fn end_all(program: c_int, reach: Reach, signals: RawFd) {
+fn end_all(program: c_int, reach: SignalReach, signals: RawFd) {
     let until = milliseconds() + TIMEOUT;
     loop {
         kill_all(reach);
@@ -138,8 +138,8 @@ fn end_all(program: c_int, reach: Reach, signals: RawFd) {
     }
 }
 
-fn kill_all(reach: Reach) {
-    if let Reach::Domain { server } = reach
+fn kill_all(reach: SignalReach) {
+    if let SignalReach::Domain { server } = reach
         // Proved when the domain was entered, and nothing leaves one; without it this would be the user's every process.
         && kill(server, 0).is_err()
     {

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use serde::Serialize;
 
-use super::grep::{Found, Part};
+use super::grep::{GrepResult, StreamPart};
 use super::lines::{chars, head_end, lines, tail_start};
 use super::{Keep, Position, View};
 use crate::{Redacted, RedactedBytes};
@@ -58,7 +58,7 @@ fn is_zero(count: &u64) -> bool {
 }
 
 /// What there is of a stream: head and tail, and how much came between.
-pub(super) struct Kept {
+pub(super) struct StreamEnds {
     /// Head and tail, one behind the other.
     pub(super) bytes: RedactedBytes,
     /// Where in `bytes` the head ends.
@@ -69,7 +69,7 @@ pub(super) struct Kept {
     pub(super) loose: usize,
 }
 
-impl Kept {
+impl StreamEnds {
     /// What a view shows of it.
     pub(super) fn show(self, view: &View) -> Shown {
         let parts = self.parts();
@@ -89,21 +89,21 @@ impl Kept {
 
     /// The parts that can be shown: all, or head and tail without the lines and characters that the cut would leave in
     /// pieces.
-    fn parts(&self) -> Vec<Part> {
+    fn parts(&self) -> Vec<StreamPart> {
         let length = self.bytes.len();
         if self.dropped.bytes == 0 {
-            return vec![Part { range: self.loose..length, cut_before: false, cut_after: false }];
+            return vec![StreamPart { range: self.loose..length, cut_before: false, cut_after: false }];
         }
         let head_end = head_end(self.slice(0..self.seam), usize::MAX);
         let tail_start = self.seam + tail_start(self.slice(self.seam..length), usize::MAX);
         let after_break = tail_start > self.seam && self.slice(tail_start - 1..tail_start) == b"\n";
         vec![
-            Part { range: self.loose.min(head_end)..head_end, cut_before: false, cut_after: true },
-            Part { range: tail_start..length, cut_before: !after_break, cut_after: false },
+            StreamPart { range: self.loose.min(head_end)..head_end, cut_before: false, cut_after: true },
+            StreamPart { range: tail_start..length, cut_before: !after_break, cut_after: false },
         ]
     }
 
-    fn searched(&self, found: &Found) -> Searched {
+    fn searched(&self, found: &GrepResult) -> Searched {
         let all = self.total();
         let search = Search {
             matched: found.matched,
@@ -228,9 +228,9 @@ impl Kept {
         }
         let unsearched = searched.is_some_and(|searched| holds_dropped || range.end > searched.end);
         let words = match () {
-            () if unsearched => Words::Unsearched,
-            () if !holds_dropped && whole_lines && view.is_by_lines() => Words::Lines,
-            () => Words::Bytes,
+            () if unsearched => GapWording::Unsearched,
+            () if !holds_dropped && whole_lines && view.is_by_lines() => GapWording::Lines,
+            () => GapWording::Bytes,
         };
         Gap { size, words }
     }
@@ -254,10 +254,10 @@ struct Searched {
 /// A place where something is left out, perhaps nothing.
 struct Gap {
     size: Position,
-    words: Words,
+    words: GapWording,
 }
 
-enum Words {
+enum GapWording {
     /// Lines that were not asked for.
     Lines,
     /// What was dropped, or did not fit.
@@ -275,16 +275,16 @@ impl Gap {
             text.push_static("\n");
         }
         text.push_static("[… ");
-        if !matches!(self.words, Words::Lines) {
+        if !matches!(self.words, GapWording::Lines) {
             text.push_count(self.size.bytes);
             text.push_static(" bytes, ");
         }
         text.push_count(self.size.lines);
         text.push_static(match self.words {
-            Words::Lines if self.size.lines == 1 => " line …]\n",
-            Words::Lines => " lines …]\n",
-            Words::Bytes => " lines omitted …]\n",
-            Words::Unsearched => " lines omitted, not all of them searched …]\n",
+            GapWording::Lines if self.size.lines == 1 => " line …]\n",
+            GapWording::Lines => " lines …]\n",
+            GapWording::Bytes => " lines omitted …]\n",
+            GapWording::Unsearched => " lines omitted, not all of them searched …]\n",
         });
     }
 }

@@ -8,14 +8,14 @@ use crate::args::Context;
 
 /// What a server would have to be told where the variables of now are not set.
 #[derive(Debug)]
-pub(crate) struct Own {
+pub(crate) struct PinnedSettings {
     /// The settings file that is found now.
     pub(crate) file: Option<PathBuf>,
     /// The agent's name, if a flag or a file gives one.
     pub(crate) agent: Option<String>,
 }
 
-impl Own {
+impl PinnedSettings {
     /// Of these flags.
     ///
     /// # Errors
