@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::ground::Ground;
 use super::listed::in_parts;
 use super::overseer::Way;
-use super::{Client, Failure, Pipeline, WithClient, bound};
+use super::{Client, Failure, Pipeline, WithClient, approval_binding};
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::plan::Plan;
 use crate::checkpoint::store::{About, Snapshot};
@@ -246,7 +246,14 @@ impl Pipeline {
                     None => None,
                 },
                 None => {
-                    let binds = bound::restore(session, prospect.to.id.as_str(), terms.force, &facts, &plan, &report);
+                    let binds = approval_binding::restore(
+                        session,
+                        prospect.to.id.as_str(),
+                        terms.force,
+                        &facts,
+                        &plan,
+                        &report,
+                    );
                     let (files, report, explained) = (&files, &report, &explained);
                     let way = Way { id, binds, session, facts: &facts, act: &act, files, report, explained };
                     match self.register_restore(way, self.in_words(&prospect.to, &plan), self.opened_by(&plan)) {

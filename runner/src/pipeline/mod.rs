@@ -3,11 +3,11 @@
 //! MCP tools and the command line both come through here. What was granted runs in a task of its own (`running.rs`), the
 //! only caller of [`Session::run`](crate::session::Session::run); a call may leave before it ends and come back for it (`jobs.rs`).
 
+mod approval_binding;
 mod asked;
 mod at_client;
 mod automatic;
 mod awaited;
-mod bound;
 mod canonical;
 mod checkpoints;
 mod control_server;
@@ -793,7 +793,7 @@ impl Pipeline {
         let is_there = |above: &AbsolutePath| Path::new(above.as_str()).symlink_metadata().is_ok();
         let mut changed =
             changed.filter_map(|path| std::iter::once(path.clone()).chain(path.ancestors()).find(is_there));
-        if let Some(path) = changed.find(|path| !bound::is_ours(Path::new(path.as_str()))) {
+        if let Some(path) = changed.find(|path| !approval_binding::is_ours(Path::new(path.as_str()))) {
             return Some(format!("the session's user cannot change `{path}`"));
         }
         let engine = self.settings.engine.now();

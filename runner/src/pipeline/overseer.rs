@@ -13,8 +13,8 @@ use palisade_engine::{
 };
 use palisade_redact::Redacted;
 
+use super::approval_binding::{self, BoundFile};
 use super::asked::Intent;
-use super::bound::{self, BoundFile};
 use super::{Failure, Lifted, Outcome, Pending, PendingAct, Pipeline, Reached};
 use crate::control::approvals::{Anywhere, Approvals, Asked, Entry, MAX_WAITING, No};
 use crate::control::peer::Peer;
@@ -169,8 +169,8 @@ impl Pipeline {
     fn register(&self, pending: &Pending) -> Asked {
         let Pending { question, call, req, explained, opens, .. } = pending;
         let facts = question.facts();
-        let files = tokio::task::block_in_place(|| bound::files(question.inventory(), facts));
-        let binds = bound::script(pending, &files);
+        let files = tokio::task::block_in_place(|| approval_binding::files(question.inventory(), facts));
+        let binds = approval_binding::script(pending, &files);
         let redact = |text: &str| self.redact(text);
         let about = || About {
             kind: "exec",
@@ -182,7 +182,10 @@ impl Pipeline {
             files: files.iter().map(|file| self.told(file)).collect(),
             opens: opens.shown().map(|shown| redact(&shown)).collect(),
             running: None,
-            lifts: Lifts::Script { question: Box::new(question.clone()), standing: bound::standing(pending) },
+            lifts: Lifts::Script {
+                question: Box::new(question.clone()),
+                standing: approval_binding::standing(pending),
+            },
         };
         let anywhere = Self::anywhere(pending, &files);
         self.wait_for(*req, (binds, anywhere), principal(facts), question.report().quorum(), about)
@@ -223,7 +226,7 @@ impl Pipeline {
             }
         };
         let quorum = judged.strictest().quorum();
-        self.wait_for(*ask, (bound::act(pending), None), principal(facts), quorum, about)
+        self.wait_for(*ask, (approval_binding::act(pending), None), principal(facts), quorum, about)
     }
 
     /// What becomes of a restore that needs a yes. `what` says in words what it would do, `opens` to which paths.
@@ -268,10 +271,16 @@ impl Pipeline {
                 facts: Box::new(facts.clone()),
                 acts: vec![(Act::OpenSession, report.clone())],
                 typed: None,
-                visit: Some(bound::standing_visit(place, report)),
+                visit: Some(approval_binding::standing_visit(place, report)),
             },
         };
-        self.wait_for(id, (bound::visit(facts, place, report), None), principal(facts), report.quorum(), about)
+        self.wait_for(
+            id,
+            (approval_binding::visit(facts, place, report), None),
+            principal(facts),
+            report.quorum(),
+            about,
+        )
     }
 
     /// What is asked before a session at a target is opened.
@@ -301,7 +310,7 @@ impl Pipeline {
         let is_here = pending.question.facts().transport == Transport::Local;
         let is_as_new = is_here && pending.state.is_none() && !pending.question.inventory().changes_shell();
         is_as_new.then(|| Anywhere {
-            binds: bound::script_anywhere(pending, files),
+            binds: approval_binding::script_anywhere(pending, files),
             in_session: pending.call.session.is_some(),
         })
     }
