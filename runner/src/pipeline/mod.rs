@@ -5,11 +5,11 @@
 
 mod approval_binding;
 mod asked;
-mod at_client;
 mod automatic;
 mod awaited;
 mod canonical;
 mod checkpoints;
+mod client_approval;
 mod control_server;
 mod elsewhere;
 mod executions;
