@@ -6,7 +6,6 @@
 mod approval_binding;
 mod asked;
 mod automatic;
-mod awaited;
 mod canonical;
 mod checkpoints;
 mod client_approval;
