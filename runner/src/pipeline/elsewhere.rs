@@ -12,8 +12,8 @@ use palisade_redact::Redacted;
 use palisade_sandbox::plan::Promise;
 
 use super::overseer::Visit;
+use super::parse_cache::SHORT;
 use super::sessions::POLICY_RELOAD;
-use super::texts::SHORT;
 use super::{Call, Checked, Client, Failure, Occasion, Opened, Pipeline, Seat, WithClient};
 use crate::control::approvals::Asked;
 use crate::environment::passed_names;
@@ -409,9 +409,9 @@ impl Pipeline {
         let around = self.settings.surroundings.at(place.workspace.clone(), place.home.clone(), Arc::clone(&view));
         let inventory = if call.script.len() > SHORT {
             let _turn = self.turn().await;
-            tokio::task::block_in_place(|| self.texts.read(&call.script, &occasion.left))
+            tokio::task::block_in_place(|| self.parse_cache.read(&call.script, &occasion.left))
         } else {
-            self.texts.read(&call.script, &occasion.left)
+            self.parse_cache.read(&call.script, &occasion.left)
         };
         let engine = self.settings.engine.now();
         let look = || drop(around.gather(occasion, &inventory, &engine));

@@ -21,6 +21,7 @@ mod logins;
 mod openings;
 mod outcome;
 mod overseer;
+mod parse_cache;
 mod plans;
 mod presence;
 mod pruned;
@@ -30,7 +31,6 @@ mod running;
 mod sessions;
 mod story;
 mod tally;
-mod texts;
 mod tracks;
 mod viewed;
 
@@ -241,7 +241,7 @@ pub struct Pipeline {
     jobs: Jobs,
     /// For whoever judges something that takes long.
     judges: Semaphore,
-    texts: texts::Texts,
+    parse_cache: parse_cache::ParseCache,
     plans: plans::Plans,
     tally: tally::Tally,
     scratches: plan::Scratches,
@@ -291,7 +291,7 @@ impl Pipeline {
             sessions,
             jobs,
             judges: Semaphore::new(MAX_JUDGES),
-            texts: texts::Texts::default(),
+            parse_cache: parse_cache::ParseCache::default(),
             plans: plans::Plans::default(),
             tally: tally::Tally::default(),
             scratches: plan::Scratches::new(),
@@ -599,17 +599,17 @@ impl Pipeline {
         let occasion = &seat.occasion;
         let surroundings = seat.elsewhere.as_ref().unwrap_or(&self.settings.surroundings);
         let read = || {
-            let inventory = self.texts.read(&call.script, &occasion.left);
+            let inventory = self.parse_cache.read(&call.script, &occasion.left);
             if inventory.own_parsed() {
                 return (inventory, None);
             }
             let facts = surroundings.facts(occasion).with(&call.client);
             match self.settings.engine.now().apart(&inventory, &facts) {
-                Some(instead) => (self.texts.read(&instead, &occasion.left), Some(instead)),
+                Some(instead) => (self.parse_cache.read(&instead, &occasion.left), Some(instead)),
                 None => (inventory, None),
             }
         };
-        let is_long = call.script.len() > texts::SHORT;
+        let is_long = call.script.len() > parse_cache::SHORT;
         let mut turn = None;
         if is_long {
             turn = Some(self.turn().await);
