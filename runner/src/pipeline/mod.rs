@@ -22,7 +22,7 @@ mod openings;
 mod outcome;
 mod overseer;
 mod parse_cache;
-mod plans;
+mod plan_cache;
 mod presence;
 mod pruned;
 mod reading;
@@ -242,7 +242,7 @@ pub struct Pipeline {
     /// For whoever judges something that takes long.
     judges: Semaphore,
     parse_cache: parse_cache::ParseCache,
-    plans: plans::Plans,
+    plan_cache: plan_cache::PlanCache,
     tally: tally::Tally,
     scratches: plan::Scratches,
     tracks: tracks::Tracks,
@@ -292,7 +292,7 @@ impl Pipeline {
             jobs,
             judges: Semaphore::new(MAX_JUDGES),
             parse_cache: parse_cache::ParseCache::default(),
-            plans: plans::Plans::default(),
+            plan_cache: plan_cache::PlanCache::default(),
             tally: tally::Tally::default(),
             scratches: plan::Scratches::new(),
             tracks: tracks::Tracks::default(),
@@ -766,7 +766,7 @@ impl Pipeline {
             return Ok(opened);
         }
         let (engine, settings) = (self.settings.engine.now(), &self.settings);
-        let plan = self.plans.plan(&engine, question.facts(), &BTreeMap::new(), settings);
+        let plan = self.plan_cache.plan(&engine, question.facts(), &BTreeMap::new(), settings);
         let plan = plan.map_err(|plan::Hole { outer, inner }| self.failure(&SessionError::Hole { outer, inner }))?;
         opened.retain(|path, rights, new| {
             let path = Path::new(path.as_str());
@@ -796,7 +796,8 @@ impl Pipeline {
             return Some(format!("the session's user cannot change `{path}`"));
         }
         let engine = self.settings.engine.now();
-        let hole = (!opens.is_empty()).then(|| self.plans.hole(&engine, question.facts(), &opens.places)).flatten();
+        let hole =
+            (!opens.is_empty()).then(|| self.plan_cache.hole(&engine, question.facts(), &opens.places)).flatten();
         let plan::Hole { outer, inner } = hole?;
         Some(format!(
             "a yes would open `{outer}`, and with it `{inner}`, which policy forbids; `mkdir` a directory there first, for it is opened alone"

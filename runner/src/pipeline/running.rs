@@ -526,7 +526,7 @@ impl Pipeline {
             tracing::warn!(%error, directory = %caches.directory(), "the directory for tools' caches cannot be used");
         }
         // Deriving takes milliseconds, in which other calls go on.
-        let mut plan = tokio::task::block_in_place(|| self.plans.plan(&engine, &facts, extra, settings))
+        let mut plan = tokio::task::block_in_place(|| self.plan_cache.plan(&engine, &facts, extra, settings))
             .map_err(|plan::Hole { outer, inner }| self.failure(&SessionError::Hole { outer, inner }))?;
         if let Some(caches) = &settings.caches {
             let vocabulary = engine.vocabulary();
