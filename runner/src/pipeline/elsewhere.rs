@@ -182,7 +182,7 @@ impl Pipeline {
                 Ok(consent) => consent,
                 Err(unanswered) => return Ok(Err(unanswered)),
             };
-        self.tally.begin();
+        self.usage.begin();
         let link = match (met, &target.place) {
             (Met::Ssh(met), Place::Ssh(there)) => met.enter(there).await.map(Link::Ssh),
             (Met::Docker(met), Place::Docker(there)) => met.enter(there).await.map(|container| {
@@ -544,7 +544,7 @@ impl Pipeline {
     /// Before a script in a session there.
     fn occasion_at(&self, id: &str, place: &Elsewhere) -> Occasion {
         let mut session = palisade_engine::Session::opened(id);
-        self.tally.tell(&mut session);
+        self.usage.tell(&mut session);
         session.shell = place.language.map_or(SessionShell::Unknown, Language::told);
         let Promise { sandboxed, guarded, paths_held, own_network } = place.promise;
         (session.sandboxed, session.guarded, session.paths_held) = (sandboxed, guarded, paths_held);

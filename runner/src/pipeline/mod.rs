@@ -30,8 +30,8 @@ mod remembered;
 mod running;
 mod sessions;
 mod story;
-mod tally;
 mod tracks;
+mod usage;
 mod viewed;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -243,7 +243,7 @@ pub struct Pipeline {
     judges: Semaphore,
     parse_cache: parse_cache::ParseCache,
     plan_cache: plan_cache::PlanCache,
-    tally: tally::Tally,
+    usage: usage::Usage,
     scratches: plan::Scratches,
     tracks: tracks::Tracks,
     story: story::Story,
@@ -293,7 +293,7 @@ impl Pipeline {
             judges: Semaphore::new(MAX_JUDGES),
             parse_cache: parse_cache::ParseCache::default(),
             plan_cache: plan_cache::PlanCache::default(),
-            tally: tally::Tally::default(),
+            usage: usage::Usage::default(),
             scratches: plan::Scratches::new(),
             tracks: tracks::Tracks::default(),
             story: story::Story::default(),
@@ -323,7 +323,7 @@ impl Pipeline {
         let Judgement { facts, verdict, elapsed, instead } = self.judge(&call, &seat).await;
         call.script = instead.unwrap_or(call.script);
         // At once: what is judged while this waits for the record is judged as coming after it.
-        self.tally.count(&verdict, &self.settings.engine.now());
+        self.usage.count(&verdict, &self.settings.engine.now());
         let decided = self.record_decision(&call, &seat, &verdict, None, elapsed).await?;
         if seat.unseen && !matches!(verdict, Verdict::Allow(_)) {
             // Nobody is asked about what would be another question once the target answers.
@@ -429,7 +429,7 @@ impl Pipeline {
         }
         let started = Instant::now();
         let verdict = engine.approve(question, people);
-        self.tally.count(&verdict, &engine);
+        self.usage.count(&verdict, &engine);
         let decided = self.record_decision(&call, &seat, &verdict, Some(under), started.elapsed()).await?;
         match verdict {
             Verdict::Allow(grant) => Box::pin(self.run(seat, facts, grant, decided, call)).await.map(Box::new),
@@ -892,7 +892,7 @@ impl Pipeline {
         let surroundings = &self.settings.surroundings;
         let facts = surroundings.facts(&occasion);
         occasion.scratch = self.scratches.of(&self.settings.engine.now(), &facts, &surroundings.home);
-        self.tally.tell(&mut occasion.session);
+        self.usage.tell(&mut occasion.session);
         occasion
     }
 

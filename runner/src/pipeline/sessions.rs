@@ -33,7 +33,7 @@ impl Pipeline {
         let facts = self.settings.surroundings.facts(&occasion).with(client);
         let rules = self.reloads.load(Ordering::Acquire);
         self.may_open(&facts)?;
-        self.tally.begin();
+        self.usage.begin();
         let session = self.start(&id, &facts, Beginning::default(), None, rules).await?;
         self.opened(session, place, false, None).await
     }
