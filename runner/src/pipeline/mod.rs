@@ -30,9 +30,9 @@ mod remembered;
 mod running;
 mod sessions;
 mod story;
-mod tracks;
 mod usage;
 mod viewed;
+mod workspace_changes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -245,7 +245,7 @@ pub struct Pipeline {
     plan_cache: plan_cache::PlanCache,
     usage: usage::Usage,
     scratches: plan::Scratches,
-    tracks: tracks::Tracks,
+    workspace_changes: workspace_changes::WorkspaceChanges,
     story: story::Story,
     readings: automatic::Readings,
     approvals: Mutex<Approvals<overseer::About>>,
@@ -295,7 +295,7 @@ impl Pipeline {
             plan_cache: plan_cache::PlanCache::default(),
             usage: usage::Usage::default(),
             scratches: plan::Scratches::new(),
-            tracks: tracks::Tracks::default(),
+            workspace_changes: workspace_changes::WorkspaceChanges::default(),
             story: story::Story::default(),
             readings: automatic::Readings::default(),
             approvals,
@@ -585,7 +585,7 @@ impl Pipeline {
         self.readings.end();
         self.jobs.end_all().await;
         for id in self.sessions.close_all().await {
-            self.tracks.forget(&id);
+            self.workspace_changes.forget(&id);
             self.story.forget(&id);
             let entry = record::closed(&id, "shutdown");
             self.audit.append(entry).await.map_err(|error| self.failure(&error))?;

@@ -184,7 +184,7 @@ impl Pipeline {
     /// If there is none of that name, or its end cannot be recorded.
     pub async fn close_session(&self, id: &str) -> Result<(), Failure> {
         self.sessions.close(id).await.map_err(|error| self.failure(&error))?;
-        self.tracks.forget(id);
+        self.workspace_changes.forget(id);
         self.story.forget(id);
         let entry = record::closed(id, "closed");
         self.audit.append(entry).await.map(drop).map_err(|error| self.failure(&error))
@@ -217,7 +217,7 @@ impl Pipeline {
             let Some(pipeline) = pipeline.upgrade() else { return };
             pipeline.jobs.sweep(idle);
             for id in pipeline.sessions.close_idle(idle, pipeline.settings.lifetime).await {
-                pipeline.tracks.forget(&id);
+                pipeline.workspace_changes.forget(&id);
                 pipeline.story.forget(&id);
                 if let Err(failure) = pipeline.audit.append(record::closed(&id, "idle")).await {
                     tracing::error!(%failure, "the end of a session cannot be recorded");
