@@ -136,7 +136,7 @@ impl Pipeline {
         let entry = self.input_entry(&job, shown.as_ref().ok(), yes, input, eof)?;
         let anchor = self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
         if let Ok(shown) = &shown {
-            self.story.decided(ask, shown);
+            self.transcripts.decided(ask, shown);
         }
         let (judged, explained) = match (judged, shown) {
             (Ok(judged), Ok(explained)) => (judged, explained),
@@ -220,7 +220,7 @@ impl Pipeline {
         let yes = Yes { ask: (explained.decision == Decision::Ask).then_some(ask), under: None };
         let entry = record::signalled((job.req, &job.session), &explained, yes, signal.name());
         let anchor = self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
-        self.story.decided(ask, &explained);
+        self.transcripts.decided(ask, &explained);
         if explained.decision == Decision::Allow {
             job.tell(None);
             return self.order(&job, order).await.map(Reached::Shown);

@@ -29,7 +29,7 @@ mod reading;
 mod remembered;
 mod running;
 mod sessions;
-mod story;
+mod transcript;
 mod usage;
 mod viewed;
 mod workspace_changes;
@@ -82,7 +82,7 @@ pub use self::outcome::{Outcome, Pending, Reached};
 pub use self::presence::Attendance;
 pub use self::pruned::Pruned;
 pub use self::reading::{Rule, Rules};
-pub use self::story::{Entry as TranscriptEntry, Transcript};
+pub use self::transcript::{Entry as TranscriptEntry, Transcript};
 pub use self::viewed::Applied;
 
 /// Jobs of one principal that may run at once.
@@ -246,7 +246,7 @@ pub struct Pipeline {
     usage: usage::Usage,
     scratches: plan::Scratches,
     workspace_changes: workspace_changes::WorkspaceChanges,
-    story: story::Story,
+    transcripts: transcript::Transcripts,
     readings: automatic::Readings,
     approvals: Mutex<Approvals<overseer::About>>,
     /// Yeses that hold for longer than one call.
@@ -296,7 +296,7 @@ impl Pipeline {
             usage: usage::Usage::default(),
             scratches: plan::Scratches::new(),
             workspace_changes: workspace_changes::WorkspaceChanges::default(),
-            story: story::Story::default(),
+            transcripts: transcript::Transcripts::default(),
             readings: automatic::Readings::default(),
             approvals,
             memory,
@@ -586,7 +586,7 @@ impl Pipeline {
         self.jobs.end_all().await;
         for id in self.sessions.close_all().await {
             self.workspace_changes.forget(&id);
-            self.story.forget(&id);
+            self.transcripts.forget(&id);
             let entry = record::closed(&id, "shutdown");
             self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
         }
@@ -668,9 +668,9 @@ impl Pipeline {
         .map_err(|SealError| Failure::of(SEALED))?;
         let anchor = self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
         let note = explained.note(self.settings.redactor.text(&req.to_string()));
-        self.story.decided(req, &explained);
+        self.transcripts.decided(req, &explained);
         if let Some(session) = &call.session {
-            self.story.told_to_run(session, note.id.clone(), &explained);
+            self.transcripts.told_to_run(session, note.id.clone(), &explained);
         }
         Ok(Decided { req, explained, note, anchor, begins })
     }

@@ -625,7 +625,7 @@ impl Pipeline {
         let entry = record::finished(&job.session, persistent, job.req, result);
         finish.anchor = self.audit.append(entry).await.map_err(|error| Arc::new(self.failure(&error)))?;
         if let Some(session) = &job.named {
-            self.story.ended(session, result);
+            self.transcripts.ended(session, result);
         }
         Ok(finish)
     }

@@ -185,7 +185,7 @@ impl Pipeline {
     pub async fn close_session(&self, id: &str) -> Result<(), Failure> {
         self.sessions.close(id).await.map_err(|error| self.failure(&error))?;
         self.workspace_changes.forget(id);
-        self.story.forget(id);
+        self.transcripts.forget(id);
         let entry = record::closed(id, "closed");
         self.audit.append(entry).await.map(drop).map_err(|error| self.failure(&error))
     }
@@ -218,7 +218,7 @@ impl Pipeline {
             pipeline.jobs.sweep(idle);
             for id in pipeline.sessions.close_idle(idle, pipeline.settings.lifetime).await {
                 pipeline.workspace_changes.forget(&id);
-                pipeline.story.forget(&id);
+                pipeline.transcripts.forget(&id);
                 if let Err(failure) = pipeline.audit.append(record::closed(&id, "idle")).await {
                     tracing::error!(%failure, "the end of a session cannot be recorded");
                 }
