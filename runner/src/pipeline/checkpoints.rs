@@ -11,7 +11,7 @@ use palisade_engine::{AbsolutePath, Act, Approval, Decision, Facts, FileAction, 
 use palisade_redact::Redacted;
 use serde::Serialize;
 
-use super::ground::Ground;
+use super::checkpoint_target::CheckpointTarget;
 use super::listed::in_parts;
 use super::overseer::Way;
 use super::{Client, Failure, Pipeline, WithClient, approval_binding};
@@ -104,7 +104,7 @@ pub struct Terms {
 #[derive(Clone, Copy)]
 struct Account<'a> {
     session: &'a str,
-    ground: &'a Ground,
+    ground: &'a CheckpointTarget,
 }
 
 /// Shows somebody what would be done and takes their answer, whether it is a yes; none if nobody is there.
@@ -197,7 +197,7 @@ impl Pipeline {
 
     pub(super) async fn go_back(
         &self,
-        ground: &Ground,
+        ground: &CheckpointTarget,
         session: &str,
         checkpoint: &str,
         terms: Terms,

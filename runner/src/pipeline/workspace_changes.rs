@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::automatic::NO_SESSION;
-use super::ground::Ground;
+use super::checkpoint_target::CheckpointTarget;
 use super::{Failure, Pipeline};
 use crate::checkpoint::ledger::Ledger;
 use crate::checkpoint::store::Store;
@@ -41,7 +41,7 @@ impl WorkspaceChanges {
 
 /// A look at the workspace before a command of a session that has a way back.
 pub(super) struct Watched {
-    ground: Ground,
+    ground: CheckpointTarget,
     session: String,
     ledger: Arc<Mutex<Ledger>>,
     store: Arc<Store>,
@@ -53,7 +53,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// What was put down of it cannot be read.
-    pub(super) async fn track(&self, ground: &Ground, session: &str) -> Result<Arc<Mutex<Ledger>>, Failure> {
+    pub(super) async fn track(&self, ground: &CheckpointTarget, session: &str) -> Result<Arc<Mutex<Ledger>>, Failure> {
         if let Some(ledger) = self.workspace_changes.of(ground.name(), session) {
             return Ok(ledger);
         }
@@ -66,7 +66,7 @@ impl Pipeline {
     /// A look before a command, if its session has a way back. `before` is what a look just now has shown.
     pub(super) async fn look_before(
         &self,
-        ground: Option<Ground>,
+        ground: Option<CheckpointTarget>,
         session: &str,
         before: Option<Tree>,
     ) -> Option<Watched> {
