@@ -25,7 +25,7 @@ mod parse_cache;
 mod plan_cache;
 mod presence;
 mod pruned;
-mod reading;
+mod read_api;
 mod remembered;
 mod running;
 mod sessions;
@@ -81,7 +81,7 @@ pub use self::logins::Outsider;
 pub use self::outcome::{Outcome, Pending, Reached};
 pub use self::presence::Attendance;
 pub use self::pruned::Pruned;
-pub use self::reading::{Rule, Rules};
+pub use self::read_api::{Rule, Rules};
 pub use self::transcript::{Entry as TranscriptEntry, Transcript};
 pub use self::viewed::Applied;
 
