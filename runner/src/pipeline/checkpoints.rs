@@ -11,9 +11,9 @@ use palisade_engine::{AbsolutePath, Act, Approval, Decision, Facts, FileAction, 
 use palisade_redact::Redacted;
 use serde::Serialize;
 
+use super::approvals::Way;
 use super::checkpoint_target::CheckpointTarget;
 use super::listed::in_parts;
-use super::overseer::Way;
 use super::{Client, Failure, Pipeline, WithClient, approval_binding};
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::plan::Plan;

@@ -15,7 +15,7 @@ use palisade_redact::Redacted;
 
 use super::Pipeline;
 use super::approval_binding::{self, BoundFile};
-use super::overseer::{About, Lifts, principal};
+use super::approvals::{About, Lifts, principal};
 use crate::control::approvals::{Asked, Entry, MAX_WAITING, No};
 use crate::control::wire::{Running, State};
 use crate::guard::{self, Answered, Asking, root_of};

@@ -4,6 +4,7 @@
 //! only caller of [`Session::run`](crate::session::Session::run); a call may leave before it ends and come back for it (`jobs.rs`).
 
 mod approval_binding;
+mod approvals;
 mod asked;
 mod automatic;
 mod canonical;
@@ -19,7 +20,6 @@ mod listed;
 mod logins;
 mod openings;
 mod outcome;
-mod overseer;
 mod parse_cache;
 mod plan_cache;
 mod presence;
@@ -248,7 +248,7 @@ pub struct Pipeline {
     workspace_changes: workspace_changes::WorkspaceChanges,
     transcripts: transcript::Transcripts,
     readings: automatic::Readings,
-    approvals: Mutex<Approvals<overseer::About>>,
+    approvals: Mutex<Approvals<approvals::About>>,
     /// Yeses that hold for longer than one call.
     memory: remembered::Memory,
     /// Changes with each answer to a request.
@@ -494,7 +494,7 @@ impl Pipeline {
         self.settings.engine.replace(engine);
         tokio::task::block_in_place(|| self.keep_records());
         // A yes would be to what the old policies asked. Whoever still waits asks again; a program that waits in its `execve` cannot.
-        self.approvals().withdraw_waiting(|about| !matches!(about.lifts, overseer::Lifts::Execution { .. }));
+        self.approvals().withdraw_waiting(|about| !matches!(about.lifts, approvals::Lifts::Execution { .. }));
         self.answers.send_modify(|answers| *answers += 1);
         if !same_rules {
             let reloads = self.reloads.fetch_add(1, Ordering::AcqRel) + 1;

@@ -13,7 +13,7 @@ use palisade_engine::{
 use palisade_redact::Redacted;
 
 use super::approval_binding::{self, BoundFile};
-use super::overseer::{About, Lifts, Visit};
+use super::approvals::{About, Lifts, Visit};
 use super::{Failure, Pending, Pipeline};
 use crate::control::peer::Peer;
 use crate::control::wire::{Answer, Kept};

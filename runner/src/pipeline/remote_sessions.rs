@@ -11,7 +11,7 @@ use palisade_engine::{AbsolutePath, Act, Approval, Decision, Facts, Machine, Scr
 use palisade_redact::Redacted;
 use palisade_sandbox::plan::Promise;
 
-use super::overseer::Visit;
+use super::approvals::Visit;
 use super::parse_cache::SHORT;
 use super::sessions::POLICY_RELOAD;
 use super::{Call, Checked, Client, Failure, Occasion, Opened, Pipeline, Seat, WithClient};
