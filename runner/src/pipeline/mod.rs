@@ -6,7 +6,7 @@
 mod approval_binding;
 mod approvals;
 mod asked;
-mod automatic;
+mod auto_checkpoint;
 mod canonical;
 mod checkpoint_target;
 mod checkpoints;
@@ -247,7 +247,7 @@ pub struct Pipeline {
     scratches: plan::Scratches,
     workspace_changes: workspace_changes::WorkspaceChanges,
     transcripts: transcript::Transcripts,
-    readings: automatic::Readings,
+    readings: auto_checkpoint::Readings,
     approvals: Mutex<Approvals<approvals::About>>,
     /// Yeses that hold for longer than one call.
     memory: remembered::Memory,
@@ -297,7 +297,7 @@ impl Pipeline {
             scratches: plan::Scratches::new(),
             workspace_changes: workspace_changes::WorkspaceChanges::default(),
             transcripts: transcript::Transcripts::default(),
-            readings: automatic::Readings::default(),
+            readings: auto_checkpoint::Readings::default(),
             approvals,
             memory,
             answers: watch::Sender::new(0),

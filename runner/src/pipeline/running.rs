@@ -19,7 +19,7 @@ use palisade_sandbox::still::Still;
 use palisade_sandbox::{Network, NewPlaces, probe};
 use tokio::sync::{mpsc, watch};
 
-use super::automatic::NO_SESSION;
+use super::auto_checkpoint::NO_SESSION;
 use super::executions::Clerk;
 use super::openings::Openings;
 use super::{Call, Decided, Failure, Outcome, Pipeline, Seat};

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::automatic::NO_SESSION;
+use super::auto_checkpoint::NO_SESSION;
 use super::checkpoint_target::CheckpointTarget;
 use super::{Failure, Pipeline};
 use crate::checkpoint::ledger::Ledger;
