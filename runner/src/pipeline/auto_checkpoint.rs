@@ -9,7 +9,7 @@ use palisade_audit::{Effect, Ruling};
 use palisade_engine::Grant;
 
 use super::checkpoint_target::CheckpointTarget;
-use super::{Failure, Pipeline, Seat};
+use super::{ExecTarget, Failure, Pipeline};
 use crate::checkpoint::Automatic;
 use crate::checkpoint::store::{About, Snapshot};
 use crate::checkpoint::tree::Tree;
@@ -93,7 +93,7 @@ impl Pipeline {
     pub(super) async fn checkpoint_before(
         &self,
         job: &Job,
-        seat: &mut Seat,
+        seat: &mut ExecTarget,
         account: &str,
         grant: &Grant,
         stop: &Stop,

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use palisade_engine::{AbsolutePath, Facts};
 use palisade_redact::Redacted;
 
-use super::{CheckpointNote, Client, Failure, Pipeline, Seat};
+use super::{CheckpointNote, Client, ExecTarget, Failure, Pipeline};
 use crate::checkpoint::ledger::Ledger;
 use crate::checkpoint::remote::There;
 use crate::checkpoint::restore::Prospect;
@@ -104,7 +104,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// There can be no checkpoints there.
-    pub(super) fn ground_of(&self, seat: &mut Seat) -> Result<CheckpointTarget, Failure> {
+    pub(super) fn ground_of(&self, seat: &mut ExecTarget) -> Result<CheckpointTarget, Failure> {
         let session = seat.lease.as_mut().and_then(|lease| lease.session());
         let there = match session {
             Some(session) => session.base().zip(session.place().cloned()),

@@ -413,7 +413,7 @@ impl Pipeline {
     /// The same where its place is held.
     async fn lift_in(
         self: &Arc<Self>,
-        mut seat: Seat,
+        mut seat: ExecTarget,
         question: Question,
         call: Call,
         opens: Openings,
@@ -595,7 +595,7 @@ impl Pipeline {
 
     /// Reads the script, looks around and decides. A long script takes milliseconds, and so does one that has to be looked around
     /// for; meanwhile other calls go on. For any other, handing them to another thread would take longer.
-    async fn judge(&self, call: &Call, seat: &Seat) -> Judgement {
+    async fn judge(&self, call: &Call, seat: &ExecTarget) -> Judgement {
         let occasion = &seat.occasion;
         let surroundings = seat.elsewhere.as_ref().unwrap_or(&self.settings.surroundings);
         let read = || {
@@ -642,7 +642,7 @@ impl Pipeline {
     async fn record_decision(
         &self,
         call: &Call,
-        seat: &Seat,
+        seat: &ExecTarget,
         verdict: &Verdict,
         under: Option<RequestId>,
         elapsed: Duration,
@@ -682,7 +682,7 @@ impl Pipeline {
     }
 
     /// Where a call is judged and will run: its session, or a fresh one that is not open yet.
-    async fn seat(&self, call: &Call) -> Result<Seat, Failure> {
+    async fn seat(&self, call: &Call) -> Result<ExecTarget, Failure> {
         let mut deadline = Deadline::after(self.time_of(call));
         match &call.session {
             Some(id) if !call.is_apart() => self.seat_in(call, id, &mut deadline).await,
@@ -697,7 +697,7 @@ impl Pipeline {
     }
 
     /// In a shell of its own that is opened for it, where its session is.
-    async fn seat_apart(&self, call: &Call, id: SessionId, deadline: Deadline) -> Result<Seat, Failure> {
+    async fn seat_apart(&self, call: &Call, id: SessionId, deadline: Deadline) -> Result<ExecTarget, Failure> {
         if let Some(session) = &call.session
             && let Some(seat) = self.seat_beside(call, session, &id, deadline).await?
         {
@@ -716,7 +716,7 @@ impl Pipeline {
         Ok(())
     }
 
-    fn seat_fresh(&self, call: &Call, id: SessionId) -> Result<Seat, Failure> {
+    fn seat_fresh(&self, call: &Call, id: SessionId) -> Result<ExecTarget, Failure> {
         let place = self.sessions.admit().map_err(|error| self.failure(&error))?;
         self.seat_at(call, id, Some(place))
     }
@@ -727,7 +727,7 @@ impl Pipeline {
         call: &Call,
         id: SessionId,
         place: Option<crate::session::registry::Place>,
-    ) -> Result<Seat, Failure> {
+    ) -> Result<ExecTarget, Failure> {
         let rules = self.reloads.load(Ordering::Acquire);
         let (base, beginning) = match &call.session {
             Some(session) => {
@@ -740,7 +740,7 @@ impl Pipeline {
         let mut occasion = self.occasion(&id, cwd, SessionDirectory::place_for(id.as_str()));
         occasion.left_with(beginning.left.clone());
         let extra = Openings::default();
-        Ok(Seat {
+        Ok(ExecTarget {
             id,
             occasion,
             elsewhere: None,
@@ -826,7 +826,7 @@ impl Pipeline {
     }
 
     /// A seat in a shell of its own that begins as the session's: the session stays as it is.
-    fn beside(&self, mut seat: Seat) -> Result<Seat, Failure> {
+    fn beside(&self, mut seat: ExecTarget) -> Result<ExecTarget, Failure> {
         let Some(session) = seat.lease.as_mut().and_then(Lease::session) else { return Ok(seat) };
         let beginning = session.beginning();
         let place = self.sessions.admit().map_err(|error| self.failure(&error))?;
@@ -840,7 +840,7 @@ impl Pipeline {
         Ok(seat)
     }
 
-    async fn seat_in(&self, call: &Call, id: &str, deadline: &mut Deadline) -> Result<Seat, Failure> {
+    async fn seat_in(&self, call: &Call, id: &str, deadline: &mut Deadline) -> Result<ExecTarget, Failure> {
         let mut lease = self.sessions.lease(id, deadline).await.map_err(|error| self.lost(&error))?;
         let rules = self.reloads.load(Ordering::Acquire);
         if lease.session().is_some_and(|session| session.place().is_some()) {
@@ -865,7 +865,7 @@ impl Pipeline {
         let mut occasion = self.occasion(&id, cwd, temp);
         occasion.shell = shell;
         occasion.left_with(left);
-        Ok(Seat {
+        Ok(ExecTarget {
             id,
             occasion,
             elsewhere: None,
@@ -926,7 +926,7 @@ const SEALED: &str =
     "the copy of this that `audit.sealed-to` demands cannot be made, so it is not on record and nothing is done";
 
 /// Where one call is judged and runs.
-struct Seat {
+struct ExecTarget {
     id: SessionId,
     occasion: Occasion,
     /// What is around it, if it is not on this machine.
@@ -952,7 +952,7 @@ struct Seat {
     unseen: bool,
 }
 
-impl Seat {
+impl ExecTarget {
     /// What tells the shell from one in which something else has run.
     fn state(&mut self) -> Option<palisade_audit::Digest> {
         match self.lease.as_mut().and_then(Lease::session) {
@@ -970,7 +970,7 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for ExecTarget {
     fn drop(&mut self) {
         // Judged but not run: the session is as it was.
         if let Some(lease) = self.lease.take() {

@@ -14,7 +14,7 @@ use palisade_sandbox::plan::Promise;
 use super::approvals::Visit;
 use super::parse_cache::SHORT;
 use super::sessions::POLICY_RELOAD;
-use super::{Call, Checked, Client, Failure, Occasion, Opened, Pipeline, Seat, WithClient};
+use super::{Call, Checked, Client, ExecTarget, Failure, Occasion, Opened, Pipeline, WithClient};
 use crate::control::approvals::Asked;
 use crate::environment::passed_names;
 use crate::facts::Surroundings;
@@ -297,7 +297,7 @@ impl Pipeline {
         mut lease: Lease,
         rules: u64,
         deadline: Deadline,
-    ) -> Result<Seat, Failure> {
+    ) -> Result<ExecTarget, Failure> {
         let (place, eyes, id, scripts, left, cwd) = {
             let there = lease.session().and_then(|session| {
                 let (place, eyes) = (session.place().cloned()?, session.base()?.eyes());
@@ -334,7 +334,7 @@ impl Pipeline {
         occasion.cwd = named.clone().unwrap_or(cwd);
         occasion.left = left;
         let (around, unseen) = self.around(call, &place, &eyes, &occasion, deadline).await;
-        Ok(Seat {
+        Ok(ExecTarget {
             id,
             occasion,
             elsewhere: Some(around),
@@ -358,7 +358,7 @@ impl Pipeline {
         session: &str,
         id: &SessionId,
         deadline: Deadline,
-    ) -> Result<Option<Seat>, Failure> {
+    ) -> Result<Option<ExecTarget>, Failure> {
         let note = self.sessions.note(session).map_err(|error| self.failure(&error))?;
         let (Some(place), Some(base)) = (note.elsewhere, note.base) else { return Ok(None) };
         if call.terminal.is_some() {
@@ -378,7 +378,7 @@ impl Pipeline {
         occasion.cwd = cwd;
         occasion.left = note.beginning.left.clone();
         let (around, unseen) = self.around(call, &place, &eyes, &occasion, deadline).await;
-        Ok(Some(Seat {
+        Ok(Some(ExecTarget {
             id: id.clone(),
             occasion,
             elsewhere: Some(around),

@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, watch};
 use super::auto_checkpoint::NO_SESSION;
 use super::executions::Clerk;
 use super::openings::Openings;
-use super::{Call, Decided, Failure, Outcome, Pipeline, Seat};
+use super::{Call, Decided, ExecTarget, Failure, Outcome, Pipeline};
 use crate::caches::Caches;
 use crate::facts::real_directory;
 use crate::guard::Desk;
@@ -71,8 +71,8 @@ impl Drop for Attended {
 }
 
 /// Everything that the task needs.
-struct Errand {
-    seat: Seat,
+struct RunTask {
+    seat: ExecTarget,
     facts: Facts,
     grant: Grant,
     terms: Terms,
@@ -106,7 +106,7 @@ impl Pipeline {
     /// Starts what was granted, and waits for its end as long as the call wants to.
     pub(super) async fn run(
         self: &Arc<Self>,
-        mut seat: Seat,
+        mut seat: ExecTarget,
         facts: Facts,
         grant: Grant,
         decided: Decided,
@@ -189,10 +189,10 @@ impl Pipeline {
         }
         drop(decided.begins);
         let answer = Answer { settled: settled.clone(), persistent: seat.lease.is_some(), view: view.clone() };
-        let errand = Errand { seat, facts, grant, terms, terminal: call.terminal, place, settled, view: view.clone() };
+        let task = RunTask { seat, facts, grant, terms, terminal: call.terminal, place, settled, view: view.clone() };
         let (pipeline, of) = (Arc::clone(self), Arc::clone(&job));
         tokio::spawn(async move {
-            let mut carried = std::pin::pin!(pipeline.carry_out(&of, errand));
+            let mut carried = std::pin::pin!(pipeline.carry_out(&of, task));
             let is_done = match &due {
                 None => false,
                 Some(due) => tokio::select! {
@@ -252,8 +252,8 @@ impl Pipeline {
         self.viewed(&job, job.ending().and_then(Result::ok).as_ref(), None, view)
     }
 
-    async fn carry_out(&self, job: &Arc<Job>, errand: Errand) {
-        let Errand { mut seat, facts, grant, mut terms, terminal, place, settled, view } = errand;
+    async fn carry_out(&self, job: &Arc<Job>, task: RunTask) {
+        let RunTask { mut seat, facts, grant, mut terms, terminal, place, settled, view } = task;
         let changes = grant.changes_shell();
         let persistent = seat.lease.is_some();
         if let Some(lease) = &seat.lease {
