@@ -15,7 +15,7 @@ use palisade_redact::Redacted;
 
 use super::approval_binding::{self, BoundFile};
 use super::asked::Intent;
-use super::{Failure, Lifted, Outcome, Pending, PendingAct, Pipeline, Reached};
+use super::{ApprovedRun, Failure, Outcome, Pending, PendingAct, Pipeline, Reached};
 use crate::control::approvals::{Anywhere, Approvals, Asked, Entry, MAX_WAITING, No};
 use crate::control::peer::Peer;
 use crate::control::wire::{
@@ -118,9 +118,9 @@ impl Pipeline {
             let mut answers = self.answers.subscribe();
             let call = match self.register(&pending) {
                 Asked::Granted(id, people) => match Box::pin(self.lift(pending, &people, id)).await? {
-                    Lifted::Ended(outcome) => return Ok(*outcome),
+                    ApprovedRun::Ended(outcome) => return Ok(*outcome),
                     // The yes is used up, and the next one is to what these policies say.
-                    Lifted::Outdated(call) => *call,
+                    ApprovedRun::Outdated(call) => *call,
                 },
                 Asked::Waits(id) => match self.settled_until(id, &mut answers, deadline, &pending.call.stop).await {
                     true => pending.call,

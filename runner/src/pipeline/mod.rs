@@ -50,7 +50,7 @@ use serde::Serialize;
 use tokio::sync::{OwnedRwLockReadGuard, Semaphore, SemaphorePermit, watch};
 
 use self::openings::Openings;
-use self::outcome::Lifted;
+use self::outcome::ApprovedRun;
 use crate::caches::Caches;
 use crate::call::{Call, Client};
 use crate::control::People;
@@ -376,8 +376,8 @@ impl Pipeline {
             record::Answered { of, granted: true, person, peer: None, reason: "", quorum, permit: None, explained };
         self.audit.append(answered.entry(self.settings.for_record())).await.map_err(|error| self.failure(&error))?;
         match self.lift(pending, std::slice::from_ref(person), of).await? {
-            Lifted::Ended(outcome) => Ok(*outcome),
-            Lifted::Outdated(_) => {
+            ApprovedRun::Ended(outcome) => Ok(*outcome),
+            ApprovedRun::Outdated(_) => {
                 Err(Failure::of("the policies have changed since this was asked; submit the command again"))
             }
         }
@@ -389,7 +389,7 @@ impl Pipeline {
         pending: Pending,
         people: &[Approval],
         under: RequestId,
-    ) -> Result<Lifted, Failure> {
+    ) -> Result<ApprovedRun, Failure> {
         let Pending { question, call, scripts, opens, .. } = pending;
         self.goes_on(call.session.as_deref())?;
         let facts = question.facts().clone();
@@ -405,9 +405,9 @@ impl Pipeline {
         }
         let engine = self.settings.engine.now();
         if question.report().policy_set != engine.policy_set() {
-            return Ok(Lifted::Outdated(Box::new(call)));
+            return Ok(ApprovedRun::Outdated(Box::new(call)));
         }
-        Box::pin(self.lift_in(seat, question, call, opens, people, under)).await.map(Lifted::Ended)
+        Box::pin(self.lift_in(seat, question, call, opens, people, under)).await.map(ApprovedRun::Ended)
     }
 
     /// The same where its place is held.
