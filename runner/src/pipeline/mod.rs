@@ -66,7 +66,7 @@ use crate::record;
 use crate::remote::{Base, End};
 use crate::result::{Cause, CheckpointNote, DecisionNote, Explained, Refusal};
 use crate::session::registry::{Lease, Sessions};
-use crate::session::{Beginning, Elsewhere};
+use crate::session::{Elsewhere, ShellSnapshot};
 use crate::session_directory::{OWN_DIRECTORY, SessionDirectory};
 use crate::shell::deadline::{Deadline, NEVER};
 use crate::shell::{SessionError, SessionId};
@@ -734,7 +734,7 @@ impl Pipeline {
                 let note = self.sessions.note(session).map_err(|error| self.failure(&error))?;
                 (note.cwd, note.beginning)
             }
-            None => (self.settings.cwd.clone(), Beginning::default()),
+            None => (self.settings.cwd.clone(), ShellSnapshot::default()),
         };
         let cwd = self.directory(call.cwd.as_deref(), &base)?;
         let mut occasion = self.occasion(&id, cwd, SessionDirectory::place_for(id.as_str()));
@@ -872,7 +872,7 @@ impl Pipeline {
             lease: Some(lease),
             place: None,
             directory,
-            beginning: Beginning::default(),
+            beginning: ShellSnapshot::default(),
             there: None,
             scripts,
             rules,
@@ -937,7 +937,7 @@ struct ExecTarget {
     place: Option<crate::session::registry::Place>,
     directory: Option<AbsolutePath>,
     /// What a shell of its own begins with.
-    beginning: Beginning,
+    beginning: ShellSnapshot,
     /// Where such a shell is started, if it is not on this machine.
     there: Option<(Base, Arc<Elsewhere>)>,
     /// Scripts that its session has run.

@@ -26,7 +26,7 @@ use crate::record;
 use crate::remote::{Base, End, Eyes, Link, RemoteShell, Was, guard};
 use crate::result::{Cause, Explained, Unanswered};
 use crate::session::registry::Lease;
-use crate::session::{Beginning, Elsewhere, Session};
+use crate::session::{Elsewhere, Session, ShellSnapshot};
 use crate::shell::deadline::Deadline;
 use crate::shell::{Language, Lost, SessionError, SessionId, TerminalSize};
 use crate::target::{Place, Target, TargetNote};
@@ -341,7 +341,7 @@ impl Pipeline {
             lease: Some(lease),
             place: None,
             directory: named,
-            beginning: Beginning::default(),
+            beginning: ShellSnapshot::default(),
             there: None,
             scripts,
             rules,
@@ -424,7 +424,7 @@ impl Pipeline {
         &self,
         id: &SessionId,
         (base, place): (Base, Arc<Elsewhere>),
-        beginning: &Beginning,
+        beginning: &ShellSnapshot,
         cwd: &AbsolutePath,
         terminal: Option<TerminalSize>,
         rules: u64,

@@ -31,7 +31,7 @@ use crate::job::{Job, JobId, Runs, Settled, Told};
 use crate::network::{self, Gate};
 use crate::record;
 use crate::result::{ExecResult, Finish, Late, Status};
-use crate::session::{Beginning, Session};
+use crate::session::{Session, ShellSnapshot};
 use crate::session_directory::SessionDirectory;
 use crate::shell::progress::Progress;
 use crate::shell::{Due, End, Ended, Lost, SessionError, SessionId, Stop, TerminalSize, Terms};
@@ -387,7 +387,7 @@ impl Pipeline {
         &self,
         id: &SessionId,
         facts: &Facts,
-        beginning: Beginning,
+        beginning: ShellSnapshot,
         terminal: Option<TerminalSize>,
         rules: u64,
     ) -> Result<Session, Failure> {
@@ -409,7 +409,7 @@ impl Pipeline {
         &self,
         id: &SessionId,
         facts: &Facts,
-        beginning: Beginning,
+        beginning: ShellSnapshot,
         terminal: Option<TerminalSize>,
         rules: u64,
         extra: &Extra<'_>,

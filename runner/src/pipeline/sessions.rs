@@ -13,7 +13,7 @@ use super::{Client, Failure, Opened, Pipeline, SessionNote, WithClient};
 use crate::facts::real_directory;
 use crate::record;
 use crate::session::registry::{Lease, Note, Place};
-use crate::session::{Beginning, Elsewhere, Remains, Session};
+use crate::session::{ClosedSession, Elsewhere, Session, ShellSnapshot};
 use crate::shell::{SessionError, SessionId};
 
 /// Why a shell ended that other kernel rules held, on record.
@@ -34,7 +34,7 @@ impl Pipeline {
         let rules = self.reloads.load(Ordering::Acquire);
         self.may_open(&facts)?;
         self.usage.begin();
-        let session = self.start(&id, &facts, Beginning::default(), None, rules).await?;
+        let session = self.start(&id, &facts, ShellSnapshot::default(), None, rules).await?;
         self.opened(session, place, false, None).await
     }
 
@@ -120,7 +120,7 @@ impl Pipeline {
     }
 
     /// The temporary directory of a session whose shell is gone.
-    fn temp(&self, remains: &Remains) -> Result<AbsolutePath, Failure> {
+    fn temp(&self, remains: &ClosedSession) -> Result<AbsolutePath, Failure> {
         let temp = remains.directory().map(|directory| directory.temp().clone());
         temp.ok_or_else(|| self.failure(&SessionError::Unknown))
     }
@@ -152,7 +152,7 @@ impl Pipeline {
         let (id, enforced) = (session.id().clone(), session.enforced().cloned());
         let place = session.place().cloned();
         let cwd = self.settings.redactor.text(session.cwd().as_str());
-        let Beginning { forgotten, unlisted, .. } = session.beginning();
+        let ShellSnapshot { forgotten, unlisted, .. } = session.beginning();
         let reached = place.as_deref().map(Elsewhere::on_record);
         let entry = record::opened(self.settings.for_record(), &id, &cwd, enforced.as_ref(), reached, under);
         let anchor = match self.audit.append(entry).await {

@@ -34,7 +34,7 @@ pub struct Session {
     cwd: AbsolutePath,
     /// What its scripts have left behind that changes what the next one means.
     left: palisade_grammar::Shell,
-    beginning: Beginning,
+    beginning: ShellSnapshot,
     guard: Option<Arc<Desk>>,
     gate: Option<Arc<Gate>>,
     /// Code of the agent's may run between its scripts.
@@ -48,7 +48,7 @@ pub struct Session {
 /// What another shell begins with that shall be like a session's: what that was after the last script that it came to
 /// the end of. Cheap to copy.
 #[derive(Clone, Debug, Default)]
-pub struct Beginning {
+pub struct ShellSnapshot {
     /// None for a shell that no script has changed, or that is too much to keep.
     pub(crate) state: Option<State>,
     /// What that means for the next script.
@@ -59,7 +59,7 @@ pub struct Beginning {
     pub(crate) unlisted: bool,
 }
 
-impl Beginning {
+impl ShellSnapshot {
     /// What tells it from another.
     pub(crate) fn digest(&self) -> Option<palisade_audit::Digest> {
         self.state.as_ref().map(State::digest)
@@ -68,7 +68,7 @@ impl Beginning {
 
 /// What is left of a session whose shell is gone.
 #[derive(Debug)]
-pub struct Remains {
+pub struct ClosedSession {
     /// Its name.
     pub id: SessionId,
     /// Since when it lived.
@@ -78,7 +78,7 @@ pub struct Remains {
     /// Where its shell stood before the last of them.
     pub cwd: AbsolutePath,
     /// What a new shell would be.
-    pub beginning: Beginning,
+    pub beginning: ShellSnapshot,
     /// Where it was, if it was not on this machine.
     pub elsewhere: Option<Arc<Elsewhere>>,
     directory: Option<SessionDirectory>,
@@ -86,7 +86,7 @@ pub struct Remains {
     gate: Option<Arc<Gate>>,
 }
 
-impl Remains {
+impl ClosedSession {
     /// Its directories, which the next shell has, too; none of one that was elsewhere.
     pub fn directory(&self) -> Option<&SessionDirectory> {
         self.directory.as_ref()
@@ -110,14 +110,14 @@ impl Session {
     ///
     /// # Errors
     /// If the sandbox cannot be made as asked for, or the shell does not answer.
-    pub async fn open(id: SessionId, place: Place, beginning: Beginning, rules: u64) -> Result<Self, SessionError> {
+    pub async fn open(id: SessionId, place: Place, beginning: ShellSnapshot, rules: u64) -> Result<Self, SessionError> {
         let (cwd, guard, gate) = (place.cwd.clone(), place.guard.clone(), place.gate.clone());
         let shell = LocalShell::start(place, beginning.state.as_ref()).await?;
         Ok(Self { guard, gate, ..Self::fresh(id, Shell::Local(Box::new(shell)), cwd, beginning, rules) })
     }
 
     /// One in which nothing has run.
-    fn fresh(id: SessionId, shell: Shell, cwd: AbsolutePath, beginning: Beginning, rules: u64) -> Self {
+    fn fresh(id: SessionId, shell: Shell, cwd: AbsolutePath, beginning: ShellSnapshot, rules: u64) -> Self {
         Self {
             id,
             shell,
@@ -138,18 +138,18 @@ impl Session {
     /// Takes a shell at a target.
     pub(crate) fn elsewhere(id: SessionId, shell: RemoteShell, elsewhere: Arc<Elsewhere>, rules: u64) -> Self {
         let (cwd, left) = (shell.start_directory().clone(), shell.language().fresh());
-        let (shell, beginning) = (Shell::Remote(Box::new(shell)), Beginning { left, ..Beginning::default() });
+        let (shell, beginning) = (Shell::Remote(Box::new(shell)), ShellSnapshot { left, ..ShellSnapshot::default() });
         Self { elsewhere: Some(elsewhere), ..Self::fresh(id, shell, cwd, beginning, rules) }
     }
 
     /// Takes a shell at a target that was started in the place of one that is gone, with its state.
-    pub(crate) fn back(remains: Remains, shell: RemoteShell, elsewhere: Arc<Elsewhere>, rules: u64) -> Self {
-        let Remains { id, opened, commands, beginning, .. } = remains;
+    pub(crate) fn back(remains: ClosedSession, shell: RemoteShell, elsewhere: Arc<Elsewhere>, rules: u64) -> Self {
+        let ClosedSession { id, opened, commands, beginning, .. } = remains;
         let is_posix = shell.language() == Language::Sh;
         let fresh = Self::elsewhere(id, shell, elsewhere, rules);
         // A shell of another kind takes nothing over.
         if is_posix != beginning.left.is_posix() {
-            let beginning = Beginning { forgotten: commands > 0, ..fresh.beginning.clone() };
+            let beginning = ShellSnapshot { forgotten: commands > 0, ..fresh.beginning.clone() };
             return Self { opened, commands, beginning, ..fresh };
         }
         let left = beginning.left.clone();
@@ -177,13 +177,13 @@ impl Session {
     /// # Errors
     /// As [`Self::open`]; what was left is gone then.
     pub async fn reopen(
-        remains: Remains,
+        remains: ClosedSession,
         plan: SandboxPlan,
         environment: Vec<(OsString, OsString)>,
         names: Option<Arc<Names>>,
         rules: u64,
     ) -> Result<Self, SessionError> {
-        let Remains { id, opened, commands, cwd, beginning, directory, guard, gate, .. } = remains;
+        let ClosedSession { id, opened, commands, cwd, beginning, directory, guard, gate, .. } = remains;
         let directory = directory.ok_or(SessionError::Unknown)?;
         let (desk, door) = (guard.clone(), gate.clone());
         let cwd_of_place = cwd.clone();
@@ -235,7 +235,7 @@ impl Session {
     }
 
     /// What another shell begins with that shall be like this one.
-    pub fn beginning(&self) -> Beginning {
+    pub fn beginning(&self) -> ShellSnapshot {
         self.beginning.clone()
     }
 
@@ -338,14 +338,14 @@ impl Session {
             }
             Some(_) => left.clone(),
         };
-        self.beginning = Beginning { forgotten: state.is_none(), unlisted, state, left };
+        self.beginning = ShellSnapshot { forgotten: state.is_none(), unlisted, state, left };
         Ok(())
     }
 
     /// Ends the shell and everything in it; what is left for another one.
-    pub async fn close(self) -> Remains {
+    pub async fn close(self) -> ClosedSession {
         let Self { id, shell, elsewhere, opened, commands, cwd, beginning, guard, gate, .. } = self;
         let directory = shell.close().await;
-        Remains { id, opened, commands, cwd, beginning, elsewhere, directory, guard, gate }
+        ClosedSession { id, opened, commands, cwd, beginning, elsewhere, directory, guard, gate }
     }
 }

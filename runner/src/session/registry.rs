@@ -8,7 +8,7 @@ use palisade_engine::AbsolutePath;
 use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::remote::Base;
-use crate::session::{Beginning, Elsewhere, Remains, Session};
+use crate::session::{ClosedSession, Elsewhere, Session, ShellSnapshot};
 use crate::shell::deadline::Deadline;
 use crate::shell::{Lost, SessionError};
 
@@ -40,7 +40,7 @@ enum Kept {
     /// Its shell.
     Live(Box<Session>),
     /// Its shell was ended because of the rules that it was held to; the next call starts another.
-    Suspended(Box<Remains>),
+    Suspended(Box<ClosedSession>),
     /// Somebody has it, or it ended under the one who had it.
     #[default]
     Taken,
@@ -51,7 +51,7 @@ enum Kept {
 struct Ended {
     why: Lost,
     since: Instant,
-    remains: Remains,
+    remains: ClosedSession,
 }
 
 /// A place among the sessions that may be open at once; free again when it is dropped.
@@ -72,7 +72,7 @@ pub struct Note {
     /// The working directory after the last of them.
     pub cwd: AbsolutePath,
     /// What its shell is, for another one to begin with.
-    pub beginning: Beginning,
+    pub beginning: ShellSnapshot,
     /// It runs something.
     pub busy: bool,
     /// The job that holds it.
@@ -294,7 +294,7 @@ impl Sessions {
     ///
     /// # Errors
     /// If there is none of that name, or it has not ended.
-    pub fn take_remains(&self, id: &str) -> Result<Remains, SessionError> {
+    pub fn take_remains(&self, id: &str) -> Result<ClosedSession, SessionError> {
         if lock(&self.slots).contains_key(id) {
             return Err(SessionError::Lives);
         }
@@ -344,7 +344,7 @@ impl Sessions {
     }
 
     /// Keeps what is left of a session, and no more of these than sessions may be open.
-    pub(crate) fn keep(&self, why: Lost, remains: Remains) {
+    pub(crate) fn keep(&self, why: Lost, remains: ClosedSession) {
         let mut ended = lock(&self.ended);
         ended.insert(remains.id.as_str().to_owned(), Ended { why, since: Instant::now(), remains });
         while ended.len() > self.max {
@@ -401,7 +401,7 @@ impl Lease {
     }
 
     /// What is left of the session, if its shell is to be started again.
-    pub fn remains(&self) -> Option<&Remains> {
+    pub fn remains(&self) -> Option<&ClosedSession> {
         match &self.kept {
             Kept::Suspended(remains) => Some(remains),
             Kept::Live(_) | Kept::Taken => None,
@@ -417,7 +417,7 @@ impl Lease {
     }
 
     /// Takes what is left of the session, for whoever starts a shell from it and gives that to [`Self::renew`].
-    pub fn take_remains(&mut self) -> Option<Remains> {
+    pub fn take_remains(&mut self) -> Option<ClosedSession> {
         match std::mem::take(&mut self.kept) {
             Kept::Suspended(remains) => Some(*remains),
             other => {
