@@ -28,7 +28,7 @@ use crate::result::{Cause, Explained, Unanswered};
 use crate::session::registry::Lease;
 use crate::session::{Elsewhere, Session, ShellSnapshot};
 use crate::shell::deadline::Deadline;
-use crate::shell::{Language, Lost, SessionError, SessionId, TerminalSize};
+use crate::shell::{Language, SessionError, SessionId, ShellLoss, TerminalSize};
 use crate::target::{Place, Target, TargetNote};
 use crate::transport::{docker, ssh};
 
@@ -139,7 +139,7 @@ impl Pipeline {
         let shell = match RemoteShell::start(link, target, Some(was), guard).await {
             Ok(shell) => shell,
             Err(error) => {
-                self.sessions.keep(Lost::Disconnected, remains);
+                self.sessions.keep(ShellLoss::Disconnected, remains);
                 return Err(self.failure(&error));
             }
         };
@@ -266,7 +266,7 @@ impl Pipeline {
         let is_one = |job: &Job| job.elsewhere.as_ref().is_some_and(|there| there.1.session.guarded);
         self.jobs.end_running_where(Cause::PolicyReload, is_one).await;
         let is_one = |session: &Session| session.place().is_some_and(|place| place.promise.guarded);
-        for id in self.sessions.end_where(Lost::Outdated, is_one).await {
+        for id in self.sessions.end_where(ShellLoss::Outdated, is_one).await {
             let entry = record::closed(&id, POLICY_RELOAD);
             self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
         }

@@ -34,7 +34,7 @@ use crate::result::{ExecResult, Finish, Late, Status};
 use crate::session::{Session, ShellSnapshot};
 use crate::session_directory::SessionDirectory;
 use crate::shell::progress::Progress;
-use crate::shell::{Due, End, Ended, Lost, SessionError, SessionId, Stop, TerminalSize, Terms};
+use crate::shell::{Due, End, RunEnd, SessionError, SessionId, ShellLoss, Stop, TerminalSize, Terms};
 use crate::transport::local::Place;
 
 /// Orders that wait at most for a command.
@@ -334,7 +334,7 @@ impl Pipeline {
     }
 
     /// What becomes of a session: it is ready for the next command, unless this one has ended its shell.
-    async fn behind(&self, mut lease: crate::session::registry::Lease, ran: Result<Ended, Failure>, changes: bool) {
+    async fn behind(&self, mut lease: crate::session::registry::Lease, ran: Result<RunEnd, Failure>, changes: bool) {
         let lost = match &ran {
             Ok(ended) => ended.lost,
             // Nothing has run.
@@ -353,16 +353,16 @@ impl Pipeline {
             return;
         }
         let status = match &ran {
-            Ok(Ended { end: End::Status(status), .. }) => *status,
+            Ok(RunEnd { end: End::Status(status), .. }) => *status,
             Ok(_) | Err(_) => 130,
         };
-        let has_begun = !matches!(&ran, Ok(Ended { end: End::NotBegun, .. }));
+        let has_begun = !matches!(&ran, Ok(RunEnd { end: End::NotBegun, .. }));
         if changes
             && has_begun
             && let Some(session) = lease.session()
             && session.remember(status).await.is_err()
         {
-            lease.end(Lost::Stateless).await;
+            lease.end(ShellLoss::Stateless).await;
             return;
         }
         if stale {
@@ -374,7 +374,7 @@ impl Pipeline {
     }
 
     /// In a shell of its own that ends with the command.
-    async fn run_alone(&self, mut session: Session, grant: Grant, terms: Terms) -> Result<Ended, Failure> {
+    async fn run_alone(&self, mut session: Session, grant: Grant, terms: Terms) -> Result<RunEnd, Failure> {
         let redactor = self.settings.redactor.keyed(super::NO_SESSION);
         let terms = Terms { ends: true, ..terms };
         let ended = session.run(grant, &redactor, terms).await.map_err(|error| self.failure(&error));
@@ -568,7 +568,7 @@ impl Pipeline {
                     Some(end) => (end, Late::Unsettled),
                     None => (End::TimedOut, Late::MayRun),
                 };
-                let ended = Ended { end, lost: None, cwd: None, duration: job.started.elapsed() };
+                let ended = RunEnd { end, lost: None, cwd: None, duration: job.started.elapsed() };
                 let finish = Finish { late: Some(late), ..self.finish(&ended, answer.persistent) };
                 let result = self.viewed(job, Some(&finish), None, &answer.view);
                 let settled = self.on_record(job, finish, &result, answer.persistent).await;
@@ -586,11 +586,11 @@ impl Pipeline {
     }
 
     /// How a command ended, once that is on record. Where whoever waited for it was told before, its end has an entry of its own.
-    async fn settle(&self, job: &Job, ran: Result<&Ended, &Failure>, persistent: bool, view: &View) -> Settled {
+    async fn settle(&self, job: &Job, ran: Result<&RunEnd, &Failure>, persistent: bool, view: &View) -> Settled {
         let mut told = job.answer.lock().await;
         let known = match &*told {
             // There is nothing more to say.
-            Told::Early(settled, _) if !matches!(ran, Ok(Ended { end, .. }) if *end != End::NotBegun) => {
+            Told::Early(settled, _) if !matches!(ran, Ok(RunEnd { end, .. }) if *end != End::NotBegun) => {
                 return settled.clone();
             }
             Told::Early(_, redactions) => Some(redactions),
@@ -630,7 +630,7 @@ impl Pipeline {
         Ok(finish)
     }
 
-    fn finish(&self, ended: &Ended, persistent: bool) -> Finish {
+    fn finish(&self, ended: &RunEnd, persistent: bool) -> Finish {
         let (status, exit_code, signal) = match ended.end {
             End::Status(code) | End::ShellExited(code) => (Status::Done, Some(code), None),
             End::ShellKilled(signal) => (Status::Done, None, Some(signal)),
@@ -641,7 +641,7 @@ impl Pipeline {
         };
         let late = match (ended.end, ended.lost) {
             (End::NotBegun, _) => Some(Late::NotBegun),
-            (_, Some(Lost::Unended)) => Some(Late::MayRun),
+            (_, Some(ShellLoss::Unended)) => Some(Late::MayRun),
             _ => None,
         };
         let lost = ended.lost.filter(|_| persistent || ended.end == End::Unknown);

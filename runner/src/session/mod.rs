@@ -19,7 +19,7 @@ use crate::network::Gate;
 use crate::remote::{Base, RemoteShell};
 use crate::session::shell::Shell;
 use crate::session_directory::SessionDirectory;
-use crate::shell::{Due, End, Ended, Language, Lost, SessionError, SessionId, State, Terms, hooks};
+use crate::shell::{Due, End, Language, RunEnd, SessionError, SessionId, ShellLoss, State, Terms, hooks};
 use crate::transport::local::{LocalShell, Place};
 
 /// One live shell under its sandbox.
@@ -262,7 +262,7 @@ impl Session {
     ///
     /// # Errors
     /// If the grant is for another session, or no channel can be made: nothing has run then.
-    pub async fn run(&mut self, grant: Grant, redactor: &Redactor, terms: Terms) -> Result<Ended, SessionError> {
+    pub async fn run(&mut self, grant: Grant, redactor: &Redactor, terms: Terms) -> Result<RunEnd, SessionError> {
         if grant.session() != self.id.as_str() {
             return Err(SessionError::WrongSession);
         }
@@ -285,8 +285,8 @@ impl Session {
             // Nothing has run, and nothing will: what the guard does not know of it would judge as something else.
             tracing::warn!(%error, "a session's guard at its target does not answer");
             self.left = before;
-            let (end, lost) = (End::Unknown, Some(Lost::Disconnected));
-            return Ok(Ended { end, lost, cwd: None, duration: Duration::ZERO });
+            let (end, lost) = (End::Unknown, Some(ShellLoss::Disconnected));
+            return Ok(RunEnd { end, lost, cwd: None, duration: Duration::ZERO });
         }
         // A shell of which everything is known, that is to stay as it is, and that starts nothing.
         let stays = !self.hooked && !hooked && before == before.fresh() && terms.directory.is_none();
@@ -298,7 +298,7 @@ impl Session {
         }
         let terms = Terms { stays: stays.then(|| self.cwd.clone()), ends: terms.ends && farewell, ..terms };
         let ended = match self.shell.run(&script, &redactor, terms).await {
-            Ok(Ended { end: End::NotBegun, .. }) => {
+            Ok(RunEnd { end: End::NotBegun, .. }) => {
                 self.left = before;
                 return Ok(self.not_begun());
             }
@@ -318,8 +318,8 @@ impl Session {
     }
 
     /// Nothing has run, and the session is as it was.
-    fn not_begun(&self) -> Ended {
-        Ended { end: End::NotBegun, lost: None, cwd: Some(self.cwd.clone()), duration: Duration::ZERO }
+    fn not_begun(&self) -> RunEnd {
+        RunEnd { end: End::NotBegun, lost: None, cwd: Some(self.cwd.clone()), duration: Duration::ZERO }
     }
 
     /// Remembers what the shell is now, so that another one can take its place. `status` is that of the last script. Code that runs by

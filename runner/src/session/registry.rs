@@ -10,7 +10,7 @@ use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, watch};
 use crate::remote::Base;
 use crate::session::{ClosedSession, Elsewhere, Session, ShellSnapshot};
 use crate::shell::deadline::Deadline;
-use crate::shell::{Lost, SessionError};
+use crate::shell::{SessionError, ShellLoss};
 
 /// All sessions of one server process.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ enum Kept {
 /// A session whose shell is gone.
 #[derive(Debug)]
 struct Ended {
-    why: Lost,
+    why: ShellLoss,
     since: Instant,
     remains: ClosedSession,
 }
@@ -78,7 +78,7 @@ pub struct Note {
     /// The job that holds it.
     pub job: Option<String>,
     /// Why its shell is gone, if it is.
-    pub ended: Option<Lost>,
+    pub ended: Option<ShellLoss>,
     /// Its shell is gone, and the next command starts another.
     pub suspended: bool,
     /// Where it is, if it is not on this machine.
@@ -242,7 +242,7 @@ impl Sessions {
 
     /// Ends the shells of some, each as soon as nothing runs in it, and keeps what is left of them for whoever opens them again; the names
     /// of those that this ended.
-    pub async fn end_where(&self, why: Lost, is_one: impl Fn(&Session) -> bool) -> Vec<String> {
+    pub async fn end_where(&self, why: ShellLoss, is_one: impl Fn(&Session) -> bool) -> Vec<String> {
         let open: Vec<(String, Slot)> = lock(&self.slots).iter().map(|(id, slot)| (id.clone(), slot.clone())).collect();
         let mut ended = Vec::new();
         for (id, slot) in open {
@@ -344,7 +344,7 @@ impl Sessions {
     }
 
     /// Keeps what is left of a session, and no more of these than sessions may be open.
-    pub(crate) fn keep(&self, why: Lost, remains: ClosedSession) {
+    pub(crate) fn keep(&self, why: ShellLoss, remains: ClosedSession) {
         let mut ended = lock(&self.ended);
         ended.insert(remains.id.as_str().to_owned(), Ended { why, since: Instant::now(), remains });
         while ended.len() > self.max {
@@ -475,7 +475,7 @@ impl Lease {
     }
 
     /// Ends the session, whose shell is gone. What is left of it is kept, unless somebody closes it.
-    pub async fn end(mut self, why: Lost) {
+    pub async fn end(mut self, why: ShellLoss) {
         let Kept::Live(session) = std::mem::take(&mut self.kept) else { return };
         let id = session.id().as_str().to_owned();
         let remains = session.close().await;
