@@ -24,9 +24,9 @@ use crate::control::wire::{
 use crate::guard::Open;
 use crate::limits::{self, MAX_REASON};
 use crate::record;
-use crate::remote::End;
+use crate::remote::RemoteInfo;
 use crate::result::{Explained, Standing, Unanswered};
-use crate::session::Elsewhere;
+use crate::session::RemoteSite;
 use crate::shell::Stop;
 
 /// What a request is about: what a person is shown, and what an answer to it is judged on.
@@ -63,7 +63,7 @@ pub(super) struct Way<'a> {
 pub(super) struct Visit<'a> {
     pub(super) id: RequestId,
     pub(super) facts: &'a Facts,
-    pub(super) place: &'a Elsewhere,
+    pub(super) place: &'a RemoteSite,
     pub(super) report: &'a Report,
     pub(super) explained: &'a Explained,
 }
@@ -255,7 +255,7 @@ impl Pipeline {
     /// What becomes of a session at a target that needs a yes.
     pub(super) fn register_visit(&self, visit: Visit<'_>) -> Asked {
         let Visit { id, facts, place, report, explained } = visit;
-        let End { host_key, by, image, .. } = &place.end;
+        let RemoteInfo { host_key, by, image, .. } = &place.end;
         let seen = std::iter::once(host_key).chain(by).chain([image]).filter(|text| !text.is_empty());
         let about = || About {
             kind: "session",
@@ -284,7 +284,7 @@ impl Pipeline {
     }
 
     /// What is asked before a session at a target is opened.
-    pub(super) fn visit_in_words(&self, place: &Elsewhere) -> Redacted {
+    pub(super) fn visit_in_words(&self, place: &RemoteSite) -> Redacted {
         self.redact(&format!("open a session at the target {}", place.name))
     }
 

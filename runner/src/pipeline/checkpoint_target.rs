@@ -15,7 +15,7 @@ use crate::checkpoint::store::{About, Lock, Snapshot, Store, hashed};
 use crate::checkpoint::tree::Tree;
 use crate::checkpoint::{CheckpointError, CheckpointId, Restored, Settings};
 use crate::remote::Base;
-use crate::session::Elsewhere;
+use crate::session::RemoteSite;
 use crate::shell::SessionError;
 use crate::shell::pace::Pace;
 use crate::target::Target;
@@ -33,7 +33,7 @@ pub(super) enum CheckpointTarget {
 #[derive(Debug)]
 pub(super) struct RemoteWorkspace {
     there: There,
-    place: Arc<Elsewhere>,
+    place: Arc<RemoteSite>,
     /// What no other workspace is called, here or elsewhere: no path begins like it.
     name: String,
 }
@@ -117,7 +117,7 @@ impl Pipeline {
         }
     }
 
-    fn ground_at(&self, base: Base, place: Arc<Elsewhere>) -> Result<CheckpointTarget, Failure> {
+    fn ground_at(&self, base: Base, place: Arc<RemoteSite>) -> Result<CheckpointTarget, Failure> {
         let Some(target) = self.settings.targets.get(&place.name) else {
             return Err(self.failure(&SessionError::NoTarget));
         };

@@ -63,10 +63,10 @@ use crate::job::registry::Jobs;
 use crate::limits::MAX_PATH;
 use crate::policies::{Policies, real_roots};
 use crate::record;
-use crate::remote::{Base, End};
+use crate::remote::{Base, RemoteInfo};
 use crate::result::{Cause, CheckpointNote, DecisionNote, Explained, Refusal};
 use crate::session::registry::{Lease, Sessions};
-use crate::session::{Elsewhere, ShellSnapshot};
+use crate::session::{RemoteSite, ShellSnapshot};
 use crate::session_directory::{OWN_DIRECTORY, SessionDirectory};
 use crate::shell::deadline::{Deadline, NEVER};
 use crate::shell::{SessionError, SessionId};
@@ -196,7 +196,7 @@ pub struct Opened {
     pub sandbox: Option<Enforced>,
     /// Where it is, if it is not on this machine.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub target: Option<End>,
+    pub target: Option<RemoteInfo>,
     /// The record's head behind it.
     #[serde(skip)]
     pub anchor: Anchor,
@@ -939,7 +939,7 @@ struct ExecTarget {
     /// What a shell of its own begins with.
     beginning: ShellSnapshot,
     /// Where such a shell is started, if it is not on this machine.
-    there: Option<(Base, Arc<Elsewhere>)>,
+    there: Option<(Base, Arc<RemoteSite>)>,
     /// Scripts that its session has run.
     scripts: u64,
     /// The kernel rules that hold it, by number.
@@ -962,7 +962,7 @@ impl ExecTarget {
     }
 
     /// Where it is, if that is not on this machine.
-    fn elsewhere(&mut self) -> Option<&Elsewhere> {
+    fn elsewhere(&mut self) -> Option<&RemoteSite> {
         match self.lease.as_mut().and_then(Lease::session) {
             Some(session) => session.place().map(|place| &**place),
             None => self.there.as_ref().map(|(_, place)| &**place),

@@ -23,10 +23,10 @@ use crate::guard::Ledger;
 use crate::job::Job;
 use crate::limits::MAX_PATH;
 use crate::record;
-use crate::remote::{Base, End, Eyes, Link, RemoteShell, Was, guard};
+use crate::remote::{Base, Eyes, Link, RemoteInfo, RemoteShell, Was, guard};
 use crate::result::{Cause, Explained, Unanswered};
 use crate::session::registry::Lease;
-use crate::session::{Elsewhere, Session, ShellSnapshot};
+use crate::session::{RemoteSite, Session, ShellSnapshot};
 use crate::shell::deadline::Deadline;
 use crate::shell::{Language, SessionError, SessionId, ShellLoss, TerminalSize};
 use crate::target::{Place, Target, TargetNote};
@@ -41,7 +41,7 @@ enum Met {
 /// A target that may be used.
 struct Reached {
     link: Link,
-    place: Elsewhere,
+    place: RemoteSite,
     /// The rules by which it may, by number.
     rules: u64,
     /// The request whose yes that took.
@@ -199,7 +199,7 @@ impl Pipeline {
     async fn permitted(
         &self,
         facts: &Facts,
-        place: &Elsewhere,
+        place: &RemoteSite,
         consent: Consent,
         person: &mut Option<&mut AtTerminal<'_>>,
     ) -> Result<Result<Consent, Box<Unanswered>>, Failure> {
@@ -224,7 +224,7 @@ impl Pipeline {
         if let Some(person) = person {
             let id = self.audit.request();
             // What was seen of it is what they say yes to.
-            let End { host_key, by, image, .. } = &place.end;
+            let RemoteInfo { host_key, by, image, .. } = &place.end;
             let seen = std::iter::once(host_key).chain(by).chain([image]).filter(|text| !text.is_empty());
             let words = std::iter::once(self.visit_in_words(place).to_string()).chain(seen.map(Redacted::to_string));
             let asked = Explained { command: self.redact(&words.collect::<Vec<_>>().join(" ")), ..explained.clone() };
@@ -276,7 +276,7 @@ impl Pipeline {
     /// Whether a guard holds it to other policies than those of now.
     ///
     /// To be asked once a reload would find what it is about: one that came before has put its policies in force by then.
-    pub(super) fn is_outdated(&self, place: &Elsewhere) -> bool {
+    pub(super) fn is_outdated(&self, place: &RemoteSite) -> bool {
         place.held_to.as_ref().is_some_and(|held_to| held_to != self.settings.engine.now().policy_set())
     }
 
@@ -400,7 +400,7 @@ impl Pipeline {
     async fn around(
         &self,
         call: &Call,
-        place: &Elsewhere,
+        place: &RemoteSite,
         eyes: &Eyes,
         occasion: &Occasion,
         deadline: Deadline,
@@ -423,7 +423,7 @@ impl Pipeline {
     pub(super) async fn start_there(
         &self,
         id: &SessionId,
-        (base, place): (Base, Arc<Elsewhere>),
+        (base, place): (Base, Arc<RemoteSite>),
         beginning: &ShellSnapshot,
         cwd: &AbsolutePath,
         terminal: Option<TerminalSize>,
@@ -462,9 +462,10 @@ impl Pipeline {
     }
 
     /// Where a target is, as far as is known; before it was met it is taken for the one that the settings mean.
-    fn elsewhere(&self, target: &Target, met: Option<&Met>) -> Elsewhere {
+    fn elsewhere(&self, target: &Target, met: Option<&Met>) -> RemoteSite {
         let user = target.user();
-        let mut end = End { target: self.redact(&target.name), user: self.redact(user), ..End::default() };
+        let mut end =
+            RemoteInfo { target: self.redact(&target.name), user: self.redact(user), ..RemoteInfo::default() };
         let over_ssh =
             |key_verified| Machine { user: user.to_owned(), key_verified, image: String::new(), privileged: true };
         let machine = match met {
@@ -480,7 +481,7 @@ impl Pipeline {
                 Machine { user: user.to_owned(), key_verified: false, image, privileged }
             }
         };
-        Elsewhere {
+        RemoteSite {
             name: target.name.clone(),
             transport: target.transport(),
             host: target.host(),
@@ -499,7 +500,7 @@ impl Pipeline {
     }
 
     /// What the guard of a session at a target is told to hold; none if it is to have none.
-    fn guard_at(&self, id: &SessionId, target: &Target, place: &mut Elsewhere) -> Option<(guard::Terms, Ledger)> {
+    fn guard_at(&self, id: &SessionId, target: &Target, place: &mut RemoteSite) -> Option<(guard::Terms, Ledger)> {
         let guard = target.guard.clone()?;
         let settings = &self.settings;
         let engine = settings.engine.now();
@@ -528,21 +529,21 @@ impl Pipeline {
     }
 
     /// What is known of a target once a shell runs there.
-    fn settled_at(&self, place: &mut Elsewhere, shell: &RemoteShell) {
+    fn settled_at(&self, place: &mut RemoteSite, shell: &RemoteShell) {
         place.speaks(shell.language());
         if let Some(held) = shell.held() {
             place.held_by(held.outpost(), self.redact(held.outpost().digest()));
         }
     }
 
-    pub(super) fn facts_at(&self, id: &str, place: &Elsewhere, client: &Client) -> Facts {
+    pub(super) fn facts_at(&self, id: &str, place: &RemoteSite, client: &Client) -> Facts {
         let view = Arc::new(View::default());
         let around = self.settings.surroundings.at(place.workspace.clone(), place.home.clone(), view);
         around.facts(&self.occasion_at(id, place)).with(client)
     }
 
     /// Before a script in a session there.
-    fn occasion_at(&self, id: &str, place: &Elsewhere) -> Occasion {
+    fn occasion_at(&self, id: &str, place: &RemoteSite) -> Occasion {
         let mut session = palisade_engine::Session::opened(id);
         self.usage.tell(&mut session);
         session.shell = place.language.map_or(SessionShell::Unknown, Language::told);

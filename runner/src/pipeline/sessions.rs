@@ -13,7 +13,7 @@ use super::{Client, Failure, Opened, Pipeline, SessionNote, WithClient};
 use crate::facts::real_directory;
 use crate::record;
 use crate::session::registry::{Lease, Note, Place};
-use crate::session::{ClosedSession, Elsewhere, Session, ShellSnapshot};
+use crate::session::{ClosedSession, RemoteSite, Session, ShellSnapshot};
 use crate::shell::{SessionError, SessionId};
 
 /// Why a shell ended that other kernel rules held, on record.
@@ -153,7 +153,7 @@ impl Pipeline {
         let place = session.place().cloned();
         let cwd = self.settings.redactor.text(session.cwd().as_str());
         let ShellSnapshot { forgotten, unlisted, .. } = session.beginning();
-        let reached = place.as_deref().map(Elsewhere::on_record);
+        let reached = place.as_deref().map(RemoteSite::on_record);
         let entry = record::opened(self.settings.for_record(), &id, &cwd, enforced.as_ref(), reached, under);
         let anchor = match self.audit.append(entry).await {
             Ok(anchor) => anchor,

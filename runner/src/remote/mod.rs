@@ -102,7 +102,7 @@ impl Link {
 
 /// What is at the other end, for the record and for whoever opened the session.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct End {
+pub struct RemoteInfo {
     /// The operator's name for it.
     pub target: Redacted,
     /// The shell that commands run in there, once somebody has looked.

@@ -1,7 +1,7 @@
 //! One live shell that scripts run in, one after the other.
 
-mod elsewhere;
 pub mod registry;
+mod remote_site;
 mod shell;
 
 use std::ffi::OsString;
@@ -13,7 +13,7 @@ use palisade_redact::{Redacted, Redactor};
 use palisade_sandbox::plan::SandboxPlan;
 use palisade_sandbox::{Enforced, Names};
 
-pub use self::elsewhere::Elsewhere;
+pub use self::remote_site::RemoteSite;
 use crate::guard::Desk;
 use crate::network::Gate;
 use crate::remote::{Base, RemoteShell};
@@ -28,7 +28,7 @@ pub struct Session {
     id: SessionId,
     shell: Shell,
     /// Where it is, if it is not on this machine.
-    elsewhere: Option<Arc<Elsewhere>>,
+    elsewhere: Option<Arc<RemoteSite>>,
     opened: Instant,
     commands: u64,
     cwd: AbsolutePath,
@@ -80,7 +80,7 @@ pub struct ClosedSession {
     /// What a new shell would be.
     pub beginning: ShellSnapshot,
     /// Where it was, if it was not on this machine.
-    pub elsewhere: Option<Arc<Elsewhere>>,
+    pub elsewhere: Option<Arc<RemoteSite>>,
     directory: Option<SessionDirectory>,
     guard: Option<Arc<Desk>>,
     gate: Option<Arc<Gate>>,
@@ -136,14 +136,14 @@ impl Session {
     }
 
     /// Takes a shell at a target.
-    pub(crate) fn elsewhere(id: SessionId, shell: RemoteShell, elsewhere: Arc<Elsewhere>, rules: u64) -> Self {
+    pub(crate) fn elsewhere(id: SessionId, shell: RemoteShell, elsewhere: Arc<RemoteSite>, rules: u64) -> Self {
         let (cwd, left) = (shell.start_directory().clone(), shell.language().fresh());
         let (shell, beginning) = (Shell::Remote(Box::new(shell)), ShellSnapshot { left, ..ShellSnapshot::default() });
         Self { elsewhere: Some(elsewhere), ..Self::fresh(id, shell, cwd, beginning, rules) }
     }
 
     /// Takes a shell at a target that was started in the place of one that is gone, with its state.
-    pub(crate) fn back(remains: ClosedSession, shell: RemoteShell, elsewhere: Arc<Elsewhere>, rules: u64) -> Self {
+    pub(crate) fn back(remains: ClosedSession, shell: RemoteShell, elsewhere: Arc<RemoteSite>, rules: u64) -> Self {
         let ClosedSession { id, opened, commands, beginning, .. } = remains;
         let is_posix = shell.language() == Language::Sh;
         let fresh = Self::elsewhere(id, shell, elsewhere, rules);
@@ -157,7 +157,7 @@ impl Session {
     }
 
     /// Where it is, if it is not on this machine.
-    pub fn place(&self) -> Option<&Arc<Elsewhere>> {
+    pub fn place(&self) -> Option<&Arc<RemoteSite>> {
         self.elsewhere.as_ref()
     }
 

@@ -8,7 +8,7 @@ use palisade_engine::AbsolutePath;
 use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::remote::Base;
-use crate::session::{ClosedSession, Elsewhere, Session, ShellSnapshot};
+use crate::session::{ClosedSession, RemoteSite, Session, ShellSnapshot};
 use crate::shell::deadline::Deadline;
 use crate::shell::{SessionError, ShellLoss};
 
@@ -82,7 +82,7 @@ pub struct Note {
     /// Its shell is gone, and the next command starts another.
     pub suspended: bool,
     /// Where it is, if it is not on this machine.
-    pub elsewhere: Option<Arc<Elsewhere>>,
+    pub elsewhere: Option<Arc<RemoteSite>>,
     /// What others are started from over its connection, if it is not on this machine.
     pub(crate) base: Option<Base>,
     /// Which of the server's rules it was last judged by, by number.
@@ -339,7 +339,7 @@ impl Sessions {
     }
 
     /// Where a session was whose shell is gone, if that was not on this machine.
-    pub(crate) fn was_elsewhere(&self, id: &str) -> Option<Arc<Elsewhere>> {
+    pub(crate) fn was_elsewhere(&self, id: &str) -> Option<Arc<RemoteSite>> {
         lock(&self.ended).get(id).and_then(|ended| ended.remains.elsewhere.clone())
     }
 
