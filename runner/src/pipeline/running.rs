@@ -28,7 +28,7 @@ use crate::facts::real_directory;
 use crate::guard::Desk;
 use crate::job::registry::Place as JobPlace;
 use crate::job::{Job, JobId, Runs, Settled, Told};
-use crate::network::{self, Gate};
+use crate::network::{self, Proxy};
 use crate::record;
 use crate::result::{ExecResult, Finish, Late, Status};
 use crate::session::{Session, ShellSnapshot};
@@ -448,7 +448,7 @@ impl Pipeline {
         facts: &Facts,
         environment: &[(OsString, OsString)],
         directory: &SessionDirectory,
-        gate: Option<&Gate>,
+        gate: Option<&Proxy>,
     ) -> Option<Arc<Desk>> {
         let settings = self.settings.for_guard();
         facts.session.guarded.then(|| {
@@ -481,10 +481,10 @@ impl Pipeline {
     }
 
     /// What decides on the connections of a session under this plan, if it can have any.
-    pub(super) fn gate(&self, facts: &Facts, plan: &plan::SandboxPlan) -> Option<Arc<Gate>> {
+    pub(super) fn gate(&self, facts: &Facts, plan: &plan::SandboxPlan) -> Option<Arc<Proxy>> {
         let settings = &self.settings;
         has_proxy(plan).then(|| {
-            Gate::new(settings.engine.clone(), settings.redactor.keyed(&facts.session.id), self.audit.clone(), facts)
+            Proxy::new(settings.engine.clone(), settings.redactor.keyed(&facts.session.id), self.audit.clone(), facts)
         })
     }
 

@@ -15,7 +15,7 @@ use palisade_sandbox::{Enforced, Names};
 
 pub use self::remote_site::RemoteSite;
 use crate::guard::Desk;
-use crate::network::Gate;
+use crate::network::Proxy;
 use crate::remote::{Base, RemoteShell};
 use crate::session::shell::Shell;
 use crate::session_directory::SessionDirectory;
@@ -36,7 +36,7 @@ pub struct Session {
     left: palisade_grammar::Shell,
     beginning: ShellSnapshot,
     guard: Option<Arc<Desk>>,
-    gate: Option<Arc<Gate>>,
+    gate: Option<Arc<Proxy>>,
     /// Code of the agent's may run between its scripts.
     hooked: bool,
     /// Which of the server's kernel rules hold it, by number.
@@ -83,7 +83,7 @@ pub struct ClosedSession {
     pub elsewhere: Option<Arc<RemoteSite>>,
     directory: Option<SessionDirectory>,
     guard: Option<Arc<Desk>>,
-    gate: Option<Arc<Gate>>,
+    gate: Option<Arc<Proxy>>,
 }
 
 impl ClosedSession {
@@ -94,7 +94,7 @@ impl ClosedSession {
 
     /// For a shell whose programs and connections are decided by others than before.
     #[must_use]
-    pub fn held_by(self, guard: Option<Arc<Desk>>, gate: Option<Arc<Gate>>) -> Self {
+    pub fn held_by(self, guard: Option<Arc<Desk>>, gate: Option<Arc<Proxy>>) -> Self {
         Self { guard, gate, ..self }
     }
 
