@@ -25,7 +25,7 @@ use crate::result::{DeniedProgram, Explained};
 use crate::shell::frame::quoted;
 
 /// The longest that a process waits in its `execve`.
-const PATIENCE: Duration = Duration::from_secs(300);
+const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// How somebody comes to be asked.
 const AT_A_TERMINAL: &str =
@@ -61,7 +61,7 @@ impl guard::Clerk for Clerk {
     }
 
     fn patience(&self) -> Duration {
-        self.0.upgrade().map_or(Duration::ZERO, |pipeline| pipeline.settings.approvals_expire.min(PATIENCE))
+        self.0.upgrade().map_or(Duration::ZERO, |pipeline| pipeline.settings.approvals_expire.min(TIMEOUT))
     }
 }
 
