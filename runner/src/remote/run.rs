@@ -12,8 +12,8 @@ use palisade_sandbox::meter::Exceeded;
 use rustix::process::Signal;
 
 use super::RemoteShell;
+use super::control_shell::Moment;
 use super::scan::{Found, Scan};
-use super::scout::Moment;
 use super::started::Started;
 use super::terminal::Keyboard;
 use super::waits::Quiet;
