@@ -13,7 +13,7 @@ use palisade_sandbox::meter::{Exceeded, Meter, Watch};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
-use super::there::{TIMEOUT, lock};
+use super::agent::{TIMEOUT, lock};
 use super::{TOKEN, stood};
 use crate::guard::Desk;
 use crate::transport::local::waits::{CONTROLLING, waits_for};
