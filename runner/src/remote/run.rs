@@ -20,7 +20,7 @@ use super::waits::Quiet;
 use crate::shell::frame::{self, Streams};
 use crate::shell::{Chunk, End, Nonce, Order, RunEnd, SessionError, ShellLoss, StreamName, Terms, Typed};
 use crate::transport::line_ends::LineEnds;
-use crate::transport::local::ladder::{Ladder, Rung};
+use crate::transport::local::termination::{Step, Termination};
 use crate::transport::wire::{Ending, Piece};
 
 /// The status of a command that an interrupt has ended, as shells tell it.
@@ -63,7 +63,7 @@ struct Run<'a> {
     out: Sink,
     err: Sink,
     status: Option<i32>,
-    fall: Option<(End, Ladder)>,
+    fall: Option<(End, Termination)>,
     /// The command is at the rung on which all that it started is killed, or beyond.
     killed: bool,
     /// Until when the report is waited for as long as something comes: all that the command started is dead, so that what comes has
@@ -244,16 +244,16 @@ impl Run<'_> {
                 Some((End::Unknown, Some(ShellLoss::Silent))) if self.again.is_some() => {
                     // Nothing that was said counts: where it cannot be asked, the ladder ends with the shell.
                     (self.out.done, self.err.done) = (false, false);
-                    self.begin_to_end(End::Status(INTERRUPTED), Ladder::kill());
+                    self.begin_to_end(End::Status(INTERRUPTED), Termination::kill());
                 }
                 Some(over) => return over,
                 None => {}
             }
             match self.event().await {
                 Event::Deadline if self.fall.is_some() => self.step(),
-                Event::Deadline => self.begin_to_end(End::TimedOut, Ladder::new(self.terms.grace)),
-                Event::Limit(limit) => self.begin_to_end(End::Limited(limit), Ladder::new(None)),
-                Event::Stop => self.begin_to_end(End::Cancelled, Ladder::new(self.terms.grace)),
+                Event::Deadline => self.begin_to_end(End::TimedOut, Termination::new(self.terms.grace)),
+                Event::Limit(limit) => self.begin_to_end(End::Limited(limit), Termination::new(None)),
+                Event::Stop => self.begin_to_end(End::Cancelled, Termination::new(self.terms.grace)),
                 Event::Order(order) => self.obey(order),
                 Event::Again => self.ask(),
                 // The other shell does not answer any more, or something cannot be killed.
@@ -434,7 +434,7 @@ impl Run<'_> {
         }
     }
 
-    fn begin_to_end(&mut self, end: End, ladder: Ladder) {
+    fn begin_to_end(&mut self, end: End, ladder: Termination) {
         self.fall = Some((end, ladder));
         self.step();
     }
@@ -444,13 +444,13 @@ impl Run<'_> {
         let Some((_, ladder)) = &mut self.fall else { return };
         let (rung, wait) = ladder.next();
         let errand: (Errand, Then) = match rung {
-            Rung::Ask => (Box::pin(started.signal(Signal::TERM.as_raw())), Then::Wait(wait)),
-            Rung::Interrupt => (Box::pin(started.interrupt()), Then::Ask(wait)),
-            Rung::KillRest => {
+            Step::Ask => (Box::pin(started.signal(Signal::TERM.as_raw())), Then::Wait(wait)),
+            Step::Interrupt => (Box::pin(started.interrupt()), Then::Ask(wait)),
+            Step::KillRest => {
                 self.killed = true;
                 (Box::pin(started.kill_and_interrupt()), Then::Ask(wait + SETTLE))
             }
-            Rung::KillShell => (Box::pin(std::future::ready(None)), Then::Nothing),
+            Step::KillShell => (Box::pin(std::future::ready(None)), Then::Nothing),
         };
         self.errand = Some(errand);
     }
@@ -505,9 +505,9 @@ impl Run<'_> {
                     (Box::pin(started.signal(signal.as_raw())), Then::Nothing)
                 });
             }
-            Some(Order::Stop { grace: None }) => self.begin_to_end(End::Cancelled, Ladder::kill()),
+            Some(Order::Stop { grace: None }) => self.begin_to_end(End::Cancelled, Termination::kill()),
             Some(Order::Stop { grace }) if self.fall.is_none() => {
-                self.begin_to_end(End::Cancelled, Ladder::new(grace));
+                self.begin_to_end(End::Cancelled, Termination::new(grace));
             }
             Some(Order::Stop { .. }) => {}
             Some(Order::Resize(size)) => self.shell.main.resize(size),

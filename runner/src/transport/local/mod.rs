@@ -1,16 +1,16 @@
 //! A bash on this machine, under the sandbox.
 //!
 //! Output comes over a pair of pipes that nobody but the command can write to (`channel.rs`, `kept.rs`); the end comes over a
-//! descriptor that commands do not have; a command that does not end is ended in steps (`ladder.rs`). This file starts a
+//! descriptor that commands do not have; a command that does not end is ended in steps (`termination.rs`). This file starts a
 //! shell, carries its state over to another, and ends it; `run.rs` has what happens in between.
 
 mod channel;
 mod input;
 mod kept;
-pub(crate) mod ladder;
 mod pty;
 mod reports;
 mod run;
+pub(crate) mod termination;
 #[cfg(test)]
 mod tests;
 pub(crate) mod waits;

@@ -16,8 +16,8 @@ use super::LocalShell;
 use super::channel::{After, BUFFER, Channel, Turn};
 use super::input::Input;
 use super::kept::{Keeping, Kept};
-use super::ladder::{Ladder, Rung};
 use super::reports::Closed;
+use super::termination::{Step, Termination};
 use super::waits::QUIET;
 use crate::shell::frame::{self, Report, Streams};
 use crate::shell::hearing::{Forged, Hearing};
@@ -164,7 +164,7 @@ struct Run<'s> {
 /// A command on its way down.
 struct Fall {
     end: End,
-    ladder: Ladder,
+    ladder: Termination,
 }
 
 /// What happens first.
@@ -258,10 +258,10 @@ impl Run<'_> {
             tokio::task::coop::consume_budget().await;
             let over = match self.event().await {
                 Event::Deadline if self.fall.is_some() => self.step(),
-                Event::Deadline => self.begin_to_end(End::TimedOut, Ladder::new(self.terms.grace)),
-                Event::Stop => self.begin_to_end(End::Cancelled, Ladder::new(self.terms.grace)),
+                Event::Deadline => self.begin_to_end(End::TimedOut, Termination::new(self.terms.grace)),
+                Event::Stop => self.begin_to_end(End::Cancelled, Termination::new(self.terms.grace)),
                 Event::Exceeded(limit) => {
-                    let over = self.begin_to_end(End::Limited(limit), Ladder::new(None));
+                    let over = self.begin_to_end(End::Limited(limit), Termination::new(None));
                     // What has passed it is being killed, on a machine that may have its hands full with it.
                     self.deadline = tokio::time::Instant::now() + BUSY;
                     over
@@ -381,7 +381,7 @@ impl Run<'_> {
                 None => (End::Status(status), None),
                 // It has come to its end just so; what it has left has not.
                 Some(end) => {
-                    self.fall = Some(Fall { end, ladder: Ladder::new(None) });
+                    self.fall = Some(Fall { end, ladder: Termination::new(None) });
                     (end, None)
                 }
             },
@@ -392,7 +392,7 @@ impl Run<'_> {
         })
     }
 
-    fn begin_to_end(&mut self, end: End, ladder: Ladder) -> Option<Over> {
+    fn begin_to_end(&mut self, end: End, ladder: Termination) -> Option<Over> {
         self.fall = Some(Fall { end, ladder });
         self.step()
     }
@@ -401,15 +401,15 @@ impl Run<'_> {
         let fall = self.fall.as_mut()?;
         let (rung, wait) = fall.ladder.next();
         match rung {
-            Rung::Ask => {
+            Step::Ask => {
                 let _gone = self.shell.process.signal_newer(&self.before, Some(self.shell.pid), Signal::TERM);
             }
-            Rung::Interrupt => self.interrupt(),
-            Rung::KillRest => {
+            Step::Interrupt => self.interrupt(),
+            Step::KillRest => {
                 self.end_what_it_started();
                 self.interrupt();
             }
-            Rung::KillShell => return Some((fall.end, Some(ShellLoss::Unstoppable))),
+            Step::KillShell => return Some((fall.end, Some(ShellLoss::Unstoppable))),
         }
         self.deadline = tokio::time::Instant::now() + wait;
         None
@@ -463,9 +463,9 @@ impl Run<'_> {
                 }
             }
             // One that is on its way down already is not given more time.
-            Some(Order::Stop { grace: None }) => return self.begin_to_end(End::Cancelled, Ladder::kill()),
+            Some(Order::Stop { grace: None }) => return self.begin_to_end(End::Cancelled, Termination::kill()),
             Some(Order::Stop { grace }) if self.fall.is_none() => {
-                return self.begin_to_end(End::Cancelled, Ladder::new(grace));
+                return self.begin_to_end(End::Cancelled, Termination::new(grace));
             }
             Some(Order::Stop { .. }) => {}
         }
