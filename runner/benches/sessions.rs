@@ -21,7 +21,7 @@ use palisade_engine::Verdict;
 use palisade_runner::facts::Occasion;
 use palisade_runner::guard::Desk;
 use palisade_runner::policies::real_roots;
-use palisade_runner::session::{Beginning, Session};
+use palisade_runner::session::{Session, ShellSnapshot};
 use palisade_runner::session_directory::SessionDirectory;
 use palisade_runner::shell::progress::Progress;
 use palisade_runner::shell::{End, SessionId, Terms};
@@ -348,5 +348,5 @@ async fn by_itself(settings: &Settings) -> (Session, Occasion) {
         gate: None,
         terminal: None,
     };
-    (Session::open(id, place, Beginning::default(), 0).await.expect("a session"), occasion)
+    (Session::open(id, place, ShellSnapshot::default(), 0).await.expect("a session"), occasion)
 }

@@ -22,7 +22,7 @@
 //! `remote`; `checkpoint`; `overlay`; `session`; `pipeline`.
 
 pub mod caches;
-pub mod call;
+mod call;
 pub mod checkpoint;
 mod clock;
 pub mod control;

@@ -3,8 +3,8 @@
 use palisade_audit::{
     Approved, Asker, Checkpointed, CheckpointsPruned, Closed, Command, Connected, Decided, Decision as Judged,
     DecisionInput, DecisionReason, Denied, Digest, Effect, Entry, Executing, Exit, Finished, Forgotten, Groups, Id,
-    Killed, Opened, Redactions, RefusedProgram, Reloaded, RequestId, Restoring, Ruling, Sandbox, SealError, SealTo, Signalled,
-    Start, Stopped, Stream, Term, Transport as Reach, Unlearned, Who, Written, Yes,
+    Killed, Opened, Redactions, RefusedProgram, Reloaded, RequestId, Restoring, Ruling, Sandbox, SealError, SealTo,
+    Signalled, Start, Stopped, Stream, Term, Transport as Reach, Unlearned, Who, Written, Yes,
 };
 use palisade_engine::{Approval, Decision, Engine, Principal, Transport, Verdict, What};
 use palisade_redact::{Redacted, Redactor};

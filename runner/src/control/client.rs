@@ -13,7 +13,7 @@ use super::wire::{self, Answer, Ask, MAX_ANSWER};
 use super::{ControlError, SUFFIX};
 
 /// How long an answer may take: stopping waits for what runs to end.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long a server may have no room for one more connection.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -106,8 +106,8 @@ impl Server {
         let failed = |why: String| ControlError::NoAnswer { chain: self.chain.clone(), why };
         let line = wire::encode(ask).map_err(|error| failed(error.to_string()))?;
         let mut exchange = || -> io::Result<Vec<u8>> {
-            stream.set_read_timeout(Some(PATIENCE))?;
-            stream.set_write_timeout(Some(PATIENCE))?;
+            stream.set_read_timeout(Some(TIMEOUT))?;
+            stream.set_write_timeout(Some(TIMEOUT))?;
             stream.write_all(&line)?;
             let mut answer = Vec::new();
             let limit = u64::try_from(MAX_ANSWER).unwrap_or(u64::MAX);

@@ -1,7 +1,7 @@
 //! What may be executed in a session: the engine's answer at each `execve`.
 //!
 //! ```text
-//! sandbox/guard.rs ─ Execution ─▶ Guard ─ whose child? images.rs ─ as the text said? granted.rs ─▶ yes
+//! sandbox/guard.rs ─ Execution ─▶ Guard ─ whose child? process_images.rs ─ as the text said? preapproved.rs ─▶ yes
 //!                                   └──── else: words ─▶ Inventory, Facts, variables ─▶ Engine ─▶ yes | Refused ─▶ Desk
 //! ```
 //!
@@ -18,12 +18,12 @@
 //! Not decided here: how the kernel is made to ask (`sandbox/guard.rs`), and what policy says.
 
 mod asking;
-mod desk;
-mod granted;
-mod images;
 mod pipes;
+mod preapproved;
+mod process_images;
 mod programs;
 mod refusals;
+mod session_state;
 
 use std::collections::hash_map::RandomState;
 use std::collections::{BTreeSet, HashSet};
@@ -44,15 +44,15 @@ use palisade_sandbox::{Execution, Judge, Patience, ProcessStat, Settled, WaitSta
 
 pub(crate) use self::asking::root_of;
 pub use self::asking::{Answered, Asking, Clerk, Open};
-pub use self::desk::{Desk, DeskSettings};
-pub(crate) use self::desk::{Post, entries, occasion};
-use self::granted::{Match, Yes};
-pub(crate) use self::images::Own;
-use self::images::{Ancestry, Change, Guise, Image, Images, Lineage, Parent, Reader};
 use self::pipes::Pipes;
+use self::preapproved::{Match, Yes};
+pub(crate) use self::process_images::Own;
+use self::process_images::{Ancestry, Change, Guise, Image, Images, Lineage, Parent, Reader};
 pub use self::programs::Programs;
 use self::programs::{Became, has_parts, whole};
 pub(crate) use self::refusals::{Ledger, Refusal, Script, Teller};
+pub use self::session_state::{Desk, DeskSettings};
+pub(crate) use self::session_state::{Post, entries, occasion};
 use crate::facts::Occasion;
 
 /// Answers that are kept.
@@ -212,7 +212,7 @@ impl Guard {
         for granted in &state.granted {
             self.crowd.extend(&granted.words, &granted.groups);
         }
-        let matching = if before.is_empty() { granted::find(&state.granted, &parent, execution) } else { None };
+        let matching = if before.is_empty() { preapproved::find(&state.granted, &parent, execution) } else { None };
         // An execution that is refused all the same, or that the kernel refuses, has used it up too.
         let yes = matching.as_ref().map_or(Yes::None, |(granted, _)| granted.take());
         let approved = yes == Yes::Given;
@@ -558,7 +558,7 @@ impl Guard {
     /// What may be at the other ends of its pipes: everything that the session has run or names now. Not what reads a here-document, where
     /// own code gains nothing.
     fn seen(&self, engine: &Engine, occasion: &Occasion, execution: &Execution) -> AtExecve {
-        let anyone = |descriptor| match images::is_foreign_pipe(execution.thread, descriptor, &self.desk.own) {
+        let anyone = |descriptor| match process_images::is_foreign_pipe(execution.thread, descriptor, &self.desk.own) {
             true => self.crowd.clone(),
             false => Crowd::default(),
         };
@@ -584,7 +584,7 @@ impl Guard {
         seen: AtExecve,
     ) -> Facts {
         let mut facts = self.facts_from(engine, occasion, asked.execution.cwd.as_deref(), inventory);
-        images::name_descriptors(asked.execution.thread, inventory, &mut facts);
+        process_images::name_descriptors(asked.execution.thread, inventory, &mut facts);
         for command in inventory.commands().iter().filter(|command| goes_offline(command, asked.execution)) {
             facts.told.entry(command.id).or_default().installed = true;
         }
@@ -728,7 +728,7 @@ impl Judge for Guard {
         let setter = called.filter(|_| known.first().is_some_and(|step| step.is_itself)).unwrap_or_default();
         let mut image = Image::new(names.collect(), setter, granted, self.script);
         image.lends = lends;
-        if images::is_foreign_pipe(last.thread, 0, &self.desk.own)
+        if process_images::is_foreign_pipe(last.thread, 0, &self.desk.own)
             && let Some(step) = known.last().filter(|step| !(step.exact && step.trusted))
         {
             let own = (!step.exact).then(|| Guise { words: words_as(&last.named, last), above: step.above.clone() });

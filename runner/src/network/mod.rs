@@ -1,7 +1,7 @@
 //! A session's one way out: a proxy in the server, which asks policy about each connection.
 //!
 //! ```text
-//! program ─ TCP, 127.0.0.1:3128 in the session's own network ─▶ proxy.rs ─ host, port ─▶ Gate ─▶ engine, record
+//! program ─ TCP, 127.0.0.1:3128 in the session's own network ─▶ proxy.rs ─ host, port ─▶ Proxy ─▶ engine, record
 //!                                                                  ▲ bytes                 │ names looked up once (address.rs)
 //!                                                                  └──────── peer ◀────────┘ the address that was judged is dialled
 //! ```
@@ -11,7 +11,7 @@
 //! by themselves; otherwise they can reach the proxy alone. What a program is told to use
 //! ([`variables`]) is a convenience: whoever does without has no network.
 //!
-//! Decided here: which connections a session gets (the engine is asked in [`Gate::decide`] alone), and what of them is on record.
+//! Decided here: which connections a session gets (the engine is asked in [`Proxy::decide`] alone), and what of them is on record.
 //! Not decided here: whether a session has a network at all (`sandbox/plan.rs`), and what is said inside a tunnel.
 
 mod address;
@@ -35,7 +35,7 @@ use palisade_redact::{Redacted, Redactor};
 use palisade_sandbox::PROXY_PORT;
 use tokio::net::TcpStream;
 
-pub use self::proxy::Proxy;
+pub use self::proxy::ProxyServer;
 use crate::guard::Programs;
 use crate::policies::Policies;
 use crate::record;
@@ -78,7 +78,7 @@ fn outside(facts: &Facts) -> Facts {
 }
 
 /// What decides on the connections of one session.
-pub struct Gate {
+pub struct Proxy {
     policies: Policies,
     redactor: Redactor,
     audit: Audit,
@@ -145,7 +145,7 @@ struct Wanted<'a> {
     program: &'a str,
 }
 
-impl Gate {
+impl Proxy {
     /// For a session that is opened on these facts.
     pub fn new(policies: Policies, redactor: Redactor, audit: Audit, facts: &Facts) -> Arc<Self> {
         let facts = outside(facts);
@@ -194,8 +194,8 @@ impl Gate {
     ///
     /// # Errors
     /// If the runtime does not take the socket.
-    pub(crate) fn serve(self: &Arc<Self>, listener: OwnedFd, first: i32) -> std::io::Result<Proxy> {
-        Proxy::serve(Arc::clone(self), listener, first)
+    pub(crate) fn serve(self: &Arc<Self>, listener: OwnedFd, first: i32) -> std::io::Result<ProxyServer> {
+        ProxyServer::serve(Arc::clone(self), listener, first)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -359,9 +359,9 @@ impl Gate {
     }
 }
 
-impl fmt::Debug for Gate {
+impl fmt::Debug for Proxy {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Gate").finish_non_exhaustive()
+        formatter.debug_struct("Proxy").finish_non_exhaustive()
     }
 }
 

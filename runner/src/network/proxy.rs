@@ -1,4 +1,4 @@
-//! The proxy of one session: takes its connections up, reads what each wants, and has the [`Gate`] decide.
+//! The proxy of one session: takes its connections up, reads what each wants, and has the [`Proxy`] decide.
 //!
 //! One connection, one peer: what follows a request on the same connection is nobody's request. Each has little memory and a time
 //! by which it must have said what it wants, and there are only so many at once; the others wait in the session's own kernel queue.
@@ -18,7 +18,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::http::{self, Authority, Fetch, Request};
 use super::relay::{self, Life, Source};
 use super::socks::{self, Reply};
-use super::{Gate, NoConnection};
+use super::{NoConnection, Proxy};
 
 /// Connections of one session at once.
 const MAX_CONNECTIONS: usize = 64;
@@ -34,10 +34,10 @@ const REST: Duration = Duration::from_millis(100);
 
 /// A session's proxy. Dropping it ends all of its connections.
 #[derive(Debug)]
-pub struct Proxy(JoinHandle<()>);
+pub struct ProxyServer(JoinHandle<()>);
 
-impl Proxy {
-    pub(super) fn serve(gate: Arc<Gate>, listener: OwnedFd, first: i32) -> Result<Self> {
+impl ProxyServer {
+    pub(super) fn serve(gate: Arc<Proxy>, listener: OwnedFd, first: i32) -> Result<Self> {
         let listener = std::net::TcpListener::from(listener);
         listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(listener)?;
@@ -45,13 +45,13 @@ impl Proxy {
     }
 }
 
-impl Drop for Proxy {
+impl Drop for ProxyServer {
     fn drop(&mut self) {
         self.0.abort();
     }
 }
 
-async fn take_up(gate: Arc<Gate>, listener: TcpListener, first: i32) {
+async fn take_up(gate: Arc<Proxy>, listener: TcpListener, first: i32) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     // They end with this task.
     let mut connections = JoinSet::new();
@@ -76,7 +76,7 @@ async fn take_up(gate: Arc<Gate>, listener: TcpListener, first: i32) {
 
 /// One connection of a program's.
 struct Client {
-    gate: Arc<Gate>,
+    gate: Arc<Proxy>,
     from: Source<OwnedReadHalf>,
     to: OwnedWriteHalf,
     first: i32,
@@ -84,7 +84,7 @@ struct Client {
 }
 
 impl Client {
-    fn new(gate: Arc<Gate>, stream: TcpStream, first: i32, at: SocketAddr) -> Self {
+    fn new(gate: Arc<Proxy>, stream: TcpStream, first: i32, at: SocketAddr) -> Self {
         let (from, to) = stream.into_split();
         Self { gate, from: Source::new(from), to, first, at }
     }

@@ -136,7 +136,10 @@ mod tests {
 
     #[test]
     fn nothing_is_bound_as_it_is_shown_for_debugging() {
-        for (file, text) in [("bound.rs", include_str!("bound.rs")), ("canonical.rs", include_str!("canonical.rs"))] {
+        for (file, text) in [
+            ("approval_binding.rs", include_str!("approval_binding.rs")),
+            ("canonical.rs", include_str!("canonical.rs")),
+        ] {
             assert!(!text.contains(&["?", "}"].concat()), "{file}");
         }
     }

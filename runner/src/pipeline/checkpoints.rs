@@ -11,10 +11,10 @@ use palisade_engine::{AbsolutePath, Act, Approval, Decision, Facts, FileAction, 
 use palisade_redact::Redacted;
 use serde::Serialize;
 
-use super::ground::Ground;
+use super::approvals::Way;
+use super::checkpoint_target::CheckpointTarget;
 use super::listed::in_parts;
-use super::overseer::Way;
-use super::{Client, Failure, Pipeline, WithClient, bound};
+use super::{Client, Failure, Pipeline, WithClient, approval_binding};
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::plan::Plan;
 use crate::checkpoint::store::{About, Snapshot};
@@ -104,7 +104,7 @@ pub struct Terms {
 #[derive(Clone, Copy)]
 struct Account<'a> {
     session: &'a str,
-    ground: &'a Ground,
+    ground: &'a CheckpointTarget,
 }
 
 /// Shows somebody what would be done and takes their answer, whether it is a yes; none if nobody is there.
@@ -197,7 +197,7 @@ impl Pipeline {
 
     pub(super) async fn go_back(
         &self,
-        ground: &Ground,
+        ground: &CheckpointTarget,
         session: &str,
         checkpoint: &str,
         terms: Terms,
@@ -246,7 +246,14 @@ impl Pipeline {
                     None => None,
                 },
                 None => {
-                    let binds = bound::restore(session, prospect.to.id.as_str(), terms.force, &facts, &plan, &report);
+                    let binds = approval_binding::restore(
+                        session,
+                        prospect.to.id.as_str(),
+                        terms.force,
+                        &facts,
+                        &plan,
+                        &report,
+                    );
                     let (files, report, explained) = (&files, &report, &explained);
                     let way = Way { id, binds, session, facts: &facts, act: &act, files, report, explained };
                     match self.register_restore(way, self.in_words(&prospect.to, &plan), self.opened_by(&plan)) {

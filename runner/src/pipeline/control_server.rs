@@ -29,7 +29,7 @@ const UNREADY: &str = ".new";
 const GRACE: Duration = Duration::from_secs(60);
 
 /// How long a line may take, there and back each.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Connections of one user at a time; those that may be the agent's count apart.
 const MAX_EACH: usize = 16;
@@ -141,7 +141,7 @@ impl Drop for Place {
 
 /// One question, one answer.
 async fn attend(mut stream: UnixStream, peer: &Peer, pipeline: &Arc<Pipeline>) {
-    let answer = match tokio::time::timeout(PATIENCE, question(&mut stream)).await {
+    let answer = match tokio::time::timeout(TIMEOUT, question(&mut stream)).await {
         Ok(Ok(ask)) => pipeline.attend(ask, peer).await,
         Ok(Err(why)) => Answer::Failed { what: pipeline.redact(&why), help: Redacted::from_static("") },
         Err(_too_slow) => return,
@@ -153,7 +153,7 @@ async fn attend(mut stream: UnixStream, peer: &Peer, pipeline: &Arc<Pipeline>) {
             return;
         }
     };
-    let written = tokio::time::timeout(PATIENCE, async {
+    let written = tokio::time::timeout(TIMEOUT, async {
         stream.write_all(&line).await?;
         stream.shutdown().await
     });

@@ -14,8 +14,8 @@ use palisade_engine::{AbsolutePath, Decision, Report};
 use palisade_redact::Redacted;
 
 use super::Pipeline;
-use super::bound::{self, BoundFile};
-use super::overseer::{About, Lifts, principal};
+use super::approval_binding::{self, BoundFile};
+use super::approvals::{About, Lifts, principal};
 use crate::control::approvals::{Asked, Entry, MAX_WAITING, No};
 use crate::control::wire::{Running, State};
 use crate::guard::{self, Answered, Asking, root_of};
@@ -25,7 +25,7 @@ use crate::result::{DeniedProgram, Explained};
 use crate::shell::frame::quoted;
 
 /// The longest that a process waits in its `execve`.
-const PATIENCE: Duration = Duration::from_secs(300);
+const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// How somebody comes to be asked.
 const AT_A_TERMINAL: &str =
@@ -61,7 +61,7 @@ impl guard::Clerk for Clerk {
     }
 
     fn patience(&self) -> Duration {
-        self.0.upgrade().map_or(Duration::ZERO, |pipeline| pipeline.settings.approvals_expire.min(PATIENCE))
+        self.0.upgrade().map_or(Duration::ZERO, |pipeline| pipeline.settings.approvals_expire.min(TIMEOUT))
     }
 }
 
@@ -87,7 +87,7 @@ impl Pipeline {
             return Answered::Refused("Its words are more than a person could be shown.".to_owned());
         }
         let files = files(asking);
-        let binds = bound::execution(asking, &files, &report);
+        let binds = approval_binding::execution(asking, &files, &report);
         let redactor = self.settings.redactor.keyed(session);
         let explained = Explained::of(&report, &redactor);
         // The machine's own files change under nobody's hand.
@@ -233,5 +233,5 @@ fn files(asking: &Asking<'_>) -> Vec<BoundFile> {
     let Some(root) = asking.steps.first().map(root_of) else { return Vec::new() };
     let steps = asking.steps.iter().filter_map(|step| AbsolutePath::new(step.file.to_str()?));
     let questions = asking.open.iter().filter_map(|open| Some((open.inventory()?, open.facts())));
-    bound::files_at_execve(&root, steps, questions)
+    approval_binding::files_at_execve(&root, steps, questions)
 }

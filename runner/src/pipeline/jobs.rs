@@ -1,4 +1,4 @@
-//! What a caller can do with a job: read on, write to it, send it a signal, list all.
+//! What a caller can do with a job: read on, write to it, send it a signal, wait for its end, list all.
 //!
 //! This file decides what is asked of the engine before a job is reached: a signal and bytes for its input are acts of
 //! their own, put for each program that the job runs. What is typed into a shell is judged as the script that it is, too.
@@ -18,13 +18,13 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{self, PermitIterator};
 
 use super::asked::{Intent, Judged, Question};
-use super::{Client, Failure, Pipeline, Reached, WithClient};
+use super::{Client, Failure, Outcome, Pipeline, Reached, WithClient};
 use crate::facts::Occasion;
 use crate::hint::{self, Bounds};
 use crate::job::{Job, JobSignal, Keys, Runs};
 use crate::record;
 use crate::result::{DeniedProgram, ExecResult, Explained, Finish, JobNote, Omitted, Refusal, Status};
-use crate::shell::{Follower, Order, SessionError, TerminalSize, Typed};
+use crate::shell::{Follower, Order, SessionError, Stop, TerminalSize, Typed};
 
 /// What is said where git has set something that sessions alone see.
 const OWN_SETTINGS: &str = "git has set this in the repository for commands under Palisade alone: it could mislead a person's git, which does not see it";
@@ -69,6 +69,39 @@ impl Pipeline {
         self.shown(&job, reading)
     }
 
+    /// What a job has become, once it has ended: the very result that its call would have had, had it waited. `stop` ends the job and
+    /// everything that it has started, as it would have while the call still waited.
+    ///
+    /// # Errors
+    /// If there is none of that name, or its end could not be recorded.
+    pub async fn end_of_job(&self, id: &str, view: &View, stop: &Stop) -> Result<Outcome, Failure> {
+        let job = self.job(id)?;
+        let mut stop = stop.clone();
+        let settled = tokio::select! {
+            settled = job.ended() => settled,
+            () = stop.requested() => {
+                job.cancel.send_replace(true);
+                job.ended().await
+            }
+        };
+        self.ran(&job, settled, view)
+    }
+
+    /// Somebody still asks for this job: it is neither ended nor forgotten for want of that. Of one that is unknown there is nothing to keep.
+    pub fn asked_for_job(&self, id: &str) {
+        let _touched_by_being_found = self.jobs.get(id);
+    }
+
+    /// How long a request waits for a person's answer.
+    pub fn approvals_expire(&self) -> Duration {
+        self.settings.approvals_expire
+    }
+
+    /// How long a session, a job or what is left of one is kept for nobody who asks for it.
+    pub fn idle(&self) -> Duration {
+        self.settings.idle
+    }
+
     /// Writes to a job's input, and shows what it says to that.
     ///
     /// # Errors
@@ -103,7 +136,7 @@ impl Pipeline {
         let entry = self.input_entry(&job, shown.as_ref().ok(), yes, input, eof)?;
         let anchor = self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
         if let Ok(shown) = &shown {
-            self.story.decided(ask, shown);
+            self.transcripts.decided(ask, shown);
         }
         let (judged, explained) = match (judged, shown) {
             (Ok(judged), Ok(explained)) => (judged, explained),
@@ -187,7 +220,7 @@ impl Pipeline {
         let yes = Yes { ask: (explained.decision == Decision::Ask).then_some(ask), under: None };
         let entry = record::signalled((job.req, &job.session), &explained, yes, signal.name());
         let anchor = self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
-        self.story.decided(ask, &explained);
+        self.transcripts.decided(ask, &explained);
         if explained.decision == Decision::Allow {
             job.tell(None);
             return self.order(&job, order).await.map(Reached::Shown);

@@ -8,7 +8,7 @@ use palisade_engine::{Approval, Oversight};
 use palisade_redact::{LearnedValue, Redacted};
 
 use super::Pipeline;
-use super::automatic::NO_SESSION;
+use super::auto_checkpoint::NO_SESSION;
 use crate::control::peer::Peer;
 use crate::control::wire::{Answer, Learned, Which};
 use crate::record;

@@ -3,37 +3,36 @@
 //! MCP tools and the command line both come through here. What was granted runs in a task of its own (`running.rs`), the
 //! only caller of [`Session::run`](crate::session::Session::run); a call may leave before it ends and come back for it (`jobs.rs`).
 
+mod approval_binding;
+mod approvals;
 mod asked;
-mod at_client;
-mod automatic;
-mod awaited;
-mod bound;
+mod auto_checkpoint;
 mod canonical;
+mod checkpoint_target;
 mod checkpoints;
+mod client_approval;
 mod control_server;
-mod elsewhere;
 mod executions;
-mod ground;
 mod jobs;
+mod kill_switch;
 mod learned;
 mod listed;
 mod logins;
 mod openings;
 mod outcome;
-mod overseer;
-mod plans;
+mod parse_cache;
+mod plan_cache;
 mod presence;
 mod pruned;
-mod reading;
+mod read_api;
 mod remembered;
+mod remote_sessions;
 mod running;
 mod sessions;
-mod stopping;
-mod story;
-mod tally;
-mod texts;
-mod tracks;
+mod transcript;
+mod usage;
 mod viewed;
+mod workspace_changes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -51,7 +50,7 @@ use serde::Serialize;
 use tokio::sync::{OwnedRwLockReadGuard, Semaphore, SemaphorePermit, watch};
 
 use self::openings::Openings;
-use self::outcome::Lifted;
+use self::outcome::ApprovedRun;
 use crate::caches::Caches;
 use crate::call::{Call, Client};
 use crate::control::People;
@@ -64,10 +63,10 @@ use crate::job::registry::Jobs;
 use crate::limits::MAX_PATH;
 use crate::policies::{Policies, real_roots};
 use crate::record;
-use crate::remote::{Base, End};
+use crate::remote::{Base, RemoteInfo};
 use crate::result::{Cause, CheckpointNote, DecisionNote, Explained, Refusal};
 use crate::session::registry::{Lease, Sessions};
-use crate::session::{Beginning, Elsewhere};
+use crate::session::{RemoteSite, ShellSnapshot};
 use crate::session_directory::{OWN_DIRECTORY, SessionDirectory};
 use crate::shell::deadline::{Deadline, NEVER};
 use crate::shell::{SessionError, SessionId};
@@ -76,14 +75,14 @@ use crate::target::Target;
 pub use self::asked::PendingAct;
 pub use self::checkpoints::{Checked, Paths, Person, RestoreNote, Taken, Terms as RestoreTerms};
 pub use self::control_server::Door;
-pub use self::elsewhere::AtTerminal;
 pub use self::jobs::Reading;
 pub use self::logins::Outsider;
 pub use self::outcome::{Outcome, Pending, Reached};
 pub use self::presence::Attendance;
 pub use self::pruned::Pruned;
-pub use self::reading::{Rule, Rules};
-pub use self::story::{Entry as TranscriptEntry, Transcript};
+pub use self::read_api::{Rule, Rules};
+pub use self::remote_sessions::AtTerminal;
+pub use self::transcript::{Entry as TranscriptEntry, Transcript};
 pub use self::viewed::Applied;
 
 /// Jobs of one principal that may run at once.
@@ -197,7 +196,7 @@ pub struct Opened {
     pub sandbox: Option<Enforced>,
     /// Where it is, if it is not on this machine.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub target: Option<End>,
+    pub target: Option<RemoteInfo>,
     /// The record's head behind it.
     #[serde(skip)]
     pub anchor: Anchor,
@@ -242,14 +241,14 @@ pub struct Pipeline {
     jobs: Jobs,
     /// For whoever judges something that takes long.
     judges: Semaphore,
-    texts: texts::Texts,
-    plans: plans::Plans,
-    tally: tally::Tally,
+    parse_cache: parse_cache::ParseCache,
+    plan_cache: plan_cache::PlanCache,
+    usage: usage::Usage,
     scratches: plan::Scratches,
-    tracks: tracks::Tracks,
-    story: story::Story,
-    readings: automatic::Readings,
-    approvals: Mutex<Approvals<overseer::About>>,
+    workspace_changes: workspace_changes::WorkspaceChanges,
+    transcripts: transcript::Transcripts,
+    readings: auto_checkpoint::Readings,
+    approvals: Mutex<Approvals<approvals::About>>,
     /// Yeses that hold for longer than one call.
     memory: remembered::Memory,
     /// Changes with each answer to a request.
@@ -292,13 +291,13 @@ impl Pipeline {
             sessions,
             jobs,
             judges: Semaphore::new(MAX_JUDGES),
-            texts: texts::Texts::default(),
-            plans: plans::Plans::default(),
-            tally: tally::Tally::default(),
+            parse_cache: parse_cache::ParseCache::default(),
+            plan_cache: plan_cache::PlanCache::default(),
+            usage: usage::Usage::default(),
             scratches: plan::Scratches::new(),
-            tracks: tracks::Tracks::default(),
-            story: story::Story::default(),
-            readings: automatic::Readings::default(),
+            workspace_changes: workspace_changes::WorkspaceChanges::default(),
+            transcripts: transcript::Transcripts::default(),
+            readings: auto_checkpoint::Readings::default(),
             approvals,
             memory,
             answers: watch::Sender::new(0),
@@ -324,7 +323,7 @@ impl Pipeline {
         let Judgement { facts, verdict, elapsed, instead } = self.judge(&call, &seat).await;
         call.script = instead.unwrap_or(call.script);
         // At once: what is judged while this waits for the record is judged as coming after it.
-        self.tally.count(&verdict, &self.settings.engine.now());
+        self.usage.count(&verdict, &self.settings.engine.now());
         let decided = self.record_decision(&call, &seat, &verdict, None, elapsed).await?;
         if seat.unseen && !matches!(verdict, Verdict::Allow(_)) {
             // Nobody is asked about what would be another question once the target answers.
@@ -377,8 +376,8 @@ impl Pipeline {
             record::Answered { of, granted: true, person, peer: None, reason: "", quorum, permit: None, explained };
         self.audit.append(answered.entry(self.settings.for_record())).await.map_err(|error| self.failure(&error))?;
         match self.lift(pending, std::slice::from_ref(person), of).await? {
-            Lifted::Ended(outcome) => Ok(*outcome),
-            Lifted::Outdated(_) => {
+            ApprovedRun::Ended(outcome) => Ok(*outcome),
+            ApprovedRun::Outdated(_) => {
                 Err(Failure::of("the policies have changed since this was asked; submit the command again"))
             }
         }
@@ -390,7 +389,7 @@ impl Pipeline {
         pending: Pending,
         people: &[Approval],
         under: RequestId,
-    ) -> Result<Lifted, Failure> {
+    ) -> Result<ApprovedRun, Failure> {
         let Pending { question, call, scripts, opens, .. } = pending;
         self.goes_on(call.session.as_deref())?;
         let facts = question.facts().clone();
@@ -406,15 +405,15 @@ impl Pipeline {
         }
         let engine = self.settings.engine.now();
         if question.report().policy_set != engine.policy_set() {
-            return Ok(Lifted::Outdated(Box::new(call)));
+            return Ok(ApprovedRun::Outdated(Box::new(call)));
         }
-        Box::pin(self.lift_in(seat, question, call, opens, people, under)).await.map(Lifted::Ended)
+        Box::pin(self.lift_in(seat, question, call, opens, people, under)).await.map(ApprovedRun::Ended)
     }
 
     /// The same where its place is held.
     async fn lift_in(
         self: &Arc<Self>,
-        mut seat: Seat,
+        mut seat: ExecTarget,
         question: ApprovalRequest,
         call: Call,
         opens: Openings,
@@ -430,7 +429,7 @@ impl Pipeline {
         }
         let started = Instant::now();
         let verdict = engine.approve(question, people);
-        self.tally.count(&verdict, &engine);
+        self.usage.count(&verdict, &engine);
         let decided = self.record_decision(&call, &seat, &verdict, Some(under), started.elapsed()).await?;
         match verdict {
             Verdict::Allow(grant) => Box::pin(self.run(seat, facts, grant, decided, call)).await.map(Box::new),
@@ -495,7 +494,7 @@ impl Pipeline {
         self.settings.engine.replace(engine);
         tokio::task::block_in_place(|| self.keep_records());
         // A yes would be to what the old policies asked. Whoever still waits asks again; a program that waits in its `execve` cannot.
-        self.approvals().withdraw_waiting(|about| !matches!(about.lifts, overseer::Lifts::Execution { .. }));
+        self.approvals().withdraw_waiting(|about| !matches!(about.lifts, approvals::Lifts::Execution { .. }));
         self.answers.send_modify(|answers| *answers += 1);
         if !same_rules {
             let reloads = self.reloads.fetch_add(1, Ordering::AcqRel) + 1;
@@ -586,8 +585,8 @@ impl Pipeline {
         self.readings.end();
         self.jobs.end_all().await;
         for id in self.sessions.close_all().await {
-            self.tracks.forget(&id);
-            self.story.forget(&id);
+            self.workspace_changes.forget(&id);
+            self.transcripts.forget(&id);
             let entry = record::closed(&id, "shutdown");
             self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
         }
@@ -596,21 +595,21 @@ impl Pipeline {
 
     /// Reads the script, looks around and decides. A long script takes milliseconds, and so does one that has to be looked around
     /// for; meanwhile other calls go on. For any other, handing them to another thread would take longer.
-    async fn judge(&self, call: &Call, seat: &Seat) -> Judgement {
+    async fn judge(&self, call: &Call, seat: &ExecTarget) -> Judgement {
         let occasion = &seat.occasion;
         let surroundings = seat.elsewhere.as_ref().unwrap_or(&self.settings.surroundings);
         let read = || {
-            let inventory = self.texts.read(&call.script, &occasion.left);
+            let inventory = self.parse_cache.read(&call.script, &occasion.left);
             if inventory.own_parsed() {
                 return (inventory, None);
             }
             let facts = surroundings.facts(occasion).with(&call.client);
             match self.settings.engine.now().apart(&inventory, &facts) {
-                Some(instead) => (self.texts.read(&instead, &occasion.left), Some(instead)),
+                Some(instead) => (self.parse_cache.read(&instead, &occasion.left), Some(instead)),
                 None => (inventory, None),
             }
         };
-        let is_long = call.script.len() > texts::SHORT;
+        let is_long = call.script.len() > parse_cache::SHORT;
         let mut turn = None;
         if is_long {
             turn = Some(self.turn().await);
@@ -643,7 +642,7 @@ impl Pipeline {
     async fn record_decision(
         &self,
         call: &Call,
-        seat: &Seat,
+        seat: &ExecTarget,
         verdict: &Verdict,
         under: Option<RequestId>,
         elapsed: Duration,
@@ -669,9 +668,9 @@ impl Pipeline {
         .map_err(|SealError| Failure::of(SEALED))?;
         let anchor = self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
         let note = explained.note(self.settings.redactor.text(&req.to_string()));
-        self.story.decided(req, &explained);
+        self.transcripts.decided(req, &explained);
         if let Some(session) = &call.session {
-            self.story.told_to_run(session, note.id.clone(), &explained);
+            self.transcripts.told_to_run(session, note.id.clone(), &explained);
         }
         Ok(Decided { req, explained, note, anchor, begins })
     }
@@ -683,7 +682,7 @@ impl Pipeline {
     }
 
     /// Where a call is judged and will run: its session, or a fresh one that is not open yet.
-    async fn seat(&self, call: &Call) -> Result<Seat, Failure> {
+    async fn seat(&self, call: &Call) -> Result<ExecTarget, Failure> {
         let mut deadline = Deadline::after(self.time_of(call));
         match &call.session {
             Some(id) if !call.is_apart() => self.seat_in(call, id, &mut deadline).await,
@@ -698,7 +697,7 @@ impl Pipeline {
     }
 
     /// In a shell of its own that is opened for it, where its session is.
-    async fn seat_apart(&self, call: &Call, id: SessionId, deadline: Deadline) -> Result<Seat, Failure> {
+    async fn seat_apart(&self, call: &Call, id: SessionId, deadline: Deadline) -> Result<ExecTarget, Failure> {
         if let Some(session) = &call.session
             && let Some(seat) = self.seat_beside(call, session, &id, deadline).await?
         {
@@ -717,7 +716,7 @@ impl Pipeline {
         Ok(())
     }
 
-    fn seat_fresh(&self, call: &Call, id: SessionId) -> Result<Seat, Failure> {
+    fn seat_fresh(&self, call: &Call, id: SessionId) -> Result<ExecTarget, Failure> {
         let place = self.sessions.admit().map_err(|error| self.failure(&error))?;
         self.seat_at(call, id, Some(place))
     }
@@ -728,20 +727,20 @@ impl Pipeline {
         call: &Call,
         id: SessionId,
         place: Option<crate::session::registry::Place>,
-    ) -> Result<Seat, Failure> {
+    ) -> Result<ExecTarget, Failure> {
         let rules = self.reloads.load(Ordering::Acquire);
         let (base, beginning) = match &call.session {
             Some(session) => {
                 let note = self.sessions.note(session).map_err(|error| self.failure(&error))?;
                 (note.cwd, note.beginning)
             }
-            None => (self.settings.cwd.clone(), Beginning::default()),
+            None => (self.settings.cwd.clone(), ShellSnapshot::default()),
         };
         let cwd = self.directory(call.cwd.as_deref(), &base)?;
         let mut occasion = self.occasion(&id, cwd, SessionDirectory::place_for(id.as_str()));
         occasion.left_with(beginning.left.clone());
         let extra = Openings::default();
-        Ok(Seat {
+        Ok(ExecTarget {
             id,
             occasion,
             elsewhere: None,
@@ -767,7 +766,7 @@ impl Pipeline {
             return Ok(opened);
         }
         let (engine, settings) = (self.settings.engine.now(), &self.settings);
-        let plan = self.plans.plan(&engine, question.facts(), &BTreeMap::new(), settings);
+        let plan = self.plan_cache.plan(&engine, question.facts(), &BTreeMap::new(), settings);
         let plan = plan.map_err(|plan::Hole { outer, inner }| self.failure(&SessionError::Hole { outer, inner }))?;
         opened.retain(|path, rights, new| {
             let path = Path::new(path.as_str());
@@ -793,11 +792,12 @@ impl Pipeline {
         let is_there = |above: &AbsolutePath| Path::new(above.as_str()).symlink_metadata().is_ok();
         let mut changed =
             changed.filter_map(|path| std::iter::once(path.clone()).chain(path.ancestors()).find(is_there));
-        if let Some(path) = changed.find(|path| !bound::is_ours(Path::new(path.as_str()))) {
+        if let Some(path) = changed.find(|path| !approval_binding::is_ours(Path::new(path.as_str()))) {
             return Some(format!("the session's user cannot change `{path}`"));
         }
         let engine = self.settings.engine.now();
-        let hole = (!opens.is_empty()).then(|| self.plans.hole(&engine, question.facts(), &opens.places)).flatten();
+        let hole =
+            (!opens.is_empty()).then(|| self.plan_cache.hole(&engine, question.facts(), &opens.places)).flatten();
         let plan::Hole { outer, inner } = hole?;
         Some(format!(
             "a yes would open `{outer}`, and with it `{inner}`, which policy forbids; `mkdir` a directory there first, for it is opened alone"
@@ -826,7 +826,7 @@ impl Pipeline {
     }
 
     /// A seat in a shell of its own that begins as the session's: the session stays as it is.
-    fn beside(&self, mut seat: Seat) -> Result<Seat, Failure> {
+    fn beside(&self, mut seat: ExecTarget) -> Result<ExecTarget, Failure> {
         let Some(session) = seat.lease.as_mut().and_then(Lease::session) else { return Ok(seat) };
         let beginning = session.beginning();
         let place = self.sessions.admit().map_err(|error| self.failure(&error))?;
@@ -840,7 +840,7 @@ impl Pipeline {
         Ok(seat)
     }
 
-    async fn seat_in(&self, call: &Call, id: &str, deadline: &mut Deadline) -> Result<Seat, Failure> {
+    async fn seat_in(&self, call: &Call, id: &str, deadline: &mut Deadline) -> Result<ExecTarget, Failure> {
         let mut lease = self.sessions.lease(id, deadline).await.map_err(|error| self.lost(&error))?;
         let rules = self.reloads.load(Ordering::Acquire);
         if lease.session().is_some_and(|session| session.place().is_some()) {
@@ -865,14 +865,14 @@ impl Pipeline {
         let mut occasion = self.occasion(&id, cwd, temp);
         occasion.shell = shell;
         occasion.left_with(left);
-        Ok(Seat {
+        Ok(ExecTarget {
             id,
             occasion,
             elsewhere: None,
             lease: Some(lease),
             place: None,
             directory,
-            beginning: Beginning::default(),
+            beginning: ShellSnapshot::default(),
             there: None,
             scripts,
             rules,
@@ -892,7 +892,7 @@ impl Pipeline {
         let surroundings = &self.settings.surroundings;
         let facts = surroundings.facts(&occasion);
         occasion.scratch = self.scratches.of(&self.settings.engine.now(), &facts, &surroundings.home);
-        self.tally.tell(&mut occasion.session);
+        self.usage.tell(&mut occasion.session);
         occasion
     }
 
@@ -926,7 +926,7 @@ const SEALED: &str =
     "the copy of this that `audit.sealed-to` demands cannot be made, so it is not on record and nothing is done";
 
 /// Where one call is judged and runs.
-struct Seat {
+struct ExecTarget {
     id: SessionId,
     occasion: Occasion,
     /// What is around it, if it is not on this machine.
@@ -937,9 +937,9 @@ struct Seat {
     place: Option<crate::session::registry::Place>,
     directory: Option<AbsolutePath>,
     /// What a shell of its own begins with.
-    beginning: Beginning,
+    beginning: ShellSnapshot,
     /// Where such a shell is started, if it is not on this machine.
-    there: Option<(Base, Arc<Elsewhere>)>,
+    there: Option<(Base, Arc<RemoteSite>)>,
     /// Scripts that its session has run.
     scripts: u64,
     /// The kernel rules that hold it, by number.
@@ -952,7 +952,7 @@ struct Seat {
     unseen: bool,
 }
 
-impl Seat {
+impl ExecTarget {
     /// What tells the shell from one in which something else has run.
     fn state(&mut self) -> Option<palisade_audit::Digest> {
         match self.lease.as_mut().and_then(Lease::session) {
@@ -962,7 +962,7 @@ impl Seat {
     }
 
     /// Where it is, if that is not on this machine.
-    fn elsewhere(&mut self) -> Option<&Elsewhere> {
+    fn elsewhere(&mut self) -> Option<&RemoteSite> {
         match self.lease.as_mut().and_then(Lease::session) {
             Some(session) => session.place().map(|place| &**place),
             None => self.there.as_ref().map(|(_, place)| &**place),
@@ -970,7 +970,7 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for ExecTarget {
     fn drop(&mut self) {
         // Judged but not run: the session is as it was.
         if let Some(lease) = self.lease.take() {

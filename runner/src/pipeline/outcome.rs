@@ -55,7 +55,7 @@ pub struct Pending {
 }
 
 /// What comes of a yes.
-pub(super) enum Lifted {
+pub(super) enum ApprovedRun {
     /// The call has been judged again, and what came of that.
     Ended(Box<Outcome>),
     /// Other policies have taken the place of those that it was a yes under: the call is as good as one that nobody has judged.

@@ -13,7 +13,7 @@ use palisade_engine::{Approval, Channel, Lasts};
 use tokio::sync::mpsc;
 
 use super::Pipeline;
-use super::overseer::About;
+use super::approvals::About;
 use crate::control::peer::Peer;
 
 /// How long somebody is taken to be there who has looked through the control socket.

@@ -4,7 +4,7 @@ use palisade_audit::{Effect, Ruling};
 use palisade_engine::{Approval, Channel, Lasts, Oversight};
 use palisade_redact::Redacted;
 
-use super::ground::Ground;
+use super::checkpoint_target::CheckpointTarget;
 use super::{CheckpointNote, Failure, Pipeline};
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::store::Lock;
@@ -84,7 +84,7 @@ impl Pipeline {
     /// Puts on record which checkpoints go, and lets them go if they may.
     pub(super) async fn give_up(
         &self,
-        ground: &Ground,
+        ground: &CheckpointTarget,
         held: Lock,
         old: Vec<Checkpoint>,
         pruner: record::Pruner,

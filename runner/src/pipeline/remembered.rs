@@ -12,8 +12,8 @@ use palisade_engine::{
 };
 use palisade_redact::Redacted;
 
-use super::bound::{self, BoundFile};
-use super::overseer::{About, Lifts, Visit};
+use super::approval_binding::{self, BoundFile};
+use super::approvals::{About, Lifts, Visit};
 use super::{Failure, Pending, Pipeline};
 use crate::control::peer::Peer;
 use crate::control::wire::{Answer, Kept};
@@ -73,7 +73,7 @@ impl Pipeline {
                 return None;
             }
             let engine = self.settings.engine.now();
-            let call = bound::standing(pending).to_string();
+            let call = approval_binding::standing(pending).to_string();
             let fitting = all.iter().flat_map(|standing| engine.stands(question, standing, &call));
             let mut people = fitting.filter_map(|yes| Some((yes.id.parse().ok()?, self.giver(yes))));
             people.find(|(_, person)| engine.may_approve(question, person).allowed)
@@ -95,7 +95,7 @@ impl Pipeline {
                 return None;
             }
             let engine = self.settings.engine.now();
-            let call = bound::standing_visit(place, report).to_string();
+            let call = approval_binding::standing_visit(place, report).to_string();
             let fitting = all.iter().flat_map(|standing| engine.stands_for_visit(facts, report, standing, &call));
             let mut people = fitting.filter_map(|yes| Some((yes.id.parse().ok()?, self.giver(yes))));
             people.find(|(_, person)| engine.may_approve_act(facts, &Act::OpenSession, report, person).allowed)
@@ -154,7 +154,7 @@ impl Pipeline {
         if question.facts().transport != Transport::Local {
             return Err(Failure::of(AT_A_TARGET).helped(BY_POLICY));
         }
-        let files = tokio::task::block_in_place(|| bound::files(question.inventory(), question.facts()));
+        let files = tokio::task::block_in_place(|| approval_binding::files(question.inventory(), question.facts()));
         let Some(BoundFile { path, .. }) = files.first() else { return Ok(()) };
         let what = self.redact(&format!("it runs code of `{path}`, which can change"));
         Err(Failure { what, help: Redacted::from_static(ONCE), session_lost: false })
@@ -234,7 +234,7 @@ impl Pipeline {
 /// Whether a yes to this can hold at all: on this machine, without code that lies in a file.
 fn can_stand(question: &ApprovalRequest) -> bool {
     let facts = question.facts();
-    facts.transport == Transport::Local && bound::files(question.inventory(), facts).is_empty()
+    facts.transport == Transport::Local && approval_binding::files(question.inventory(), facts).is_empty()
 }
 
 const OF_A_PROGRAM: &str = "what starts this program may give it other variables, input and files the next time, and none of them is in its words";

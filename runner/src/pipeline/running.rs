@@ -19,22 +19,22 @@ use palisade_sandbox::plan::{self, Level, PathRule, Rights};
 use palisade_sandbox::{Network, NewPlaces, probe};
 use tokio::sync::{mpsc, watch};
 
-use super::automatic::NO_SESSION;
+use super::auto_checkpoint::NO_SESSION;
 use super::executions::Clerk;
 use super::openings::Openings;
-use super::{Call, Decided, Failure, Outcome, Pipeline, Seat};
+use super::{Call, Decided, ExecTarget, Failure, Outcome, Pipeline};
 use crate::caches::Caches;
 use crate::facts::real_directory;
 use crate::guard::Desk;
 use crate::job::registry::Place as JobPlace;
 use crate::job::{Job, JobId, Runs, Settled, Told};
-use crate::network::{self, Gate};
+use crate::network::{self, Proxy};
 use crate::record;
 use crate::result::{ExecResult, Finish, Late, Status};
-use crate::session::{Beginning, Session};
+use crate::session::{Session, ShellSnapshot};
 use crate::session_directory::SessionDirectory;
 use crate::shell::progress::Progress;
-use crate::shell::{Due, End, Ended, Lost, SessionError, SessionId, Stop, TerminalSize, Terms};
+use crate::shell::{Due, End, RunEnd, SessionError, SessionId, ShellLoss, Stop, TerminalSize, Terms};
 use crate::transport::local::Place;
 
 /// Orders that wait at most for a command.
@@ -71,8 +71,8 @@ impl Drop for Attended {
 }
 
 /// Everything that the task needs.
-struct Errand {
-    seat: Seat,
+struct RunTask {
+    seat: ExecTarget,
     facts: Facts,
     grant: Grant,
     terms: Terms,
@@ -106,7 +106,7 @@ impl Pipeline {
     /// Starts what was granted, and waits for its end as long as the call wants to.
     pub(super) async fn run(
         self: &Arc<Self>,
-        mut seat: Seat,
+        mut seat: ExecTarget,
         facts: Facts,
         grant: Grant,
         decided: Decided,
@@ -189,10 +189,10 @@ impl Pipeline {
         }
         drop(decided.begins);
         let answer = Answer { settled: settled.clone(), persistent: seat.lease.is_some(), view: view.clone() };
-        let errand = Errand { seat, facts, grant, terms, terminal: call.terminal, place, settled, view: view.clone() };
+        let task = RunTask { seat, facts, grant, terms, terminal: call.terminal, place, settled, view: view.clone() };
         let (pipeline, of) = (Arc::clone(self), Arc::clone(&job));
         tokio::spawn(async move {
-            let mut carried = std::pin::pin!(pipeline.carry_out(&of, errand));
+            let mut carried = std::pin::pin!(pipeline.carry_out(&of, task));
             let is_done = match &due {
                 None => false,
                 Some(due) => tokio::select! {
@@ -252,8 +252,8 @@ impl Pipeline {
         self.viewed(&job, job.ending().and_then(Result::ok).as_ref(), None, view)
     }
 
-    async fn carry_out(&self, job: &Arc<Job>, errand: Errand) {
-        let Errand { mut seat, facts, grant, mut terms, terminal, place, settled, view } = errand;
+    async fn carry_out(&self, job: &Arc<Job>, task: RunTask) {
+        let RunTask { mut seat, facts, grant, mut terms, terminal, place, settled, view } = task;
         let changes = grant.changes_shell();
         let persistent = seat.lease.is_some();
         if let Some(lease) = &seat.lease {
@@ -334,7 +334,7 @@ impl Pipeline {
     }
 
     /// What becomes of a session: it is ready for the next command, unless this one has ended its shell.
-    async fn behind(&self, mut lease: crate::session::registry::Lease, ran: Result<Ended, Failure>, changes: bool) {
+    async fn behind(&self, mut lease: crate::session::registry::Lease, ran: Result<RunEnd, Failure>, changes: bool) {
         let lost = match &ran {
             Ok(ended) => ended.lost,
             // Nothing has run.
@@ -353,16 +353,16 @@ impl Pipeline {
             return;
         }
         let status = match &ran {
-            Ok(Ended { end: End::Status(status), .. }) => *status,
+            Ok(RunEnd { end: End::Status(status), .. }) => *status,
             Ok(_) | Err(_) => 130,
         };
-        let has_begun = !matches!(&ran, Ok(Ended { end: End::NotBegun, .. }));
+        let has_begun = !matches!(&ran, Ok(RunEnd { end: End::NotBegun, .. }));
         if changes
             && has_begun
             && let Some(session) = lease.session()
             && session.remember(status).await.is_err()
         {
-            lease.end(Lost::Stateless).await;
+            lease.end(ShellLoss::Stateless).await;
             return;
         }
         if stale {
@@ -374,7 +374,7 @@ impl Pipeline {
     }
 
     /// In a shell of its own that ends with the command.
-    async fn run_alone(&self, mut session: Session, grant: Grant, terms: Terms) -> Result<Ended, Failure> {
+    async fn run_alone(&self, mut session: Session, grant: Grant, terms: Terms) -> Result<RunEnd, Failure> {
         let redactor = self.settings.redactor.keyed(super::NO_SESSION);
         let terms = Terms { ends: true, ..terms };
         let ended = session.run(grant, &redactor, terms).await.map_err(|error| self.failure(&error));
@@ -387,7 +387,7 @@ impl Pipeline {
         &self,
         id: &SessionId,
         facts: &Facts,
-        beginning: Beginning,
+        beginning: ShellSnapshot,
         terminal: Option<TerminalSize>,
         rules: u64,
     ) -> Result<Session, Failure> {
@@ -409,7 +409,7 @@ impl Pipeline {
         &self,
         id: &SessionId,
         facts: &Facts,
-        beginning: Beginning,
+        beginning: ShellSnapshot,
         terminal: Option<TerminalSize>,
         rules: u64,
         extra: &Extra<'_>,
@@ -448,7 +448,7 @@ impl Pipeline {
         facts: &Facts,
         environment: &[(OsString, OsString)],
         directory: &SessionDirectory,
-        gate: Option<&Gate>,
+        gate: Option<&Proxy>,
     ) -> Option<Arc<Desk>> {
         let settings = self.settings.for_guard();
         facts.session.guarded.then(|| {
@@ -481,10 +481,10 @@ impl Pipeline {
     }
 
     /// What decides on the connections of a session under this plan, if it can have any.
-    pub(super) fn gate(&self, facts: &Facts, plan: &plan::SandboxPlan) -> Option<Arc<Gate>> {
+    pub(super) fn gate(&self, facts: &Facts, plan: &plan::SandboxPlan) -> Option<Arc<Proxy>> {
         let settings = &self.settings;
         has_proxy(plan).then(|| {
-            Gate::new(settings.engine.clone(), settings.redactor.keyed(&facts.session.id), self.audit.clone(), facts)
+            Proxy::new(settings.engine.clone(), settings.redactor.keyed(&facts.session.id), self.audit.clone(), facts)
         })
     }
 
@@ -526,7 +526,7 @@ impl Pipeline {
             tracing::warn!(%error, directory = %caches.directory(), "the directory for tools' caches cannot be used");
         }
         // Deriving takes milliseconds, in which other calls go on.
-        let mut plan = tokio::task::block_in_place(|| self.plans.plan(&engine, &facts, extra, settings))
+        let mut plan = tokio::task::block_in_place(|| self.plan_cache.plan(&engine, &facts, extra, settings))
             .map_err(|plan::Hole { outer, inner }| self.failure(&SessionError::Hole { outer, inner }))?;
         if let Some(caches) = &settings.caches {
             let vocabulary = engine.vocabulary();
@@ -568,7 +568,7 @@ impl Pipeline {
                     Some(end) => (end, Late::Unsettled),
                     None => (End::TimedOut, Late::MayRun),
                 };
-                let ended = Ended { end, lost: None, cwd: None, duration: job.started.elapsed() };
+                let ended = RunEnd { end, lost: None, cwd: None, duration: job.started.elapsed() };
                 let finish = Finish { late: Some(late), ..self.finish(&ended, answer.persistent) };
                 let result = self.viewed(job, Some(&finish), None, &answer.view);
                 let settled = self.on_record(job, finish, &result, answer.persistent).await;
@@ -586,11 +586,11 @@ impl Pipeline {
     }
 
     /// How a command ended, once that is on record. Where whoever waited for it was told before, its end has an entry of its own.
-    async fn settle(&self, job: &Job, ran: Result<&Ended, &Failure>, persistent: bool, view: &View) -> Settled {
+    async fn settle(&self, job: &Job, ran: Result<&RunEnd, &Failure>, persistent: bool, view: &View) -> Settled {
         let mut told = job.answer.lock().await;
         let known = match &*told {
             // There is nothing more to say.
-            Told::Early(settled, _) if !matches!(ran, Ok(Ended { end, .. }) if *end != End::NotBegun) => {
+            Told::Early(settled, _) if !matches!(ran, Ok(RunEnd { end, .. }) if *end != End::NotBegun) => {
                 return settled.clone();
             }
             Told::Early(_, redactions) => Some(redactions),
@@ -625,12 +625,12 @@ impl Pipeline {
         let entry = record::finished(&job.session, persistent, job.req, result);
         finish.anchor = self.audit.append(entry).await.map_err(|error| Arc::new(self.failure(&error)))?;
         if let Some(session) = &job.named {
-            self.story.ended(session, result);
+            self.transcripts.ended(session, result);
         }
         Ok(finish)
     }
 
-    fn finish(&self, ended: &Ended, persistent: bool) -> Finish {
+    fn finish(&self, ended: &RunEnd, persistent: bool) -> Finish {
         let (status, exit_code, signal) = match ended.end {
             End::Status(code) | End::ShellExited(code) => (Status::Done, Some(code), None),
             End::ShellKilled(signal) => (Status::Done, None, Some(signal)),
@@ -641,7 +641,7 @@ impl Pipeline {
         };
         let late = match (ended.end, ended.lost) {
             (End::NotBegun, _) => Some(Late::NotBegun),
-            (_, Some(Lost::Unended)) => Some(Late::MayRun),
+            (_, Some(ShellLoss::Unended)) => Some(Late::MayRun),
             _ => None,
         };
         let lost = ended.lost.filter(|_| persistent || ended.end == End::Unknown);

@@ -13,7 +13,7 @@ use super::{Client, Failure, Opened, Pipeline, SessionNote, WithClient};
 use crate::facts::real_directory;
 use crate::record;
 use crate::session::registry::{Lease, Note, Place};
-use crate::session::{Beginning, Elsewhere, Remains, Session};
+use crate::session::{ClosedSession, RemoteSite, Session, ShellSnapshot};
 use crate::shell::{SessionError, SessionId};
 
 /// Why a shell ended that other kernel rules held, on record.
@@ -33,8 +33,8 @@ impl Pipeline {
         let facts = self.settings.surroundings.facts(&occasion).with(client);
         let rules = self.reloads.load(Ordering::Acquire);
         self.may_open(&facts)?;
-        self.tally.begin();
-        let session = self.start(&id, &facts, Beginning::default(), None, rules).await?;
+        self.usage.begin();
+        let session = self.start(&id, &facts, ShellSnapshot::default(), None, rules).await?;
         self.opened(session, place, false, None).await
     }
 
@@ -120,7 +120,7 @@ impl Pipeline {
     }
 
     /// The temporary directory of a session whose shell is gone.
-    fn temp(&self, remains: &Remains) -> Result<AbsolutePath, Failure> {
+    fn temp(&self, remains: &ClosedSession) -> Result<AbsolutePath, Failure> {
         let temp = remains.directory().map(|directory| directory.temp().clone());
         temp.ok_or_else(|| self.failure(&SessionError::Unknown))
     }
@@ -152,8 +152,8 @@ impl Pipeline {
         let (id, enforced) = (session.id().clone(), session.enforced().cloned());
         let place = session.place().cloned();
         let cwd = self.settings.redactor.text(session.cwd().as_str());
-        let Beginning { forgotten, unlisted, .. } = session.beginning();
-        let reached = place.as_deref().map(Elsewhere::on_record);
+        let ShellSnapshot { forgotten, unlisted, .. } = session.beginning();
+        let reached = place.as_deref().map(RemoteSite::on_record);
         let entry = record::opened(self.settings.for_record(), &id, &cwd, enforced.as_ref(), reached, under);
         let anchor = match self.audit.append(entry).await {
             Ok(anchor) => anchor,
@@ -184,8 +184,8 @@ impl Pipeline {
     /// If there is none of that name, or its end cannot be recorded.
     pub async fn close_session(&self, id: &str) -> Result<(), Failure> {
         self.sessions.close(id).await.map_err(|error| self.failure(&error))?;
-        self.tracks.forget(id);
-        self.story.forget(id);
+        self.workspace_changes.forget(id);
+        self.transcripts.forget(id);
         let entry = record::closed(id, "closed");
         self.audit.append(entry).await.map(drop).map_err(|error| self.failure(&error))
     }
@@ -217,8 +217,8 @@ impl Pipeline {
             let Some(pipeline) = pipeline.upgrade() else { return };
             pipeline.jobs.sweep(idle);
             for id in pipeline.sessions.close_idle(idle, pipeline.settings.lifetime).await {
-                pipeline.tracks.forget(&id);
-                pipeline.story.forget(&id);
+                pipeline.workspace_changes.forget(&id);
+                pipeline.transcripts.forget(&id);
                 if let Err(failure) = pipeline.audit.append(record::closed(&id, "idle")).await {
                     tracing::error!(%failure, "the end of a session cannot be recorded");
                 }

@@ -10,8 +10,8 @@ use palisade_audit::{Discarded, Id};
 use palisade_redact::Redacted;
 use serde::Serialize;
 
+use super::checkpoint_target::CheckpointTarget;
 use super::checkpoints::{Checked, Person, RestoreNote, Terms};
-use super::ground::Ground;
 use super::listed::in_parts;
 use super::{Client, Failure, Pipeline};
 use crate::checkpoint::store::About;
@@ -52,12 +52,14 @@ impl Pipeline {
         let upper = overlay.upper().map_err(|error| self.failure(&error))?;
         let about = About { label: session.clone(), session: session.clone(), ..About::default() };
         let (_, viewed) = self
-            .in_store(&Ground::Here, move |store| store.take_viewed(&store.lock()?, &changes, &upper, &base, &about))
+            .in_store(&CheckpointTarget::Here, move |store| {
+                store.take_viewed(&store.lock()?, &changes, &upper, &base, &about)
+            })
             .await?;
         let to = viewed.checkpoint.id.as_str();
-        let done = self.go_back(&Ground::Here, &session, to, terms, &Client::default(), Some(person)).await;
+        let done = self.go_back(&CheckpointTarget::Here, &session, to, terms, &Client::default(), Some(person)).await;
         let about = viewed.checkpoint.about;
-        self.in_store(&Ground::Here, move |store| store.forget_viewed(&store.lock()?, &about)).await?;
+        self.in_store(&CheckpointTarget::Here, move |store| store.forget_viewed(&store.lock()?, &about)).await?;
         let left_out = viewed.left_out.iter();
         let left_out: Vec<_> = left_out
             .map(|left| self.redact(&format!("{}: {}", String::from_utf8_lossy(&left.name), left.why.as_str())))

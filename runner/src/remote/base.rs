@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use palisade_engine::AbsolutePath;
 
-use super::{Eyes, Link, Purpose, Scout, terminal};
+use super::{ControlShell, Eyes, Link, Purpose, terminal};
 use crate::guard::Ledger;
 use crate::remote::guard::{Outpost, Shell};
 use crate::shell::{Language, SessionError};
@@ -18,7 +18,7 @@ use crate::transport::wire::Wire;
 #[derive(Clone, Debug)]
 pub(crate) struct Base {
     link: Arc<Link>,
-    scout: Scout,
+    scout: ControlShell,
     language: Language,
     /// The operator's name for the target.
     name: Arc<str>,
@@ -37,7 +37,7 @@ pub(crate) struct Errands {
 }
 
 impl Base {
-    pub(super) fn new(link: Arc<Link>, scout: Scout, language: Language, name: &str) -> Self {
+    pub(super) fn new(link: Arc<Link>, scout: ControlShell, language: Language, name: &str) -> Self {
         Self { link, scout, language, name: name.into(), outpost: None }
     }
 
@@ -129,7 +129,7 @@ impl Base {
         self.language
     }
 
-    pub(super) fn scout(&self) -> &Scout {
+    pub(super) fn scout(&self) -> &ControlShell {
         &self.scout
     }
 

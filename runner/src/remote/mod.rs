@@ -2,16 +2,16 @@
 //!
 //! It has three streams and no channel besides, so that the end of a command is told in the streams that the command wrote to,
 //! by a nonce that only the shell's input has held (`scan.rs`). Nothing holds it there: what it may do, its user may do. A second
-//! shell (`scout.rs`) tells what the first one cannot be asked for, and ends what it started. This file starts both, and ends them;
+//! shell (`control_shell.rs`) tells what the first one cannot be asked for, and ends what it started. This file starts both, and ends them;
 //! `run.rs` has what happens in between.
 
 mod answers;
 mod base;
+mod control_shell;
 pub mod guard;
 mod purpose;
 mod run;
 mod scan;
-mod scout;
 mod started;
 mod task;
 mod terminal;
@@ -28,9 +28,9 @@ use serde::Serialize;
 
 use self::answers::{answer, boot, kept};
 pub(crate) use self::base::{Base, Errands};
+use self::control_shell::{ControlShell, Since};
 use self::guard::Outpost;
 pub(crate) use self::purpose::Purpose;
-use self::scout::{Scout, Since};
 pub(crate) use self::task::{Records, Task, broken};
 use crate::facts::remote_view::View;
 use crate::guard::Ledger;
@@ -72,11 +72,11 @@ impl Link {
     }
 
     /// The second shell, in the language that there is.
-    async fn scout(&self) -> Result<(Scout, Language), SessionError> {
+    async fn scout(&self) -> Result<(ControlShell, Language), SessionError> {
         let mut found = Err(TargetError::NoBash.into());
         for language in [Language::Bash, Language::Sh] {
             found = match self.shell(language, Purpose::Ours).await {
-                Ok(wire) => Scout::start(wire, language).await.map(|scout| (scout, language)),
+                Ok(wire) => ControlShell::start(wire, language).await.map(|scout| (scout, language)),
                 Err(error) => Err(error.into()),
             };
             if !matches!(found, Err(SessionError::Target(TargetError::NoBash))) {
@@ -102,7 +102,7 @@ impl Link {
 
 /// What is at the other end, for the record and for whoever opened the session.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct End {
+pub struct RemoteInfo {
     /// The operator's name for it.
     pub target: Redacted,
     /// The shell that commands run in there, once somebody has looked.
@@ -437,7 +437,7 @@ async fn end(base: &Base, held: Option<&guard::Shell>, pid: &str, mark: &str, go
 }
 
 /// Where a shell stands: its guard knows that of one with a view of its own.
-async fn stands(scout: &Scout, held: Option<&guard::Shell>, pid: &str) -> Option<AbsolutePath> {
+async fn stands(scout: &ControlShell, held: Option<&guard::Shell>, pid: &str) -> Option<AbsolutePath> {
     match held {
         Some(held) => held.cwd().await,
         None => scout.cwd(pid).await,
@@ -446,7 +446,7 @@ async fn stands(scout: &Scout, held: Option<&guard::Shell>, pid: &str) -> Option
 
 /// Tells what names mean at the other end. Cheap to copy.
 #[derive(Clone, Debug)]
-pub(crate) struct Eyes(Scout);
+pub(crate) struct Eyes(ControlShell);
 
 impl Eyes {
     /// Asks about the names that `gather` notes down in `view`, and again, until it finds nothing new to ask.

@@ -2,10 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::terminal;
-use crate::remote::guard;
-use crate::shell::frame;
-use crate::shell::{Language, Nonce, TerminalSize, posix};
+use super::{guard, terminal};
+use crate::shell::{Language, Nonce, TerminalSize, frame, posix};
 use crate::transport::TERMINAL_KIND;
 use crate::transport::wire::Start;
 

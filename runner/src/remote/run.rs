@@ -12,15 +12,15 @@ use palisade_sandbox::meter::Exceeded;
 use rustix::process::Signal;
 
 use super::RemoteShell;
+use super::control_shell::Moment;
 use super::scan::{Found, Scan};
-use super::scout::Moment;
 use super::started::Started;
 use super::terminal::Keyboard;
 use super::waits::Quiet;
 use crate::shell::frame::{self, Streams};
-use crate::shell::{Chunk, End, Ended, Lost, Nonce, Order, SessionError, StreamName, Terms, Typed};
+use crate::shell::{Chunk, End, Nonce, Order, RunEnd, SessionError, ShellLoss, StreamName, Terms, Typed};
 use crate::transport::line_ends::LineEnds;
-use crate::transport::local::ladder::{Ladder, Rung};
+use crate::transport::local::termination::{Step, Termination};
 use crate::transport::wire::{Ending, Piece};
 
 /// The status of a command that an interrupt has ended, as shells tell it.
@@ -63,7 +63,7 @@ struct Run<'a> {
     out: Sink,
     err: Sink,
     status: Option<i32>,
-    fall: Option<(End, Ladder)>,
+    fall: Option<(End, Termination)>,
     /// The command is at the rung on which all that it started is killed, or beyond.
     killed: bool,
     /// Until when the report is waited for as long as something comes: all that the command started is dead, so that what comes has
@@ -110,7 +110,7 @@ enum Event {
     Idle,
 }
 
-type Over = (End, Option<Lost>);
+type Over = (End, Option<ShellLoss>);
 
 impl RemoteShell {
     /// Runs one command to its end, the shell's end, or the deadline. What it prints goes to `terms.progress`. A shell that is for one
@@ -123,7 +123,7 @@ impl RemoteShell {
         script: &[u8],
         redactor: &Redactor,
         terms: Terms,
-    ) -> Result<Ended, SessionError> {
+    ) -> Result<RunEnd, SessionError> {
         if terms.input.is_some() && self.is_session {
             return Err(SessionError::NotThere { what: "a job with an input of its own" });
         }
@@ -144,7 +144,7 @@ impl RemoteShell {
         };
         if terms.due.as_ref().is_some_and(|due| !due.goes()) {
             self.main.ignore();
-            return Ok(Ended { end: End::NotBegun, lost: None, cwd: None, duration: Duration::ZERO });
+            return Ok(RunEnd { end: End::NotBegun, lost: None, cwd: None, duration: Duration::ZERO });
         }
         if ended.is_none() && !self.main.send(lines) {
             return Err(super::TargetError::Closed.into());
@@ -188,7 +188,7 @@ impl RemoteShell {
 }
 
 impl Run<'_> {
-    async fn complete(mut self) -> Ended {
+    async fn complete(mut self) -> RunEnd {
         let (mut end, mut lost) = self.drive().await;
         let mut is_cut = self.fall.is_some();
         if let (Some(due), End::Status(_) | End::ShellExited(_) | End::ShellKilled(_) | End::Limited(_)) =
@@ -207,7 +207,7 @@ impl Run<'_> {
         }
         // The shell is its own again; what the command has left behind is not to go on.
         if is_cut && lost.is_none() && self.started().kill().await.is_none() {
-            lost = Some(Lost::Unstoppable);
+            lost = Some(ShellLoss::Unstoppable);
         }
         let duration = self.started.elapsed();
         let cwd = match (&self.shell.held, lost) {
@@ -218,13 +218,13 @@ impl Run<'_> {
             (None, None) => self.shell.cwd().await,
         };
         // A shell that stands nowhere that can be named cannot be judged for.
-        lost = lost.or(cwd.is_none().then_some(Lost::Nowhere));
+        lost = lost.or(cwd.is_none().then_some(ShellLoss::Nowhere));
         if lost.is_some() {
             self.shell.gone |= matches!(self.ended, Some(Some(_)));
             self.shell.end_everything().await;
             // Behind a connection that has ended the target sees to it.
-            if self.shell.left && !matches!(lost, Some(Lost::Disconnected | Lost::Ended)) {
-                lost = Some(Lost::Unended);
+            if self.shell.left && !matches!(lost, Some(ShellLoss::Disconnected | ShellLoss::Ended)) {
+                lost = Some(ShellLoss::Unended);
             }
         }
         self.shell.main.ignore();
@@ -232,7 +232,7 @@ impl Run<'_> {
         for sink in [out, err] {
             sink.finish(&terms).await;
         }
-        Ended { end, lost, cwd, duration }
+        RunEnd { end, lost, cwd, duration }
     }
 
     async fn drive(&mut self) -> Over {
@@ -241,23 +241,23 @@ impl Run<'_> {
             match self.over() {
                 // A shell that was interrupted when it had read its report's line already has forgotten both, and answers what was asked
                 // behind that. So may something of the agent's that has read both: once all but the shell is ended, it is asked again.
-                Some((End::Unknown, Some(Lost::Silent))) if self.again.is_some() => {
+                Some((End::Unknown, Some(ShellLoss::Silent))) if self.again.is_some() => {
                     // Nothing that was said counts: where it cannot be asked, the ladder ends with the shell.
                     (self.out.done, self.err.done) = (false, false);
-                    self.begin_to_end(End::Status(INTERRUPTED), Ladder::kill());
+                    self.begin_to_end(End::Status(INTERRUPTED), Termination::kill());
                 }
                 Some(over) => return over,
                 None => {}
             }
             match self.event().await {
                 Event::Deadline if self.fall.is_some() => self.step(),
-                Event::Deadline => self.begin_to_end(End::TimedOut, Ladder::new(self.terms.grace)),
-                Event::Limit(limit) => self.begin_to_end(End::Limited(limit), Ladder::new(None)),
-                Event::Stop => self.begin_to_end(End::Cancelled, Ladder::new(self.terms.grace)),
+                Event::Deadline => self.begin_to_end(End::TimedOut, Termination::new(self.terms.grace)),
+                Event::Limit(limit) => self.begin_to_end(End::Limited(limit), Termination::new(None)),
+                Event::Stop => self.begin_to_end(End::Cancelled, Termination::new(self.terms.grace)),
                 Event::Order(order) => self.obey(order),
                 Event::Again => self.ask(),
                 // The other shell does not answer any more, or something cannot be killed.
-                Event::Done(None) => return (self.end(), Some(Lost::Unstoppable)),
+                Event::Done(None) => return (self.end(), Some(ShellLoss::Unstoppable)),
                 Event::Done(Some(())) => self.done(),
                 Event::Piece(Some(Piece::Out(bytes))) => {
                     if let Some(over) = self.take(StreamName::Stdout, &bytes).await {
@@ -358,7 +358,7 @@ impl Run<'_> {
     /// Whether the command is over: by its report on both streams, or since the shell is.
     fn over(&self) -> Option<Over> {
         if let Some(ending) = self.ended {
-            let lost = if ending.is_some() { Lost::Ended } else { Lost::Disconnected };
+            let lost = if ending.is_some() { ShellLoss::Ended } else { ShellLoss::Disconnected };
             let end = match (&self.fall, ending) {
                 (Some((end, _)), _) => *end,
                 (None, Some(Ending::Exited(code))) => End::ShellExited(code),
@@ -374,7 +374,7 @@ impl Run<'_> {
             (Some((end, _)), _) => (*end, None),
             (None, Some(status)) => (End::Status(status), None),
             // Something of the agent's has read the line that should have reported.
-            (None, None) => (End::Unknown, Some(Lost::Silent)),
+            (None, None) => (End::Unknown, Some(ShellLoss::Silent)),
         })
     }
 
@@ -416,7 +416,7 @@ impl Run<'_> {
                     }
                     sink.done |= nonce == *last;
                 }
-                Found::Forged => return Some((End::Unknown, Some(Lost::Forged))),
+                Found::Forged => return Some((End::Unknown, Some(ShellLoss::Forged))),
             }
         }
         None
@@ -434,7 +434,7 @@ impl Run<'_> {
         }
     }
 
-    fn begin_to_end(&mut self, end: End, ladder: Ladder) {
+    fn begin_to_end(&mut self, end: End, ladder: Termination) {
         self.fall = Some((end, ladder));
         self.step();
     }
@@ -444,13 +444,13 @@ impl Run<'_> {
         let Some((_, ladder)) = &mut self.fall else { return };
         let (rung, wait) = ladder.next();
         let errand: (Errand, Then) = match rung {
-            Rung::Ask => (Box::pin(started.signal(Signal::TERM.as_raw())), Then::Wait(wait)),
-            Rung::Interrupt => (Box::pin(started.interrupt()), Then::Ask(wait)),
-            Rung::KillRest => {
+            Step::Ask => (Box::pin(started.signal(Signal::TERM.as_raw())), Then::Wait(wait)),
+            Step::Interrupt => (Box::pin(started.interrupt()), Then::Ask(wait)),
+            Step::KillRest => {
                 self.killed = true;
                 (Box::pin(started.kill_and_interrupt()), Then::Ask(wait + SETTLE))
             }
-            Rung::KillShell => (Box::pin(std::future::ready(None)), Then::Nothing),
+            Step::KillShell => (Box::pin(std::future::ready(None)), Then::Nothing),
         };
         self.errand = Some(errand);
     }
@@ -505,9 +505,9 @@ impl Run<'_> {
                     (Box::pin(started.signal(signal.as_raw())), Then::Nothing)
                 });
             }
-            Some(Order::Stop { grace: None }) => self.begin_to_end(End::Cancelled, Ladder::kill()),
+            Some(Order::Stop { grace: None }) => self.begin_to_end(End::Cancelled, Termination::kill()),
             Some(Order::Stop { grace }) if self.fall.is_none() => {
-                self.begin_to_end(End::Cancelled, Ladder::new(grace));
+                self.begin_to_end(End::Cancelled, Termination::new(grace));
             }
             Some(Order::Stop { .. }) => {}
             Some(Order::Resize(size)) => self.shell.main.resize(size),

@@ -3,12 +3,12 @@
 //! A session's shell may have left something on purpose, with a command before: that goes on, as on this machine, whatever becomes of this
 //! one. The two are told apart by when they started, by the clock there.
 
-use super::scout::{Moment, Scout, Since};
+use super::control_shell::{ControlShell, Moment, Since};
 
 /// All that a command has started, or that bears the mark of the shell that it runs in.
 #[derive(Debug)]
 pub(super) struct Started {
-    pub(super) scout: Scout,
+    pub(super) scout: ControlShell,
     /// The shell's number there, and its mark.
     pub(super) pid: String,
     pub(super) mark: String,

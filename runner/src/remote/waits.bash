@@ -1,4 +1,4 @@
-# Whether a command waits for input: told to the second shell only where somebody wants to know, behind `scout.bash`.
+# Whether a command waits for input: told to the second shell only where somebody wants to know, behind `control_shell.bash`.
 
 # So many bytes of a process's memory, as numbers of this size. Each time takes three programs: whoever runs hundreds of processes must not
 # keep everybody else waiting who asks this shell.

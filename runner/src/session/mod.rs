@@ -1,7 +1,7 @@
 //! One live shell that scripts run in, one after the other.
 
-mod elsewhere;
 pub mod registry;
+mod remote_site;
 mod shell;
 
 use std::ffi::OsString;
@@ -13,13 +13,13 @@ use palisade_redact::{Redacted, Redactor};
 use palisade_sandbox::plan::SandboxPlan;
 use palisade_sandbox::{Enforced, Names};
 
-pub use self::elsewhere::Elsewhere;
+pub use self::remote_site::RemoteSite;
 use crate::guard::Desk;
-use crate::network::Gate;
+use crate::network::Proxy;
 use crate::remote::{Base, RemoteShell};
 use crate::session::shell::Shell;
 use crate::session_directory::SessionDirectory;
-use crate::shell::{Due, End, Ended, Language, Lost, SessionError, SessionId, State, Terms, hooks};
+use crate::shell::{Due, End, Language, RunEnd, SessionError, SessionId, ShellLoss, State, Terms, hooks};
 use crate::transport::local::{LocalShell, Place};
 
 /// One live shell under its sandbox.
@@ -28,15 +28,15 @@ pub struct Session {
     id: SessionId,
     shell: Shell,
     /// Where it is, if it is not on this machine.
-    elsewhere: Option<Arc<Elsewhere>>,
+    elsewhere: Option<Arc<RemoteSite>>,
     opened: Instant,
     commands: u64,
     cwd: AbsolutePath,
     /// What its scripts have left behind that changes what the next one means.
     left: palisade_grammar::Shell,
-    beginning: Beginning,
+    beginning: ShellSnapshot,
     guard: Option<Arc<Desk>>,
-    gate: Option<Arc<Gate>>,
+    gate: Option<Arc<Proxy>>,
     /// Code of the agent's may run between its scripts.
     hooked: bool,
     /// Which of the server's kernel rules hold it, by number.
@@ -48,7 +48,7 @@ pub struct Session {
 /// What another shell begins with that shall be like a session's: what that was after the last script that it came to
 /// the end of. Cheap to copy.
 #[derive(Clone, Debug, Default)]
-pub struct Beginning {
+pub struct ShellSnapshot {
     /// None for a shell that no script has changed, or that is too much to keep.
     pub(crate) state: Option<State>,
     /// What that means for the next script.
@@ -59,7 +59,7 @@ pub struct Beginning {
     pub(crate) unlisted: bool,
 }
 
-impl Beginning {
+impl ShellSnapshot {
     /// What tells it from another.
     pub(crate) fn digest(&self) -> Option<palisade_audit::Digest> {
         self.state.as_ref().map(State::digest)
@@ -68,7 +68,7 @@ impl Beginning {
 
 /// What is left of a session whose shell is gone.
 #[derive(Debug)]
-pub struct Remains {
+pub struct ClosedSession {
     /// Its name.
     pub id: SessionId,
     /// Since when it lived.
@@ -78,15 +78,15 @@ pub struct Remains {
     /// Where its shell stood before the last of them.
     pub cwd: AbsolutePath,
     /// What a new shell would be.
-    pub beginning: Beginning,
+    pub beginning: ShellSnapshot,
     /// Where it was, if it was not on this machine.
-    pub elsewhere: Option<Arc<Elsewhere>>,
+    pub elsewhere: Option<Arc<RemoteSite>>,
     directory: Option<SessionDirectory>,
     guard: Option<Arc<Desk>>,
-    gate: Option<Arc<Gate>>,
+    gate: Option<Arc<Proxy>>,
 }
 
-impl Remains {
+impl ClosedSession {
     /// Its directories, which the next shell has, too; none of one that was elsewhere.
     pub fn directory(&self) -> Option<&SessionDirectory> {
         self.directory.as_ref()
@@ -94,7 +94,7 @@ impl Remains {
 
     /// For a shell whose programs and connections are decided by others than before.
     #[must_use]
-    pub fn held_by(self, guard: Option<Arc<Desk>>, gate: Option<Arc<Gate>>) -> Self {
+    pub fn held_by(self, guard: Option<Arc<Desk>>, gate: Option<Arc<Proxy>>) -> Self {
         Self { guard, gate, ..self }
     }
 
@@ -110,14 +110,14 @@ impl Session {
     ///
     /// # Errors
     /// If the sandbox cannot be made as asked for, or the shell does not answer.
-    pub async fn open(id: SessionId, place: Place, beginning: Beginning, rules: u64) -> Result<Self, SessionError> {
+    pub async fn open(id: SessionId, place: Place, beginning: ShellSnapshot, rules: u64) -> Result<Self, SessionError> {
         let (cwd, guard, gate) = (place.cwd.clone(), place.guard.clone(), place.gate.clone());
         let shell = LocalShell::start(place, beginning.state.as_ref()).await?;
         Ok(Self { guard, gate, ..Self::fresh(id, Shell::Local(Box::new(shell)), cwd, beginning, rules) })
     }
 
     /// One in which nothing has run.
-    fn fresh(id: SessionId, shell: Shell, cwd: AbsolutePath, beginning: Beginning, rules: u64) -> Self {
+    fn fresh(id: SessionId, shell: Shell, cwd: AbsolutePath, beginning: ShellSnapshot, rules: u64) -> Self {
         Self {
             id,
             shell,
@@ -136,20 +136,20 @@ impl Session {
     }
 
     /// Takes a shell at a target.
-    pub(crate) fn elsewhere(id: SessionId, shell: RemoteShell, elsewhere: Arc<Elsewhere>, rules: u64) -> Self {
+    pub(crate) fn elsewhere(id: SessionId, shell: RemoteShell, elsewhere: Arc<RemoteSite>, rules: u64) -> Self {
         let (cwd, left) = (shell.start_directory().clone(), shell.language().fresh());
-        let (shell, beginning) = (Shell::Remote(Box::new(shell)), Beginning { left, ..Beginning::default() });
+        let (shell, beginning) = (Shell::Remote(Box::new(shell)), ShellSnapshot { left, ..ShellSnapshot::default() });
         Self { elsewhere: Some(elsewhere), ..Self::fresh(id, shell, cwd, beginning, rules) }
     }
 
     /// Takes a shell at a target that was started in the place of one that is gone, with its state.
-    pub(crate) fn back(remains: Remains, shell: RemoteShell, elsewhere: Arc<Elsewhere>, rules: u64) -> Self {
-        let Remains { id, opened, commands, beginning, .. } = remains;
+    pub(crate) fn back(remains: ClosedSession, shell: RemoteShell, elsewhere: Arc<RemoteSite>, rules: u64) -> Self {
+        let ClosedSession { id, opened, commands, beginning, .. } = remains;
         let is_posix = shell.language() == Language::Sh;
         let fresh = Self::elsewhere(id, shell, elsewhere, rules);
         // A shell of another kind takes nothing over.
         if is_posix != beginning.left.is_posix() {
-            let beginning = Beginning { forgotten: commands > 0, ..fresh.beginning.clone() };
+            let beginning = ShellSnapshot { forgotten: commands > 0, ..fresh.beginning.clone() };
             return Self { opened, commands, beginning, ..fresh };
         }
         let left = beginning.left.clone();
@@ -157,7 +157,7 @@ impl Session {
     }
 
     /// Where it is, if it is not on this machine.
-    pub fn place(&self) -> Option<&Arc<Elsewhere>> {
+    pub fn place(&self) -> Option<&Arc<RemoteSite>> {
         self.elsewhere.as_ref()
     }
 
@@ -177,13 +177,13 @@ impl Session {
     /// # Errors
     /// As [`Self::open`]; what was left is gone then.
     pub async fn reopen(
-        remains: Remains,
+        remains: ClosedSession,
         plan: SandboxPlan,
         environment: Vec<(OsString, OsString)>,
         names: Option<Arc<Names>>,
         rules: u64,
     ) -> Result<Self, SessionError> {
-        let Remains { id, opened, commands, cwd, beginning, directory, guard, gate, .. } = remains;
+        let ClosedSession { id, opened, commands, cwd, beginning, directory, guard, gate, .. } = remains;
         let directory = directory.ok_or(SessionError::Unknown)?;
         let (desk, door) = (guard.clone(), gate.clone());
         let cwd_of_place = cwd.clone();
@@ -235,7 +235,7 @@ impl Session {
     }
 
     /// What another shell begins with that shall be like this one.
-    pub fn beginning(&self) -> Beginning {
+    pub fn beginning(&self) -> ShellSnapshot {
         self.beginning.clone()
     }
 
@@ -262,7 +262,7 @@ impl Session {
     ///
     /// # Errors
     /// If the grant is for another session, or no channel can be made: nothing has run then.
-    pub async fn run(&mut self, grant: Grant, redactor: &Redactor, terms: Terms) -> Result<Ended, SessionError> {
+    pub async fn run(&mut self, grant: Grant, redactor: &Redactor, terms: Terms) -> Result<RunEnd, SessionError> {
         if grant.session() != self.id.as_str() {
             return Err(SessionError::WrongSession);
         }
@@ -285,8 +285,8 @@ impl Session {
             // Nothing has run, and nothing will: what the guard does not know of it would judge as something else.
             tracing::warn!(%error, "a session's guard at its target does not answer");
             self.left = before;
-            let (end, lost) = (End::Unknown, Some(Lost::Disconnected));
-            return Ok(Ended { end, lost, cwd: None, duration: Duration::ZERO });
+            let (end, lost) = (End::Unknown, Some(ShellLoss::Disconnected));
+            return Ok(RunEnd { end, lost, cwd: None, duration: Duration::ZERO });
         }
         // A shell of which everything is known, that is to stay as it is, and that starts nothing.
         let stays = !self.hooked && !hooked && before == before.fresh() && terms.directory.is_none();
@@ -298,7 +298,7 @@ impl Session {
         }
         let terms = Terms { stays: stays.then(|| self.cwd.clone()), ends: terms.ends && farewell, ..terms };
         let ended = match self.shell.run(&script, &redactor, terms).await {
-            Ok(Ended { end: End::NotBegun, .. }) => {
+            Ok(RunEnd { end: End::NotBegun, .. }) => {
                 self.left = before;
                 return Ok(self.not_begun());
             }
@@ -318,8 +318,8 @@ impl Session {
     }
 
     /// Nothing has run, and the session is as it was.
-    fn not_begun(&self) -> Ended {
-        Ended { end: End::NotBegun, lost: None, cwd: Some(self.cwd.clone()), duration: Duration::ZERO }
+    fn not_begun(&self) -> RunEnd {
+        RunEnd { end: End::NotBegun, lost: None, cwd: Some(self.cwd.clone()), duration: Duration::ZERO }
     }
 
     /// Remembers what the shell is now, so that another one can take its place. `status` is that of the last script. Code that runs by
@@ -338,14 +338,14 @@ impl Session {
             }
             Some(_) => left.clone(),
         };
-        self.beginning = Beginning { forgotten: state.is_none(), unlisted, state, left };
+        self.beginning = ShellSnapshot { forgotten: state.is_none(), unlisted, state, left };
         Ok(())
     }
 
     /// Ends the shell and everything in it; what is left for another one.
-    pub async fn close(self) -> Remains {
+    pub async fn close(self) -> ClosedSession {
         let Self { id, shell, elsewhere, opened, commands, cwd, beginning, guard, gate, .. } = self;
         let directory = shell.close().await;
-        Remains { id, opened, commands, cwd, beginning, elsewhere, directory, guard, gate }
+        ClosedSession { id, opened, commands, cwd, beginning, elsewhere, directory, guard, gate }
     }
 }

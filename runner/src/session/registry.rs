@@ -8,9 +8,9 @@ use palisade_engine::AbsolutePath;
 use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::remote::Base;
-use crate::session::{Beginning, Elsewhere, Remains, Session};
+use crate::session::{ClosedSession, RemoteSite, Session, ShellSnapshot};
 use crate::shell::deadline::Deadline;
-use crate::shell::{Lost, SessionError};
+use crate::shell::{SessionError, ShellLoss};
 
 /// All sessions of one server process.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ enum Kept {
     /// Its shell.
     Live(Box<Session>),
     /// Its shell was ended because of the rules that it was held to; the next call starts another.
-    Suspended(Box<Remains>),
+    Suspended(Box<ClosedSession>),
     /// Somebody has it, or it ended under the one who had it.
     #[default]
     Taken,
@@ -49,9 +49,9 @@ enum Kept {
 /// A session whose shell is gone.
 #[derive(Debug)]
 struct Ended {
-    why: Lost,
+    why: ShellLoss,
     since: Instant,
-    remains: Remains,
+    remains: ClosedSession,
 }
 
 /// A place among the sessions that may be open at once; free again when it is dropped.
@@ -72,17 +72,17 @@ pub struct Note {
     /// The working directory after the last of them.
     pub cwd: AbsolutePath,
     /// What its shell is, for another one to begin with.
-    pub beginning: Beginning,
+    pub beginning: ShellSnapshot,
     /// It runs something.
     pub busy: bool,
     /// The job that holds it.
     pub job: Option<String>,
     /// Why its shell is gone, if it is.
-    pub ended: Option<Lost>,
+    pub ended: Option<ShellLoss>,
     /// Its shell is gone, and the next command starts another.
     pub suspended: bool,
     /// Where it is, if it is not on this machine.
-    pub elsewhere: Option<Arc<Elsewhere>>,
+    pub elsewhere: Option<Arc<RemoteSite>>,
     /// What others are started from over its connection, if it is not on this machine.
     pub(crate) base: Option<Base>,
     /// Which of the server's rules it was last judged by, by number.
@@ -242,7 +242,7 @@ impl Sessions {
 
     /// Ends the shells of some, each as soon as nothing runs in it, and keeps what is left of them for whoever opens them again; the names
     /// of those that this ended.
-    pub async fn end_where(&self, why: Lost, is_one: impl Fn(&Session) -> bool) -> Vec<String> {
+    pub async fn end_where(&self, why: ShellLoss, is_one: impl Fn(&Session) -> bool) -> Vec<String> {
         let open: Vec<(String, Slot)> = lock(&self.slots).iter().map(|(id, slot)| (id.clone(), slot.clone())).collect();
         let mut ended = Vec::new();
         for (id, slot) in open {
@@ -294,7 +294,7 @@ impl Sessions {
     ///
     /// # Errors
     /// If there is none of that name, or it has not ended.
-    pub fn take_remains(&self, id: &str) -> Result<Remains, SessionError> {
+    pub fn take_remains(&self, id: &str) -> Result<ClosedSession, SessionError> {
         if lock(&self.slots).contains_key(id) {
             return Err(SessionError::Lives);
         }
@@ -339,12 +339,12 @@ impl Sessions {
     }
 
     /// Where a session was whose shell is gone, if that was not on this machine.
-    pub(crate) fn was_elsewhere(&self, id: &str) -> Option<Arc<Elsewhere>> {
+    pub(crate) fn was_elsewhere(&self, id: &str) -> Option<Arc<RemoteSite>> {
         lock(&self.ended).get(id).and_then(|ended| ended.remains.elsewhere.clone())
     }
 
     /// Keeps what is left of a session, and no more of these than sessions may be open.
-    pub(crate) fn keep(&self, why: Lost, remains: Remains) {
+    pub(crate) fn keep(&self, why: ShellLoss, remains: ClosedSession) {
         let mut ended = lock(&self.ended);
         ended.insert(remains.id.as_str().to_owned(), Ended { why, since: Instant::now(), remains });
         while ended.len() > self.max {
@@ -401,7 +401,7 @@ impl Lease {
     }
 
     /// What is left of the session, if its shell is to be started again.
-    pub fn remains(&self) -> Option<&Remains> {
+    pub fn remains(&self) -> Option<&ClosedSession> {
         match &self.kept {
             Kept::Suspended(remains) => Some(remains),
             Kept::Live(_) | Kept::Taken => None,
@@ -417,7 +417,7 @@ impl Lease {
     }
 
     /// Takes what is left of the session, for whoever starts a shell from it and gives that to [`Self::renew`].
-    pub fn take_remains(&mut self) -> Option<Remains> {
+    pub fn take_remains(&mut self) -> Option<ClosedSession> {
         match std::mem::take(&mut self.kept) {
             Kept::Suspended(remains) => Some(*remains),
             other => {
@@ -475,7 +475,7 @@ impl Lease {
     }
 
     /// Ends the session, whose shell is gone. What is left of it is kept, unless somebody closes it.
-    pub async fn end(mut self, why: Lost) {
+    pub async fn end(mut self, why: ShellLoss) {
         let Kept::Live(session) = std::mem::take(&mut self.kept) else { return };
         let id = session.id().as_str().to_owned();
         let remains = session.close().await;

@@ -4,7 +4,7 @@ use palisade_redact::Redactor;
 
 use crate::remote::RemoteShell;
 use crate::session_directory::SessionDirectory;
-use crate::shell::{Ended, SessionError, State, Terms};
+use crate::shell::{RunEnd, SessionError, State, Terms};
 use crate::transport::local::LocalShell;
 
 /// A running shell, wherever it is.
@@ -26,7 +26,7 @@ impl Shell {
         script: &[u8],
         redactor: &Redactor,
         terms: Terms,
-    ) -> Result<Ended, SessionError> {
+    ) -> Result<RunEnd, SessionError> {
         match self {
             Self::Local(shell) => shell.run(script, redactor, terms).await,
             Self::Remote(shell) => shell.run(script, redactor, terms).await,

@@ -28,7 +28,7 @@ pub enum End {
 
 /// Why a shell is gone, or had to be ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lost {
+pub enum ShellLoss {
     /// The command ended it.
     Ended,
     /// Its working directory is gone or cannot be named.
@@ -51,7 +51,7 @@ pub enum Lost {
     Outdated,
 }
 
-impl Lost {
+impl ShellLoss {
     /// The reason as a reader is told it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -78,11 +78,11 @@ impl Lost {
 
 /// How a command ended, and what became of its shell.
 #[derive(Debug)]
-pub struct Ended {
+pub struct RunEnd {
     /// How it ended.
     pub end: End,
     /// Why the shell is gone, if it is.
-    pub lost: Option<Lost>,
+    pub lost: Option<ShellLoss>,
     /// The working directory after it; `None` if the shell is gone.
     pub cwd: Option<AbsolutePath>,
     /// From the start to the end.

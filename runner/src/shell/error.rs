@@ -3,7 +3,7 @@
 use palisade_engine::AbsolutePath;
 use palisade_sandbox::SandboxError;
 
-use super::Lost;
+use super::ShellLoss;
 use crate::target::TargetError;
 
 /// Why a session could not be opened or used. None of these texts holds anything that a program printed.
@@ -118,7 +118,7 @@ pub enum SessionError {
     #[diagnostic(help(
         "`session_open` with this `session` starts a shell in its place, with the state from before the command"
     ))]
-    Ended(Lost),
+    Ended(ShellLoss),
     /// Its shell is not gone.
     #[error("the session is open")]
     Lives,

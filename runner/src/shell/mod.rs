@@ -1,7 +1,7 @@
 //! What a shell is told and tells, wherever it is: the lines that go to it, the reports that come back, and what is known of a command in it.
 //!
 //! ```text
-//! Terms ─▶ frame.rs (bash), posix.rs (sh) ─ lines ─▶ a shell ─ reports ─▶ hearing.rs ─▶ Ended
+//! Terms ─▶ frame.rs (bash), posix.rs (sh) ─ lines ─▶ a shell ─ reports ─▶ hearing.rs ─▶ RunEnd
 //!                                                     └─ output ─▶ progress.rs
 //! ```
 //!
@@ -23,7 +23,7 @@ mod terms;
 use std::fmt;
 
 pub use self::deadline::Due;
-pub use self::end::{End, Ended, Lost};
+pub use self::end::{End, RunEnd, ShellLoss};
 pub use self::error::SessionError;
 pub use self::language::Language;
 pub use self::progress::Follower;

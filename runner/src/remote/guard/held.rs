@@ -13,7 +13,7 @@ use palisade_sandbox::meter::{Exceeded, Meter, Watch};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
-use super::there::{PATIENCE, lock};
+use super::agent::{TIMEOUT, lock};
 use super::{TOKEN, stood};
 use crate::guard::Desk;
 use crate::transport::local::waits::{CONTROLLING, waits_for};
@@ -98,7 +98,7 @@ pub(super) fn brought(comer: &UnixStream) -> Option<(String, [OwnedFd; 3])> {
     {
         return None;
     }
-    comer.set_read_timeout(Some(PATIENCE)).ok()?;
+    comer.set_read_timeout(Some(TIMEOUT)).ok()?;
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut token = [0; TOKEN];

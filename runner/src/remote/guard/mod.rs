@@ -3,7 +3,7 @@
 //! ```text
 //!  server                          target, as the login's user
 //!  ┌────────────┐  control         ┌───────────────────────────────┐
-//!  │ control.rs ├─────────────────▶│ there.rs   plan, sandbox,     │
+//!  │ control.rs ├─────────────────▶│ agent.rs   plan, sandbox,     │
 //!  │            │◀─────────────────┤            guard, policies    │
 //!  │            │                  └──▲─────────────────────┬──────┘
 //!  │ transport/ │  a shell's streams  │ socket: descriptors │ clone, Landlock, seccomp
@@ -11,14 +11,15 @@
 //!  └────────────┘
 //! ```
 //!
-//! `place.rs` brings the program there and believes nothing of what lies there but its digest. `there.rs` is told once, over a connection
+//! `place.rs` brings the program there and believes nothing of what lies there but its digest. `agent.rs` is told once, over a connection
 //! of its own, what to hold: the policies, the principal, the places (`message.rs`); `heard.rs` has what is believed of its answers. It makes the kernel's rules from the files that it sees,
 //! and decides each `execve` with those policies. A shell's streams are those of a second program of the connection's, `attach.rs`, which
 //! hands their descriptors over; so nothing that is said about the session passes through anything that a command could write to.
 //!
-//! When the control connection ends, `there.rs` ends, and the kernel or the session's first process ends all shells with it, as it is with
+//! When the control connection ends, `agent.rs` ends, and the kernel or the session's first process ends all shells with it, as it is with
 //! a server on its own machine.
 
+mod agent;
 mod attach;
 mod control;
 pub mod heard;
@@ -26,12 +27,11 @@ mod held;
 pub mod message;
 mod place;
 mod stood;
-mod there;
 
+pub use self::agent::serve;
 pub use self::attach::attach;
 pub(crate) use self::control::{Outpost, Shell, Terms, greeted};
 pub(crate) use self::message::{Frames, Init, MAX_ANSWER, MAX_ORDER, Numbered, encode};
-pub use self::there::serve;
 
 /// The verb of the program that is the far end, and what it is to be there.
 pub(crate) const VERB: &str = "remote-guard";

@@ -1,16 +1,16 @@
 //! A bash on this machine, under the sandbox.
 //!
 //! Output comes over a pair of pipes that nobody but the command can write to (`channel.rs`, `kept.rs`); the end comes over a
-//! descriptor that commands do not have; a command that does not end is ended in steps (`ladder.rs`). This file starts a
+//! descriptor that commands do not have; a command that does not end is ended in steps (`termination.rs`). This file starts a
 //! shell, carries its state over to another, and ends it; `run.rs` has what happens in between.
 
 mod channel;
 mod input;
 mod kept;
-pub(crate) mod ladder;
 mod pty;
 mod reports;
 mod run;
+pub(crate) mod termination;
 #[cfg(test)]
 mod tests;
 pub(crate) mod waits;
@@ -35,7 +35,7 @@ use self::kept::{Keeping, Kept};
 use self::pty::Terminal;
 use self::reports::Reports;
 use crate::guard::{Desk, Guard};
-use crate::network::{Gate, Proxy};
+use crate::network::{Proxy, ProxyServer};
 use crate::session_directory::SessionDirectory;
 use crate::shell::frame::{self, CONTROL_FD, STATE_FD, TERMINAL_FD};
 use crate::shell::{MAX_STATE, Nonce, SessionError, State, TerminalSize};
@@ -63,7 +63,7 @@ pub struct Place {
     /// What policy forbids by name, for files that appear while it lives.
     pub names: Option<Arc<Names>>,
     /// What decides its connections, where its plan has a network; without one it has no network.
-    pub gate: Option<Arc<Gate>>,
+    pub gate: Option<Arc<Proxy>>,
     /// The size of the terminal that its commands have for their standard streams; none: they have pipes. Such a shell
     /// is for one command.
     pub terminal: Option<TerminalSize>,
@@ -95,7 +95,7 @@ pub struct LocalShell {
     /// It has had a command.
     ran: bool,
     /// Ends with it.
-    _proxy: Option<Proxy>,
+    _proxy: Option<ProxyServer>,
 }
 
 impl LocalShell {

@@ -16,13 +16,13 @@ use super::LocalShell;
 use super::channel::{After, BUFFER, Channel, Turn};
 use super::input::Input;
 use super::kept::{Keeping, Kept};
-use super::ladder::{Ladder, Rung};
 use super::reports::Closed;
+use super::termination::{Step, Termination};
 use super::waits::QUIET;
 use crate::shell::frame::{self, Report, Streams};
 use crate::shell::hearing::{Forged, Hearing};
 use crate::shell::progress::Progress;
-use crate::shell::{End, Ended, Lost, Nonce, Order, SessionError, StreamName, Terms, Typed};
+use crate::shell::{End, Nonce, Order, RunEnd, SessionError, ShellLoss, StreamName, Terms, Typed};
 
 /// Silence after which output that can no longer become a secret is let go.
 const IDLE: Duration = Duration::from_millis(50);
@@ -52,7 +52,7 @@ impl LocalShell {
         script: &[u8],
         redactor: &Redactor,
         terms: Terms,
-    ) -> Result<Ended, SessionError> {
+    ) -> Result<RunEnd, SessionError> {
         // The search at its start has just been made for the first one.
         if let Some(keeper) = self.keeper.as_ref().filter(|_| self.ran) {
             tokio::task::block_in_place(|| keeper.catch_up());
@@ -164,7 +164,7 @@ struct Run<'s> {
 /// A command on its way down.
 struct Fall {
     end: End,
-    ladder: Ladder,
+    ladder: Termination,
 }
 
 /// What happens first.
@@ -184,21 +184,21 @@ enum Event {
     Gone(std::io::Result<Ending>),
 }
 
-type Over = (End, Option<Lost>);
+type Over = (End, Option<ShellLoss>);
 
 impl Run<'_> {
-    async fn complete(mut self) -> Ended {
+    async fn complete(mut self) -> RunEnd {
         let started = Instant::now();
         let (mut end, mut lost) = self.drive().await;
         let duration = started.elapsed();
         // What has passed a limit may take its time to be ended.
         let rounds = if matches!(end, End::Limited(_)) { LIMITED_ROUNDS } else { 1 };
         if self.fall.is_some() && lost.is_none() && !(0..rounds).any(|_| self.end_what_it_started()) {
-            lost = Some(Lost::Unstoppable);
+            lost = Some(ShellLoss::Unstoppable);
         }
         let mut cwd = if lost.is_none() { self.shell.cwd() } else { None };
         // A shell that stands nowhere that can be named cannot be judged for: every relative path would be another file.
-        lost = lost.or(cwd.is_none().then_some(Lost::Nowhere));
+        lost = lost.or(cwd.is_none().then_some(ShellLoss::Nowhere));
         if lost.is_some() {
             self.shell.end_everything().await;
         }
@@ -210,7 +210,7 @@ impl Run<'_> {
         if let (None, End::Status(status)) = (lost, end)
             && !self.began(status).await
         {
-            (end, lost, cwd) = (End::Unknown, Some(Lost::Unheard), None);
+            (end, lost, cwd) = (End::Unknown, Some(ShellLoss::Unheard), None);
             self.shell.end_everything().await;
         }
         let after = match end {
@@ -228,10 +228,10 @@ impl Run<'_> {
             shell.keeping = if is_free { Keeping::Free(kept) } else { Keeping::Lent(kept, loans) };
         }
         if lost.is_none() && matches!(end, End::Status(_)) && !evaluated(&terms.progress) {
-            (end, lost, cwd) = (End::Unknown, Some(Lost::Unheard), None);
+            (end, lost, cwd) = (End::Unknown, Some(ShellLoss::Unheard), None);
             shell.end_everything().await;
         }
-        Ended { end, lost, cwd, duration }
+        RunEnd { end, lost, cwd, duration }
     }
 
     /// Whether the shell got as far as to run the command, which then ended with this status.
@@ -258,10 +258,10 @@ impl Run<'_> {
             tokio::task::coop::consume_budget().await;
             let over = match self.event().await {
                 Event::Deadline if self.fall.is_some() => self.step(),
-                Event::Deadline => self.begin_to_end(End::TimedOut, Ladder::new(self.terms.grace)),
-                Event::Stop => self.begin_to_end(End::Cancelled, Ladder::new(self.terms.grace)),
+                Event::Deadline => self.begin_to_end(End::TimedOut, Termination::new(self.terms.grace)),
+                Event::Stop => self.begin_to_end(End::Cancelled, Termination::new(self.terms.grace)),
                 Event::Exceeded(limit) => {
-                    let over = self.begin_to_end(End::Limited(limit), Ladder::new(None));
+                    let over = self.begin_to_end(End::Limited(limit), Termination::new(None));
                     // What has passed it is being killed, on a machine that may have its hands full with it.
                     self.deadline = tokio::time::Instant::now() + BUSY;
                     over
@@ -277,7 +277,7 @@ impl Run<'_> {
                     self.closed = true;
                     None
                 }
-                Event::Report(Err(Closed::Forged)) => Some((End::Unknown, Some(Lost::Forged))),
+                Event::Report(Err(Closed::Forged)) => Some((End::Unknown, Some(ShellLoss::Forged))),
                 Event::Out(turn) => {
                     self.said(|run| {
                         let came = run.stdout.act(turn, &mut run.buffer);
@@ -373,7 +373,7 @@ impl Run<'_> {
         let status = match self.hearing.hear(report) {
             Ok(Some(status)) => status,
             Ok(None) => return None,
-            Err(Forged) => return Some((End::Unknown, Some(Lost::Forged))),
+            Err(Forged) => return Some((End::Unknown, Some(ShellLoss::Forged))),
         };
         Some(match (&self.fall, status) {
             (Some(fall), _) => (fall.end, None),
@@ -381,18 +381,18 @@ impl Run<'_> {
                 None => (End::Status(status), None),
                 // It has come to its end just so; what it has left has not.
                 Some(end) => {
-                    self.fall = Some(Fall { end, ladder: Ladder::new(None) });
+                    self.fall = Some(Fall { end, ladder: Termination::new(None) });
                     (end, None)
                 }
             },
             // Somebody typed Ctrl-C just when the shell, which runs nothing else, was about to report.
             (None, None) if self.shell.terminal.is_some() => (End::Status(INTERRUPTED), None),
             // Something of the agent's has read the line that should have reported.
-            (None, None) => (End::Unknown, Some(Lost::Silent)),
+            (None, None) => (End::Unknown, Some(ShellLoss::Silent)),
         })
     }
 
-    fn begin_to_end(&mut self, end: End, ladder: Ladder) -> Option<Over> {
+    fn begin_to_end(&mut self, end: End, ladder: Termination) -> Option<Over> {
         self.fall = Some(Fall { end, ladder });
         self.step()
     }
@@ -401,15 +401,15 @@ impl Run<'_> {
         let fall = self.fall.as_mut()?;
         let (rung, wait) = fall.ladder.next();
         match rung {
-            Rung::Ask => {
+            Step::Ask => {
                 let _gone = self.shell.process.signal_newer(&self.before, Some(self.shell.pid), Signal::TERM);
             }
-            Rung::Interrupt => self.interrupt(),
-            Rung::KillRest => {
+            Step::Interrupt => self.interrupt(),
+            Step::KillRest => {
                 self.end_what_it_started();
                 self.interrupt();
             }
-            Rung::KillShell => return Some((fall.end, Some(Lost::Unstoppable))),
+            Step::KillShell => return Some((fall.end, Some(ShellLoss::Unstoppable))),
         }
         self.deadline = tokio::time::Instant::now() + wait;
         None
@@ -463,9 +463,9 @@ impl Run<'_> {
                 }
             }
             // One that is on its way down already is not given more time.
-            Some(Order::Stop { grace: None }) => return self.begin_to_end(End::Cancelled, Ladder::kill()),
+            Some(Order::Stop { grace: None }) => return self.begin_to_end(End::Cancelled, Termination::kill()),
             Some(Order::Stop { grace }) if self.fall.is_none() => {
-                return self.begin_to_end(End::Cancelled, Ladder::new(grace));
+                return self.begin_to_end(End::Cancelled, Termination::new(grace));
             }
             Some(Order::Stop { .. }) => {}
         }
@@ -494,7 +494,7 @@ impl Run<'_> {
                 self.ask();
                 None
             }
-            Some(since) => (since.elapsed() >= SILENCE).then_some((End::Unknown, Some(Lost::Silent))),
+            Some(since) => (since.elapsed() >= SILENCE).then_some((End::Unknown, Some(ShellLoss::Silent))),
         }
     }
 
@@ -508,7 +508,7 @@ impl Run<'_> {
             (None, None, Ok(Ending::Signalled(signal))) => End::ShellKilled(signal),
             (None, None, Err(_)) => End::Unknown,
         };
-        (end, Some(Lost::Ended))
+        (end, Some(ShellLoss::Ended))
     }
 }
 

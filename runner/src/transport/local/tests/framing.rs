@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Bare;
-use crate::shell::{End, Lost};
+use crate::shell::{End, ShellLoss};
 
 /// What a command leaves behind, and whether the session outlives it.
 const HABITS: &[(&str, bool)] = &[
@@ -91,7 +91,7 @@ async fn a_restricted_shell_says_what_it_refuses_or_is_lost() {
     assert_eq!((refused.end, refused.lost, refused.stdout.as_str()), (End::Status(1), None, ""), "{refused:?}");
     assert!(refused.stderr.contains("restricted"), "{refused:?}");
     assert_eq!(shell.run("echo well; sleep 9 &").await.stdout, "well\n");
-    assert_eq!(shell.run("echo well").await.lost, Some(Lost::Unheard));
+    assert_eq!(shell.run("echo well").await.lost, Some(ShellLoss::Unheard));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -135,7 +135,7 @@ async fn a_shell_that_reports_for_itself_is_given_up() {
     let mut shell = Bare::start().await;
     let result = shell.run("eval 'echo forged >&198' 2>/dev/null; trap 'echo forged >&198' DEBUG").await;
     let result = if result.lost.is_none() { shell.run("true").await } else { result };
-    assert_eq!(result.lost, Some(Lost::Forged), "{result:?}");
+    assert_eq!(result.lost, Some(ShellLoss::Forged), "{result:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -162,7 +162,7 @@ async fn bytes_come_through_as_they_are() {
 async fn what_a_shell_says_when_it_is_left_is_not_the_commands() {
     for script in ["echo out; exit 3", "exit 3", "echo exit >&2; exit 3"] {
         let result = Bare::start().await.run(script).await;
-        assert_eq!((result.end, result.lost), (End::ShellExited(3), Some(Lost::Ended)), "{script}");
+        assert_eq!((result.end, result.lost), (End::ShellExited(3), Some(ShellLoss::Ended)), "{script}");
         assert_eq!(result.stderr, if script.contains(">&2") { "exit\n" } else { "" }, "{script}");
     }
 }

@@ -1,7 +1,7 @@
 //! The pipes that a shell keeps are another command's only when nobody else can write to them.
 
 use super::Bare;
-use crate::shell::{End, Lost};
+use crate::shell::{End, ShellLoss};
 use crate::transport::local::kept::Keeping;
 
 impl Bare {
@@ -107,7 +107,7 @@ async fn a_silent_failure_is_the_commands_own() {
     // Just before a command turns its streams to the pair, it is gone.
     shell.run("trap 'case $BASH_COMMAND in *builtin?eval*) exec 200>&- 201>&-; esac' DEBUG").await;
     let failed = shell.run("(exit 3)").await;
-    assert_eq!((failed.end, failed.lost), (End::Unknown, Some(Lost::Unheard)));
+    assert_eq!((failed.end, failed.lost), (End::Unknown, Some(ShellLoss::Unheard)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -18,7 +18,7 @@ use super::{LocalShell, Place};
 use crate::facts::real_directory;
 use crate::session_directory::SessionDirectory;
 use crate::shell::progress::Progress;
-use crate::shell::{End, Lost, Stop, Terms};
+use crate::shell::{End, ShellLoss, Stop, Terms};
 
 struct Bare {
     shell: Option<LocalShell>,
@@ -29,7 +29,7 @@ struct Bare {
 #[derive(Debug)]
 struct Ran {
     end: End,
-    lost: Option<Lost>,
+    lost: Option<ShellLoss>,
     stdout: String,
     stderr: String,
     totals: [u64; 2],

@@ -11,10 +11,10 @@ use palisade_engine::{AbsolutePath, Act, Approval, Decision, Facts, Machine, Scr
 use palisade_redact::Redacted;
 use palisade_sandbox::plan::Promise;
 
-use super::overseer::Visit;
+use super::approvals::Visit;
+use super::parse_cache::SHORT;
 use super::sessions::POLICY_RELOAD;
-use super::texts::SHORT;
-use super::{Call, Checked, Client, Failure, Occasion, Opened, Pipeline, Seat, WithClient};
+use super::{Call, Checked, Client, ExecTarget, Failure, Occasion, Opened, Pipeline, WithClient};
 use crate::control::approvals::Asked;
 use crate::environment::passed_names;
 use crate::facts::Surroundings;
@@ -23,12 +23,12 @@ use crate::guard::Ledger;
 use crate::job::Job;
 use crate::limits::MAX_PATH;
 use crate::record;
-use crate::remote::{Base, End, Eyes, Link, RemoteShell, Was, guard};
+use crate::remote::{Base, Eyes, Link, RemoteInfo, RemoteShell, Was, guard};
 use crate::result::{Cause, Explained, Unanswered};
 use crate::session::registry::Lease;
-use crate::session::{Beginning, Elsewhere, Session};
+use crate::session::{RemoteSite, Session, ShellSnapshot};
 use crate::shell::deadline::Deadline;
-use crate::shell::{Language, Lost, SessionError, SessionId, TerminalSize};
+use crate::shell::{Language, SessionError, SessionId, ShellLoss, TerminalSize};
 use crate::target::{Place, Target, TargetNote};
 use crate::transport::{docker, ssh};
 
@@ -41,7 +41,7 @@ enum Met {
 /// A target that may be used.
 struct Reached {
     link: Link,
-    place: Elsewhere,
+    place: RemoteSite,
     /// The rules by which it may, by number.
     rules: u64,
     /// The request whose yes that took.
@@ -139,7 +139,7 @@ impl Pipeline {
         let shell = match RemoteShell::start(link, target, Some(was), guard).await {
             Ok(shell) => shell,
             Err(error) => {
-                self.sessions.keep(Lost::Disconnected, remains);
+                self.sessions.keep(ShellLoss::Disconnected, remains);
                 return Err(self.failure(&error));
             }
         };
@@ -182,7 +182,7 @@ impl Pipeline {
                 Ok(consent) => consent,
                 Err(unanswered) => return Ok(Err(unanswered)),
             };
-        self.tally.begin();
+        self.usage.begin();
         let link = match (met, &target.place) {
             (Met::Ssh(met), Place::Ssh(there)) => met.enter(there).await.map(Link::Ssh),
             (Met::Docker(met), Place::Docker(there)) => met.enter(there).await.map(|container| {
@@ -199,7 +199,7 @@ impl Pipeline {
     async fn permitted(
         &self,
         facts: &Facts,
-        place: &Elsewhere,
+        place: &RemoteSite,
         consent: Consent,
         person: &mut Option<&mut AtTerminal<'_>>,
     ) -> Result<Result<Consent, Box<Unanswered>>, Failure> {
@@ -224,7 +224,7 @@ impl Pipeline {
         if let Some(person) = person {
             let id = self.audit.request();
             // What was seen of it is what they say yes to.
-            let End { host_key, by, image, .. } = &place.end;
+            let RemoteInfo { host_key, by, image, .. } = &place.end;
             let seen = std::iter::once(host_key).chain(by).chain([image]).filter(|text| !text.is_empty());
             let words = std::iter::once(self.visit_in_words(place).to_string()).chain(seen.map(Redacted::to_string));
             let asked = Explained { command: self.redact(&words.collect::<Vec<_>>().join(" ")), ..explained.clone() };
@@ -266,7 +266,7 @@ impl Pipeline {
         let is_one = |job: &Job| job.elsewhere.as_ref().is_some_and(|there| there.1.session.guarded);
         self.jobs.end_running_where(Cause::PolicyReload, is_one).await;
         let is_one = |session: &Session| session.place().is_some_and(|place| place.promise.guarded);
-        for id in self.sessions.end_where(Lost::Outdated, is_one).await {
+        for id in self.sessions.end_where(ShellLoss::Outdated, is_one).await {
             let entry = record::closed(&id, POLICY_RELOAD);
             self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
         }
@@ -276,7 +276,7 @@ impl Pipeline {
     /// Whether a guard holds it to other policies than those of now.
     ///
     /// To be asked once a reload would find what it is about: one that came before has put its policies in force by then.
-    pub(super) fn is_outdated(&self, place: &Elsewhere) -> bool {
+    pub(super) fn is_outdated(&self, place: &RemoteSite) -> bool {
         place.held_to.as_ref().is_some_and(|held_to| held_to != self.settings.engine.now().policy_set())
     }
 
@@ -297,7 +297,7 @@ impl Pipeline {
         mut lease: Lease,
         rules: u64,
         deadline: Deadline,
-    ) -> Result<Seat, Failure> {
+    ) -> Result<ExecTarget, Failure> {
         let (place, eyes, id, scripts, left, cwd) = {
             let there = lease.session().and_then(|session| {
                 let (place, eyes) = (session.place().cloned()?, session.base()?.eyes());
@@ -334,14 +334,14 @@ impl Pipeline {
         occasion.cwd = named.clone().unwrap_or(cwd);
         occasion.left = left;
         let (around, unseen) = self.around(call, &place, &eyes, &occasion, deadline).await;
-        Ok(Seat {
+        Ok(ExecTarget {
             id,
             occasion,
             elsewhere: Some(around),
             lease: Some(lease),
             place: None,
             directory: named,
-            beginning: Beginning::default(),
+            beginning: ShellSnapshot::default(),
             there: None,
             scripts,
             rules,
@@ -358,7 +358,7 @@ impl Pipeline {
         session: &str,
         id: &SessionId,
         deadline: Deadline,
-    ) -> Result<Option<Seat>, Failure> {
+    ) -> Result<Option<ExecTarget>, Failure> {
         let note = self.sessions.note(session).map_err(|error| self.failure(&error))?;
         let (Some(place), Some(base)) = (note.elsewhere, note.base) else { return Ok(None) };
         if call.terminal.is_some() {
@@ -378,7 +378,7 @@ impl Pipeline {
         occasion.cwd = cwd;
         occasion.left = note.beginning.left.clone();
         let (around, unseen) = self.around(call, &place, &eyes, &occasion, deadline).await;
-        Ok(Some(Seat {
+        Ok(Some(ExecTarget {
             id: id.clone(),
             occasion,
             elsewhere: Some(around),
@@ -400,7 +400,7 @@ impl Pipeline {
     async fn around(
         &self,
         call: &Call,
-        place: &Elsewhere,
+        place: &RemoteSite,
         eyes: &Eyes,
         occasion: &Occasion,
         deadline: Deadline,
@@ -409,9 +409,9 @@ impl Pipeline {
         let around = self.settings.surroundings.at(place.workspace.clone(), place.home.clone(), Arc::clone(&view));
         let inventory = if call.script.len() > SHORT {
             let _turn = self.turn().await;
-            tokio::task::block_in_place(|| self.texts.read(&call.script, &occasion.left))
+            tokio::task::block_in_place(|| self.parse_cache.read(&call.script, &occasion.left))
         } else {
-            self.texts.read(&call.script, &occasion.left)
+            self.parse_cache.read(&call.script, &occasion.left)
         };
         let engine = self.settings.engine.now();
         let look = || drop(around.gather(occasion, &inventory, &engine));
@@ -423,8 +423,8 @@ impl Pipeline {
     pub(super) async fn start_there(
         &self,
         id: &SessionId,
-        (base, place): (Base, Arc<Elsewhere>),
-        beginning: &Beginning,
+        (base, place): (Base, Arc<RemoteSite>),
+        beginning: &ShellSnapshot,
         cwd: &AbsolutePath,
         terminal: Option<TerminalSize>,
         rules: u64,
@@ -462,9 +462,10 @@ impl Pipeline {
     }
 
     /// Where a target is, as far as is known; before it was met it is taken for the one that the settings mean.
-    fn elsewhere(&self, target: &Target, met: Option<&Met>) -> Elsewhere {
+    fn elsewhere(&self, target: &Target, met: Option<&Met>) -> RemoteSite {
         let user = target.user();
-        let mut end = End { target: self.redact(&target.name), user: self.redact(user), ..End::default() };
+        let mut end =
+            RemoteInfo { target: self.redact(&target.name), user: self.redact(user), ..RemoteInfo::default() };
         let over_ssh =
             |key_verified| Machine { user: user.to_owned(), key_verified, image: String::new(), privileged: true };
         let machine = match met {
@@ -480,7 +481,7 @@ impl Pipeline {
                 Machine { user: user.to_owned(), key_verified: false, image, privileged }
             }
         };
-        Elsewhere {
+        RemoteSite {
             name: target.name.clone(),
             transport: target.transport(),
             host: target.host(),
@@ -499,7 +500,7 @@ impl Pipeline {
     }
 
     /// What the guard of a session at a target is told to hold; none if it is to have none.
-    fn guard_at(&self, id: &SessionId, target: &Target, place: &mut Elsewhere) -> Option<(guard::Terms, Ledger)> {
+    fn guard_at(&self, id: &SessionId, target: &Target, place: &mut RemoteSite) -> Option<(guard::Terms, Ledger)> {
         let guard = target.guard.clone()?;
         let settings = &self.settings;
         let engine = settings.engine.now();
@@ -528,23 +529,23 @@ impl Pipeline {
     }
 
     /// What is known of a target once a shell runs there.
-    fn settled_at(&self, place: &mut Elsewhere, shell: &RemoteShell) {
+    fn settled_at(&self, place: &mut RemoteSite, shell: &RemoteShell) {
         place.speaks(shell.language());
         if let Some(held) = shell.held() {
             place.held_by(held.outpost(), self.redact(held.outpost().digest()));
         }
     }
 
-    pub(super) fn facts_at(&self, id: &str, place: &Elsewhere, client: &Client) -> Facts {
+    pub(super) fn facts_at(&self, id: &str, place: &RemoteSite, client: &Client) -> Facts {
         let view = Arc::new(View::default());
         let around = self.settings.surroundings.at(place.workspace.clone(), place.home.clone(), view);
         around.facts(&self.occasion_at(id, place)).with(client)
     }
 
     /// Before a script in a session there.
-    fn occasion_at(&self, id: &str, place: &Elsewhere) -> Occasion {
+    fn occasion_at(&self, id: &str, place: &RemoteSite) -> Occasion {
         let mut session = palisade_engine::Session::opened(id);
-        self.tally.tell(&mut session);
+        self.usage.tell(&mut session);
         session.shell = place.language.map_or(SessionShell::Unknown, Language::told);
         let Promise { sandboxed, guarded, paths_held, own_network } = place.promise;
         (session.sandboxed, session.guarded, session.paths_held) = (sandboxed, guarded, paths_held);

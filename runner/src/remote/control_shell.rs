@@ -37,8 +37,8 @@ const ROUNDS: u32 = 8;
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// What it is told once, in which the rest of this file finds its words.
-const IN_BASH: &str = include_str!("scout.bash");
-const IN_SH: &str = include_str!("scout.sh");
+const IN_BASH: &str = include_str!("control_shell.bash");
+const IN_SH: &str = include_str!("control_shell.sh");
 
 /// What it is told besides whenever it is asked for what waits: few ever ask.
 const WAITS_IN_BASH: &str = include_str!("waits.bash");
@@ -46,7 +46,7 @@ const WAITS_IN_SH: &str = include_str!("waits.sh");
 
 /// Asks it. Cheap to copy.
 #[derive(Clone, Debug)]
-pub(crate) struct Scout {
+pub(crate) struct ControlShell {
     questions: mpsc::Sender<Question>,
     language: Language,
 }
@@ -84,7 +84,7 @@ struct Question {
     answer: oneshot::Sender<Vec<u8>>,
 }
 
-impl Scout {
+impl ControlShell {
     /// Takes over a shell that has just been started.
     ///
     /// # Errors

@@ -13,9 +13,9 @@ use palisade_engine::{
 };
 use palisade_redact::Redacted;
 
+use super::approval_binding::{self, BoundFile};
 use super::asked::Intent;
-use super::bound::{self, BoundFile};
-use super::{Failure, Lifted, Outcome, Pending, PendingAct, Pipeline, Reached};
+use super::{ApprovedRun, Failure, Outcome, Pending, PendingAct, Pipeline, Reached};
 use crate::control::approvals::{Anywhere, Approvals, Asked, Entry, MAX_WAITING, No};
 use crate::control::peer::Peer;
 use crate::control::wire::{
@@ -24,9 +24,9 @@ use crate::control::wire::{
 use crate::guard::Open;
 use crate::limits::{self, MAX_REASON};
 use crate::record;
-use crate::remote::End;
+use crate::remote::RemoteInfo;
 use crate::result::{Explained, Standing, Unanswered};
-use crate::session::Elsewhere;
+use crate::session::RemoteSite;
 use crate::shell::Stop;
 
 /// What a request is about: what a person is shown, and what an answer to it is judged on.
@@ -63,7 +63,7 @@ pub(super) struct Way<'a> {
 pub(super) struct Visit<'a> {
     pub(super) id: RequestId,
     pub(super) facts: &'a Facts,
-    pub(super) place: &'a Elsewhere,
+    pub(super) place: &'a RemoteSite,
     pub(super) report: &'a Report,
     pub(super) explained: &'a Explained,
 }
@@ -118,9 +118,9 @@ impl Pipeline {
             let mut answers = self.answers.subscribe();
             let call = match self.register(&pending) {
                 Asked::Granted(id, people) => match Box::pin(self.lift(pending, &people, id)).await? {
-                    Lifted::Ended(outcome) => return Ok(*outcome),
+                    ApprovedRun::Ended(outcome) => return Ok(*outcome),
                     // The yes is used up, and the next one is to what these policies say.
-                    Lifted::Outdated(call) => *call,
+                    ApprovedRun::Outdated(call) => *call,
                 },
                 Asked::Waits(id) => match self.settled_until(id, &mut answers, deadline, &pending.call.stop).await {
                     true => pending.call,
@@ -169,8 +169,8 @@ impl Pipeline {
     fn register(&self, pending: &Pending) -> Asked {
         let Pending { question, call, req, explained, opens, .. } = pending;
         let facts = question.facts();
-        let files = tokio::task::block_in_place(|| bound::files(question.inventory(), facts));
-        let binds = bound::script(pending, &files);
+        let files = tokio::task::block_in_place(|| approval_binding::files(question.inventory(), facts));
+        let binds = approval_binding::script(pending, &files);
         let redact = |text: &str| self.redact(text);
         let about = || About {
             kind: "exec",
@@ -182,7 +182,10 @@ impl Pipeline {
             files: files.iter().map(|file| self.told(file)).collect(),
             opens: opens.shown().map(|shown| redact(&shown)).collect(),
             running: None,
-            lifts: Lifts::Script { question: Box::new(question.clone()), standing: bound::standing(pending) },
+            lifts: Lifts::Script {
+                question: Box::new(question.clone()),
+                standing: approval_binding::standing(pending),
+            },
         };
         let anywhere = Self::anywhere(pending, &files);
         self.wait_for(*req, (binds, anywhere), principal(facts), question.report().quorum(), about)
@@ -223,7 +226,7 @@ impl Pipeline {
             }
         };
         let quorum = judged.strictest().quorum();
-        self.wait_for(*ask, (bound::act(pending), None), principal(facts), quorum, about)
+        self.wait_for(*ask, (approval_binding::act(pending), None), principal(facts), quorum, about)
     }
 
     /// What becomes of a restore that needs a yes. `what` says in words what it would do, `opens` to which paths.
@@ -252,7 +255,7 @@ impl Pipeline {
     /// What becomes of a session at a target that needs a yes.
     pub(super) fn register_visit(&self, visit: Visit<'_>) -> Asked {
         let Visit { id, facts, place, report, explained } = visit;
-        let End { host_key, by, image, .. } = &place.end;
+        let RemoteInfo { host_key, by, image, .. } = &place.end;
         let seen = std::iter::once(host_key).chain(by).chain([image]).filter(|text| !text.is_empty());
         let about = || About {
             kind: "session",
@@ -268,14 +271,20 @@ impl Pipeline {
                 facts: Box::new(facts.clone()),
                 acts: vec![(Act::OpenSession, report.clone())],
                 typed: None,
-                visit: Some(bound::standing_visit(place, report)),
+                visit: Some(approval_binding::standing_visit(place, report)),
             },
         };
-        self.wait_for(id, (bound::visit(facts, place, report), None), principal(facts), report.quorum(), about)
+        self.wait_for(
+            id,
+            (approval_binding::visit(facts, place, report), None),
+            principal(facts),
+            report.quorum(),
+            about,
+        )
     }
 
     /// What is asked before a session at a target is opened.
-    pub(super) fn visit_in_words(&self, place: &Elsewhere) -> Redacted {
+    pub(super) fn visit_in_words(&self, place: &RemoteSite) -> Redacted {
         self.redact(&format!("open a session at the target {}", place.name))
     }
 
@@ -301,7 +310,7 @@ impl Pipeline {
         let is_here = pending.question.facts().transport == Transport::Local;
         let is_as_new = is_here && pending.state.is_none() && !pending.question.inventory().changes_shell();
         is_as_new.then(|| Anywhere {
-            binds: bound::script_anywhere(pending, files),
+            binds: approval_binding::script_anywhere(pending, files),
             in_session: pending.call.session.is_some(),
         })
     }

@@ -25,7 +25,7 @@ const MAX_STORIES: usize = 1024;
 
 /// What one pipeline keeps.
 #[derive(Debug, Default)]
-pub(super) struct Story(Mutex<Told>);
+pub(super) struct Transcripts(Mutex<Told>);
 
 #[derive(Debug, Default)]
 struct Told {
@@ -73,7 +73,7 @@ pub struct Transcript {
     pub scripts: Vec<Entry>,
 }
 
-impl Story {
+impl Transcripts {
     /// A decision that is on record.
     pub(super) fn decided(&self, id: RequestId, explained: &Explained) {
         let weight = weight(explained);
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_bounded_and_the_oldest_goes() {
-        let (story, small, large) = (Story::default(), explained(10), explained(60 << 10));
+        let (story, small, large) = (Transcripts::default(), explained(10), explained(60 << 10));
         for number in 0..=MAX_DECISIONS {
             story.decided(id(number), &small);
         }

@@ -7,7 +7,7 @@ use palisade_redact::Redacted;
 use palisade_redact::output::{Cursor, View};
 use serde::Serialize;
 
-use super::story::Transcript;
+use super::transcript::Transcript;
 use super::{Client, Failure, Pipeline, Reading};
 use crate::result::{ExecResult, Explained};
 use crate::shell::SessionError;
@@ -96,7 +96,7 @@ impl Pipeline {
     /// If a person has stopped the agent.
     pub fn decision_of(&self, id: &str) -> Result<Option<Explained>, Failure> {
         self.goes_on(None)?;
-        Ok(id.parse().ok().and_then(|id| self.story.decision(id)).map(|explained| (*explained).clone()))
+        Ok(id.parse().ok().and_then(|id| self.transcripts.decision(id)).map(|explained| (*explained).clone()))
     }
 
     /// All that is kept of a job's output, from a cursor on.
@@ -119,7 +119,7 @@ impl Pipeline {
         if !known {
             return Err(self.failure(&SessionError::Unknown));
         }
-        let (gone, next, scripts) = self.story.of(session, from);
+        let (gone, next, scripts) = self.transcripts.of(session, from);
         Ok(Transcript { session: self.redact(session), gone, next, scripts })
     }
 }

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use palisade_audit::{Effect, Ruling};
 use palisade_engine::Grant;
 
-use super::ground::Ground;
-use super::{Failure, Pipeline, Seat};
+use super::checkpoint_target::CheckpointTarget;
+use super::{ExecTarget, Failure, Pipeline};
 use crate::checkpoint::Automatic;
 use crate::checkpoint::store::{About, Snapshot};
 use crate::checkpoint::tree::Tree;
@@ -65,7 +65,9 @@ impl Pipeline {
         }
         let pace = self.readings.pace();
         self.readings.goes_ahead(Some(Arc::clone(&pace)));
-        let read = self.in_store(&Ground::Here, move |store| store.read_ahead(&store.lock_while(&pace)?, &pace)).await;
+        let read = self
+            .in_store(&CheckpointTarget::Here, move |store| store.read_ahead(&store.lock_while(&pace)?, &pace))
+            .await;
         self.readings.goes_ahead(None);
         if let Err(failure) = read {
             // The first command that needs it is told, and does not run.
@@ -91,7 +93,7 @@ impl Pipeline {
     pub(super) async fn checkpoint_before(
         &self,
         job: &Job,
-        seat: &mut Seat,
+        seat: &mut ExecTarget,
         account: &str,
         grant: &Grant,
         stop: &Stop,
@@ -142,7 +144,7 @@ impl Pipeline {
     }
 
     /// Lets the oldest of those go that nobody asked for, where there are more than the settings keep.
-    async fn give_up_surplus(&self, ground: &Ground) -> Result<(), Failure> {
+    async fn give_up_surplus(&self, ground: &CheckpointTarget) -> Result<(), Failure> {
         let keep = self.settings.checkpoints.keep;
         let surplus = self.in_store(ground, move |store| {
             let held = store.lock()?;

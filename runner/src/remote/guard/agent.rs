@@ -32,7 +32,7 @@ use crate::shell::SessionError;
 use crate::transport::local::standing;
 
 /// How long somebody who brings streams may take to say which shell they are for.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where the shell of a session may be: a directory of the system, whatever the login's `PATH` says.
 const SHELLS: [&str; 3] = ["/bin", "/usr/bin", "/usr/local/bin"];
@@ -329,7 +329,7 @@ impl Station {
         }
         for held in &shells {
             let pidfd = held.process.pidfd();
-            let patience = Timespec { tv_sec: PATIENCE.as_secs().cast_signed(), tv_nsec: 0 };
+            let patience = Timespec { tv_sec: TIMEOUT.as_secs().cast_signed(), tv_nsec: 0 };
             let _ended = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&patience));
         }
         self.directory.remove();
@@ -362,7 +362,7 @@ impl Station {
     /// The shell that this word is for, once: whoever comes with it later has it from somebody else. It may come before the order does.
     fn meant(&self, token: &str) -> Option<(u64, Launch)> {
         let waiting = lock(&self.waiting);
-        let waits = self.comes.wait_timeout_while(waiting, PATIENCE, |waiting| !waiting.contains_key(token));
+        let waits = self.comes.wait_timeout_while(waiting, TIMEOUT, |waiting| !waiting.contains_key(token));
         let (mut waiting, _) = waits.unwrap_or_else(PoisonError::into_inner);
         waiting.remove(token)
     }

@@ -11,7 +11,7 @@ use crate::shell::Language;
 
 /// Where a session is that is not on this machine.
 #[derive(Clone, Debug)]
-pub struct Elsewhere {
+pub struct RemoteSite {
     /// The operator's name for it.
     pub name: String,
     /// How it is reached.
@@ -33,10 +33,10 @@ pub struct Elsewhere {
     /// The session's temporary directory there, once it has one of its own.
     pub temp: Option<AbsolutePath>,
     /// What is shown of it.
-    pub end: remote::End,
+    pub end: remote::RemoteInfo,
 }
 
-impl Elsewhere {
+impl RemoteSite {
     /// Somebody has looked.
     pub(crate) fn speaks(&mut self, language: Language) {
         self.language = Some(language);
@@ -58,7 +58,7 @@ impl Elsewhere {
     /// How it is reached and what was seen of it, for the record.
     pub(crate) fn on_record(&self) -> palisade_audit::Transport {
         let some = |text: &Redacted| Some(text.clone()).filter(|text| !text.is_empty());
-        let remote::End { target, shell, user, host_key, by, container, image, guard } = &self.end;
+        let remote::RemoteInfo { target, shell, user, host_key, by, container, image, guard } = &self.end;
         palisade_audit::Transport {
             kind: Term::new(self.transport.as_str()),
             target: some(target),

@@ -1,4 +1,4 @@
-# As `scout.bash`, of which the words are, for dash and busybox's ash. No variable is local to a function here.
+# As `control_shell.bash`, of which the words are, for dash and busybox's ash. No variable is local to a function here.
 PATH=/usr/bin:/bin
 cd /
 palisade_held=

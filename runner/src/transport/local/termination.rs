@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// What is done to the command next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Rung {
+pub(crate) enum Step {
     /// Every process that it started is told to end (TERM).
     Ask,
     /// The shell and what it waits for are interrupted, as by Ctrl-C.
@@ -19,22 +19,22 @@ pub(crate) enum Rung {
 
 /// The steps after the deadline. A program that handles the interrupt in good order gets half a second; one that does
 /// not, or a shell that runs a trap instead, is not waited for.
-const STEPS: [(Rung, Duration); 5] = [
-    (Rung::Interrupt, Duration::from_millis(250)),
-    (Rung::Interrupt, Duration::from_millis(250)),
-    (Rung::KillRest, Duration::from_millis(150)),
-    (Rung::KillRest, Duration::from_millis(200)),
-    (Rung::KillShell, Duration::ZERO),
+const STEPS: [(Step, Duration); 5] = [
+    (Step::Interrupt, Duration::from_millis(250)),
+    (Step::Interrupt, Duration::from_millis(250)),
+    (Step::KillRest, Duration::from_millis(150)),
+    (Step::KillRest, Duration::from_millis(200)),
+    (Step::KillShell, Duration::ZERO),
 ];
 
 /// Where a command is on its way down.
 #[derive(Debug)]
-pub(crate) struct Ladder {
+pub(crate) struct Termination {
     grace: Option<Duration>,
     step: usize,
 }
 
-impl Ladder {
+impl Termination {
     /// From the top; with `grace`, the command is first asked and then left alone for that long.
     pub(crate) fn new(grace: Option<Duration>) -> Self {
         Self { grace: grace.filter(|grace| !grace.is_zero()), step: 0 }
@@ -42,17 +42,17 @@ impl Ladder {
 
     /// Without the steps for a program that ends in good order: what the command started is killed at once.
     pub(crate) fn kill() -> Self {
-        Self { grace: None, step: STEPS.iter().position(|(rung, _)| *rung == Rung::KillRest).unwrap_or(STEPS.len()) }
+        Self { grace: None, step: STEPS.iter().position(|(rung, _)| *rung == Step::KillRest).unwrap_or(STEPS.len()) }
     }
 
     /// What to do now, and how long to wait before the next step.
-    pub(crate) fn next(&mut self) -> (Rung, Duration) {
+    pub(crate) fn next(&mut self) -> (Step, Duration) {
         if let Some(grace) = self.grace.take() {
-            return (Rung::Ask, grace);
+            return (Step::Ask, grace);
         }
         let step = STEPS.get(self.step).or(STEPS.last()).copied();
         self.step += 1;
-        step.unwrap_or((Rung::KillShell, Duration::ZERO))
+        step.unwrap_or((Step::KillShell, Duration::ZERO))
     }
 }
 
@@ -60,33 +60,33 @@ impl Ladder {
 mod tests {
     use super::*;
 
-    fn steps(grace: Option<Duration>) -> Vec<(Rung, Duration)> {
-        let mut ladder = Ladder::new(grace);
+    fn steps(grace: Option<Duration>) -> Vec<(Step, Duration)> {
+        let mut ladder = Termination::new(grace);
         std::iter::from_fn(|| Some(ladder.next())).take(8).collect()
     }
 
     #[test]
     fn it_ends_within_a_second_and_never_turns_back() {
         let all = steps(None);
-        let before = |(rung, _): &&(Rung, Duration)| *rung != Rung::KillShell;
+        let before = |(rung, _): &&(Step, Duration)| *rung != Step::KillShell;
         assert!(all.iter().take_while(before).map(|(_, wait)| *wait).sum::<Duration>() < Duration::from_secs(1));
-        assert_eq!(all.first().map(|(rung, _)| *rung), Some(Rung::Interrupt));
-        assert_eq!(all.last().map(|(rung, _)| *rung), Some(Rung::KillShell));
+        assert_eq!(all.first().map(|(rung, _)| *rung), Some(Step::Interrupt));
+        assert_eq!(all.last().map(|(rung, _)| *rung), Some(Step::KillShell));
     }
 
     #[test]
     fn a_kill_asks_nobody() {
-        let mut ladder = Ladder::kill();
-        assert_eq!(ladder.next().0, Rung::KillRest);
-        let rest: Vec<Rung> = std::iter::from_fn(|| Some(ladder.next().0)).take(3).collect();
-        assert_eq!(rest, [Rung::KillRest, Rung::KillShell, Rung::KillShell]);
+        let mut ladder = Termination::kill();
+        assert_eq!(ladder.next().0, Step::KillRest);
+        let rest: Vec<Step> = std::iter::from_fn(|| Some(ladder.next().0)).take(3).collect();
+        assert_eq!(rest, [Step::KillRest, Step::KillShell, Step::KillShell]);
     }
 
     #[test]
     fn grace_comes_first_and_once() {
         let grace = Duration::from_secs(5);
         let all = steps(Some(grace));
-        assert_eq!(all.first(), Some(&(Rung::Ask, grace)));
+        assert_eq!(all.first(), Some(&(Step::Ask, grace)));
         assert_eq!(all.get(1..), steps(None).get(..7));
         assert_eq!(steps(Some(Duration::ZERO)), steps(None));
     }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::automatic::NO_SESSION;
-use super::ground::Ground;
+use super::auto_checkpoint::NO_SESSION;
+use super::checkpoint_target::CheckpointTarget;
 use super::{Failure, Pipeline};
 use crate::checkpoint::ledger::Ledger;
 use crate::checkpoint::store::Store;
@@ -12,11 +12,11 @@ use crate::checkpoint::tree::Tree;
 
 /// The ledgers of the sessions that there are, by session and the name of the workspace; those of others lie on the disk alone.
 #[derive(Debug, Default)]
-pub(super) struct Tracks(Mutex<Ledgers>);
+pub(super) struct WorkspaceChanges(Mutex<Ledgers>);
 
 type Ledgers = BTreeMap<(String, String), Arc<Mutex<Ledger>>>;
 
-impl Tracks {
+impl WorkspaceChanges {
     fn of(&self, ground: &str, session: &str) -> Option<Arc<Mutex<Ledger>>> {
         self.all().get(&(session.to_owned(), ground.to_owned())).cloned()
     }
@@ -41,7 +41,7 @@ impl Tracks {
 
 /// A look at the workspace before a command of a session that has a way back.
 pub(super) struct Watched {
-    ground: Ground,
+    ground: CheckpointTarget,
     session: String,
     ledger: Arc<Mutex<Ledger>>,
     store: Arc<Store>,
@@ -53,25 +53,25 @@ impl Pipeline {
     ///
     /// # Errors
     /// What was put down of it cannot be read.
-    pub(super) async fn track(&self, ground: &Ground, session: &str) -> Result<Arc<Mutex<Ledger>>, Failure> {
-        if let Some(ledger) = self.tracks.of(ground.name(), session) {
+    pub(super) async fn track(&self, ground: &CheckpointTarget, session: &str) -> Result<Arc<Mutex<Ledger>>, Failure> {
+        if let Some(ledger) = self.workspace_changes.of(ground.name(), session) {
             return Ok(ledger);
         }
         let name = session.to_owned();
         let (_, ledger) = self.in_store(ground, move |store| store.ledger(&name)).await?;
         let open = self.sessions.notes().into_iter().map(|note| note.id).collect();
-        Ok(self.tracks.keep(ground.name(), session, ledger, &open))
+        Ok(self.workspace_changes.keep(ground.name(), session, ledger, &open))
     }
 
     /// A look before a command, if its session has a way back. `before` is what a look just now has shown.
     pub(super) async fn look_before(
         &self,
-        ground: Option<Ground>,
+        ground: Option<CheckpointTarget>,
         session: &str,
         before: Option<Tree>,
     ) -> Option<Watched> {
         let ground = ground?;
-        let ledger = self.tracks.of(ground.name(), session)?;
+        let ledger = self.workspace_changes.of(ground.name(), session)?;
         let (store, ()) = self.in_store(&ground, |_| Ok(())).await.ok()?;
         let before = match before {
             Some(before) => before,
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn ledgers_of_sessions_that_are_gone_are_not_held() {
-        let tracks = Tracks::default();
+        let tracks = WorkspaceChanges::default();
         let open = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<String>>();
         let held = || tracks.all().keys().map(|(name, _)| name.clone()).collect::<BTreeSet<String>>();
         for name in ["s-1", NO_SESSION, "s-2"] {

@@ -16,8 +16,8 @@ use palisade_redact::Redactor;
 use palisade_sandbox::{Attempt, Execution, ProcessStat};
 
 use super::asking::Clerk;
-use super::granted::{self, Granted};
-use super::images::{Own, Parent, Source};
+use super::preapproved::{self, Granted};
+use super::process_images::{Own, Parent, Source};
 use super::programs::Programs;
 use super::refusals::{Ledger, Refusal, Script, Teller};
 use super::{MAX_BEGUN, Refused};
@@ -156,7 +156,7 @@ impl Desk {
         let number = state.scripts + 1;
         state.behind_checkpoint = progress.checkpoint().is_some();
         // What an earlier script left in the background is judged by its words: a yes is to one script, under its policies.
-        state.granted = granted::of(grant, number);
+        state.granted = preapproved::of(grant, number);
         state.begins(number);
         if let Told::Here(ledger) = &self.told {
             ledger.begin(number, progress);
@@ -172,7 +172,7 @@ impl Desk {
         let occasion = Occasion { temp: self.state().occasion.temp.clone(), left, ..occasion };
         let facts = self.surroundings.gather(&occasion, &inventory, &engine);
         let is_lifted = |command: &palisade_grammar::Command| lifted.contains(&command.id.0);
-        let mut granted = granted::read(&inventory, &facts, is_lifted, engine.policy_set(), number);
+        let mut granted = preapproved::read(&inventory, &facts, is_lifted, engine.policy_set(), number);
         let is_same = lifted.is_empty() && engine.rehearse(inventory, &facts, false).decision == Decision::Allow;
         if !is_same {
             granted = granted.into_iter().map(Granted::by_words).collect();

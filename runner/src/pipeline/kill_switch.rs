@@ -74,8 +74,8 @@ impl Pipeline {
         }
         let ((commands, closed), recorded) = tokio::join!(ended, self.audit.append(entry));
         for id in &closed {
-            self.tracks.forget(id);
-            self.story.forget(id);
+            self.workspace_changes.forget(id);
+            self.transcripts.forget(id);
             if let Err(error) = self.audit.append(record::closed(id, "stopped")).await {
                 tracing::error!(%error, "the end of a session cannot be recorded");
             }

@@ -24,15 +24,15 @@ const MAX_COMMANDS: usize = 16;
 
 /// The scripts that came last.
 #[derive(Default)]
-pub(super) struct Texts(Mutex<VecDeque<Inventory>>);
+pub(super) struct ParseCache(Mutex<VecDeque<Inventory>>);
 
-impl fmt::Debug for Texts {
+impl fmt::Debug for ParseCache {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Texts").finish_non_exhaustive()
+        formatter.debug_struct("ParseCache").finish_non_exhaustive()
     }
 }
 
-impl Texts {
+impl ParseCache {
     /// As [`palisade_grammar::inventory_in`].
     pub(super) fn read(&self, script: &[u8], shell: &Shell) -> Inventory {
         if script.len() > SHORT || *shell != Shell::new() {
@@ -67,7 +67,7 @@ impl Texts {
 mod tests {
     use super::*;
 
-    impl Texts {
+    impl ParseCache {
         fn len(&self) -> usize {
             self.0.lock().unwrap().len()
         }
@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_what_would_be_read() {
-        let texts = Texts::default();
+        let texts = ParseCache::default();
         for script in ["cd x && make -j2 2>&1 | tail -3", "f() { rm a; }; f", "set -e; ls *", "sh -c 'cat $1'"] {
             let read = told(&palisade_grammar::inventory(script.as_bytes()));
             for _ in 0..2 {
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn what_was_left_in_the_shell_is_looked_at() {
-        let texts = Texts::default();
+        let texts = ParseCache::default();
         texts.read(b"ls", &Shell::new());
         let left = palisade_grammar::inventory(b"ls() { rm a; }");
         let in_it = texts.read(b"ls", left.leaves());
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn the_last_short_scripts_that_were_read_in_time_are_kept() {
-        let texts = Texts::default();
+        let texts = ParseCache::default();
         texts.keep(&palisade_grammar::inventory(b"ls"), Duration::from_millis(200));
         texts.read(&b"true;".repeat(SHORT / 5 + 1), &Shell::new());
         texts.read(&b"true;".repeat(MAX_COMMANDS + 1), &Shell::new());

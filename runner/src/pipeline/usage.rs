@@ -18,7 +18,7 @@ const SECRETS: &str = "secrets";
 
 /// What the principal has done since the server started.
 #[derive(Debug, Default)]
-pub(super) struct Tally(Mutex<State>);
+pub(super) struct Usage(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -28,7 +28,7 @@ struct State {
     labels: BTreeSet<String>,
 }
 
-impl Tally {
+impl Usage {
     /// Tells the facts of a session.
     pub(super) fn tell(&self, session: &mut Session) {
         let state = self.state();

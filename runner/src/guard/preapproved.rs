@@ -8,7 +8,7 @@ use palisade_engine::{AbsolutePath, Facts, Grant};
 use palisade_grammar::{Command, CommandId, Cwd, Inventory, Opaque, OpaqueReason, Resolved, Value, Word};
 use palisade_sandbox::Execution;
 
-use super::images::Parent;
+use super::process_images::Parent;
 use crate::facts::program_path;
 
 /// A program in the text of a script that may run.

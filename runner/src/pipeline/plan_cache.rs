@@ -17,7 +17,7 @@ const FRESH: Duration = Duration::from_secs(5);
 
 /// The rules that were derived last.
 #[derive(Debug, Default)]
-pub(super) struct Plans(Mutex<Option<Derived>>);
+pub(super) struct PlanCache(Mutex<Option<Derived>>);
 
 #[derive(Debug)]
 struct Derived {
@@ -27,7 +27,7 @@ struct Derived {
     rights: Arc<BTreeMap<AbsolutePath, Rights>>,
 }
 
-impl Plans {
+impl PlanCache {
     /// The rules for these facts, and for what is opened beyond them.
     pub(super) fn plan(
         &self,

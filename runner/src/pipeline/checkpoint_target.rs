@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use palisade_engine::{AbsolutePath, Facts};
 use palisade_redact::Redacted;
 
-use super::{CheckpointNote, Client, Failure, Pipeline, Seat};
+use super::{CheckpointNote, Client, ExecTarget, Failure, Pipeline};
 use crate::checkpoint::ledger::Ledger;
 use crate::checkpoint::remote::There;
 use crate::checkpoint::restore::Prospect;
@@ -15,35 +15,35 @@ use crate::checkpoint::store::{About, Lock, Snapshot, Store, hashed};
 use crate::checkpoint::tree::Tree;
 use crate::checkpoint::{CheckpointError, CheckpointId, Restored, Settings};
 use crate::remote::Base;
-use crate::session::Elsewhere;
+use crate::session::RemoteSite;
 use crate::shell::SessionError;
 use crate::shell::pace::Pace;
 use crate::target::Target;
 
 /// The workspace of a session.
 #[derive(Clone, Debug)]
-pub(super) enum Ground {
+pub(super) enum CheckpointTarget {
     /// On this machine.
     Here,
     /// At a target.
-    There(Arc<Afar>),
+    There(Arc<RemoteWorkspace>),
 }
 
 /// A workspace at a target.
 #[derive(Debug)]
-pub(super) struct Afar {
+pub(super) struct RemoteWorkspace {
     there: There,
-    place: Arc<Elsewhere>,
+    place: Arc<RemoteSite>,
     /// What no other workspace is called, here or elsewhere: no path begins like it.
     name: String,
 }
 
-impl Ground {
+impl CheckpointTarget {
     /// What tells it from all others.
     pub(super) fn name(&self) -> &str {
         match self {
             Self::Here => "",
-            Self::There(afar) => &afar.name,
+            Self::There(remote) => &remote.name,
         }
     }
 
@@ -51,7 +51,7 @@ impl Ground {
     pub(super) fn target(&self) -> Option<Redacted> {
         match self {
             Self::Here => None,
-            Self::There(afar) => Some(afar.place.end.target.clone()),
+            Self::There(remote) => Some(remote.place.end.target.clone()),
         }
     }
 }
@@ -61,10 +61,10 @@ impl Pipeline {
     ///
     /// # Errors
     /// There is no such session, it has ended, or there can be no checkpoints where it is.
-    pub(super) fn ground(&self, session: &str) -> Result<Ground, Failure> {
+    pub(super) fn ground(&self, session: &str) -> Result<CheckpointTarget, Failure> {
         let note = self.sessions.note(session).map_err(|error| self.failure(&error))?;
         match (note.elsewhere, note.base) {
-            (None, _) => Ok(Ground::Here),
+            (None, _) => Ok(CheckpointTarget::Here),
             (Some(place), Some(base)) => self.ground_at(base, place),
             (Some(_), None) => Err(self.failure(&SessionError::Unknown)),
         }
@@ -74,8 +74,8 @@ impl Pipeline {
     ///
     /// # Errors
     /// As [`Self::ground`].
-    pub(super) fn ground_through(&self, session: Option<&str>) -> Result<Ground, Failure> {
-        session.map_or(Ok(Ground::Here), |session| self.ground(session))
+    pub(super) fn ground_through(&self, session: Option<&str>) -> Result<CheckpointTarget, Failure> {
+        session.map_or(Ok(CheckpointTarget::Here), |session| self.ground(session))
     }
 
     /// The checkpoints of the workspace at a target, oldest first, without asking there: the lists are here. None where the settings do
@@ -104,7 +104,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// There can be no checkpoints there.
-    pub(super) fn ground_of(&self, seat: &mut Seat) -> Result<Ground, Failure> {
+    pub(super) fn ground_of(&self, seat: &mut ExecTarget) -> Result<CheckpointTarget, Failure> {
         let session = seat.lease.as_mut().and_then(|lease| lease.session());
         let there = match session {
             Some(session) => session.base().zip(session.place().cloned()),
@@ -113,11 +113,11 @@ impl Pipeline {
         match there {
             Some((base, place)) => self.ground_at(base, place),
             None if seat.elsewhere.is_some() => Err(self.failure(&SessionError::Unknown)),
-            None => Ok(Ground::Here),
+            None => Ok(CheckpointTarget::Here),
         }
     }
 
-    fn ground_at(&self, base: Base, place: Arc<Elsewhere>) -> Result<Ground, Failure> {
+    fn ground_at(&self, base: Base, place: Arc<RemoteSite>) -> Result<CheckpointTarget, Failure> {
         let Some(target) = self.settings.targets.get(&place.name) else {
             return Err(self.failure(&SessionError::NoTarget));
         };
@@ -128,7 +128,7 @@ impl Pipeline {
             There::new(base, place.workspace.clone(), &target.state, &kept)
         });
         let there = there.map_err(|error| self.failure(&error))?;
-        Ok(Ground::There(Arc::new(Afar { there, place, name })))
+        Ok(CheckpointTarget::There(Arc::new(RemoteWorkspace { there, place, name })))
     }
 
     /// The name of the lists of a workspace at a target. What one principal keeps there is no other's, though the workspace may be.
@@ -139,25 +139,25 @@ impl Pipeline {
     }
 
     /// What policies call the workspace.
-    pub(super) fn workspace_of<'a>(&'a self, ground: &'a Ground) -> &'a AbsolutePath {
+    pub(super) fn workspace_of<'a>(&'a self, ground: &'a CheckpointTarget) -> &'a AbsolutePath {
         match ground {
-            Ground::Here => &self.settings.surroundings.workspace,
-            Ground::There(afar) => &afar.place.workspace,
+            CheckpointTarget::Here => &self.settings.surroundings.workspace,
+            CheckpointTarget::There(remote) => &remote.place.workspace,
         }
     }
 
     /// What policy is told of a session between two of its commands.
-    pub(super) fn facts_in(&self, ground: &Ground, session: &str, client: &Client) -> Facts {
+    pub(super) fn facts_in(&self, ground: &CheckpointTarget, session: &str, client: &Client) -> Facts {
         match ground {
-            Ground::Here => self.facts_here(session, client),
-            Ground::There(afar) => self.facts_at(session, &afar.place, client),
+            CheckpointTarget::Here => self.facts_here(session, client),
+            CheckpointTarget::There(remote) => self.facts_at(session, &remote.place, client),
         }
     }
 
     /// Does something with a workspace's store, on a thread that may wait for a disk.
     pub(super) async fn in_store<T: Send + 'static>(
         &self,
-        ground: &Ground,
+        ground: &CheckpointTarget,
         work: impl FnOnce(&Store) -> Result<T, CheckpointError> + Send + 'static,
     ) -> Result<(Arc<Store>, T), Failure> {
         let Settings { directory, scope, .. } = self.settings.checkpoints.clone();
@@ -165,8 +165,8 @@ impl Pipeline {
         let done = tokio::task::spawn_blocking(move || {
             let workspace = Path::new(workspace.as_str());
             let store = match &ground {
-                Ground::Here => Store::open(&directory, workspace, scope)?,
-                Ground::There(afar) => Store::open_lists(&directory, &afar.name, workspace, scope)?,
+                CheckpointTarget::Here => Store::open(&directory, workspace, scope)?,
+                CheckpointTarget::There(remote) => Store::open_lists(&directory, &remote.name, workspace, scope)?,
             };
             work(&store).map(|done| (Arc::new(store), done))
         });
@@ -179,46 +179,46 @@ impl Pipeline {
     /// Takes a checkpoint; with `reuse` the last one serves if it was taken for the same session and nothing has changed since.
     pub(super) async fn take_at(
         &self,
-        ground: &Ground,
+        ground: &CheckpointTarget,
         about: About,
         reuse: bool,
         pace: Arc<Pace>,
     ) -> Result<(Arc<Store>, Snapshot), Failure> {
-        let Ground::There(afar) = ground else {
+        let CheckpointTarget::There(remote) = ground else {
             let take = if reuse { Store::take_if_changed } else { Store::take };
             return self.in_store(ground, move |store| take(store, &store.lock_while(&pace)?, &about, &pace)).await;
         };
         let (store, held) = self.locked(ground, &pace).await?;
-        let taken = afar.there.take(&store, &held, &about, reuse, &pace).await;
+        let taken = remote.there.take(&store, &held, &about, reuse, &pace).await;
         taken.map(|snapshot| (store, snapshot)).map_err(|error| self.failure(&error))
     }
 
     /// What there is in the workspace now.
-    pub(super) async fn walk(&self, ground: &Ground, store: &Arc<Store>) -> Result<Tree, CheckpointError> {
+    pub(super) async fn walk(&self, ground: &CheckpointTarget, store: &Arc<Store>) -> Result<Tree, CheckpointError> {
         match ground {
-            Ground::Here => {
+            CheckpointTarget::Here => {
                 let store = Arc::clone(store);
                 let walked = tokio::task::spawn_blocking(move || store.walk().map(|(_, tree)| tree)).await;
                 walked.unwrap_or(Err(CheckpointError::Stopped))
             }
-            Ground::There(afar) => afar.there.walk(store.scope(), &self.readings.pace()).await,
+            CheckpointTarget::There(remote) => remote.there.walk(store.scope(), &self.readings.pace()).await,
         }
     }
 
     /// What going back to a checkpoint would do.
-    pub(super) async fn look(&self, ground: &Ground, to: &str, ledger: Ledger) -> Result<Prospect, Failure> {
+    pub(super) async fn look(&self, ground: &CheckpointTarget, to: &str, ledger: Ledger) -> Result<Prospect, Failure> {
         let to = to.to_owned();
-        let Ground::There(afar) = ground else {
+        let CheckpointTarget::There(remote) = ground else {
             return self.in_store(ground, move |store| store.look(&to, &ledger)).await.map(|(_, prospect)| prospect);
         };
         let (store, ()) = self.in_store(ground, |_| Ok(())).await?;
-        afar.there.look(&store, &to, &ledger).await.map_err(|error| self.failure(&error))
+        remote.there.look(&store, &to, &ledger).await.map_err(|error| self.failure(&error))
     }
 
     /// Goes back, to the end whether or not anybody waits for it. What the session made goes into its ledger.
     pub(super) async fn put_back(
         &self,
-        ground: &Ground,
+        ground: &CheckpointTarget,
         prospect: Prospect,
         force: bool,
         session: &str,
@@ -226,7 +226,7 @@ impl Pipeline {
     ) -> Result<Restored, Failure> {
         let owner = session.to_owned();
         let known = |track: &Mutex<Ledger>| track.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let Ground::There(afar) = ground else {
+        let CheckpointTarget::There(remote) = ground else {
             let done = self.in_store(ground, move |store| {
                 let held = store.lock()?;
                 let mut ledger = known(&track);
@@ -237,10 +237,10 @@ impl Pipeline {
             return done.await.map(|(_, restored)| restored);
         };
         let (store, held) = self.locked(ground, &Arc::new(Pace::default())).await?;
-        let afar = Arc::clone(afar);
+        let remote = Arc::clone(remote);
         let done = tokio::spawn(async move {
             let mut ledger = known(&track);
-            let restored = afar.there.restore(&store, &held, prospect, force, &owner, &mut ledger).await?;
+            let restored = remote.there.restore(&store, &held, prospect, force, &owner, &mut ledger).await?;
             *track.lock().unwrap_or_else(PoisonError::into_inner) = ledger;
             Ok::<_, CheckpointError>(restored)
         });
@@ -251,13 +251,18 @@ impl Pipeline {
     }
 
     /// Gives up checkpoints and what only they need. What a target keeps of them goes as far as it can be asked.
-    pub(super) async fn remove(&self, ground: &Ground, held: Lock, ids: Vec<CheckpointId>) -> Result<(), Failure> {
-        let Ground::There(afar) = ground else {
+    pub(super) async fn remove(
+        &self,
+        ground: &CheckpointTarget,
+        held: Lock,
+        ids: Vec<CheckpointId>,
+    ) -> Result<(), Failure> {
+        let CheckpointTarget::There(remote) = ground else {
             return self.in_store(ground, move |store| store.remove(&held, &ids)).await.map(drop);
         };
         let (_, (spare, _held)) =
             self.in_store(ground, move |store| store.remove_lists(&held, &ids).map(|spare| (spare, held))).await?;
-        if let Err(error) = afar.there.forget(&spare).await {
+        if let Err(error) = remote.there.forget(&spare).await {
             tracing::warn!(%error, "a target may keep what no checkpoint of its workspace needs any more");
         }
         Ok(())
@@ -267,21 +272,21 @@ impl Pipeline {
     ///
     /// # Errors
     /// The store cannot be read, or the target not be asked.
-    pub(super) async fn sweep(&self, ground: &Ground) -> Result<(), Failure> {
-        let Ground::There(afar) = ground else { return Ok(()) };
+    pub(super) async fn sweep(&self, ground: &CheckpointTarget) -> Result<(), Failure> {
+        let CheckpointTarget::There(remote) = ground else { return Ok(()) };
         let (store, _held) = self.locked(ground, &Arc::new(Pace::default())).await?;
         let needed = tokio::task::block_in_place(|| store.needed_there());
         let needed = needed.map_err(|error| self.failure(&error))?;
-        afar.there.sweep(&needed).await.map_err(|error| self.failure(&error))
+        remote.there.sweep(&needed).await.map_err(|error| self.failure(&error))
     }
 
     /// As [`Self::remove`], for what was taken just now, once nobody else writes to the store.
-    pub(super) async fn take_away(&self, ground: &Ground, id: CheckpointId) -> Result<(), Failure> {
+    pub(super) async fn take_away(&self, ground: &CheckpointTarget, id: CheckpointId) -> Result<(), Failure> {
         let (_, held) = self.locked(ground, &Arc::new(Pace::default())).await?;
         self.remove(ground, held, vec![id]).await
     }
 
-    async fn locked(&self, ground: &Ground, pace: &Arc<Pace>) -> Result<(Arc<Store>, Lock), Failure> {
+    async fn locked(&self, ground: &CheckpointTarget, pace: &Arc<Pace>) -> Result<(Arc<Store>, Lock), Failure> {
         let pace = Arc::clone(pace);
         self.in_store(ground, move |store| store.lock_while(&pace)).await
     }

@@ -28,8 +28,8 @@ use super::openings::Openings;
 use super::{Call, Pending, PendingAct};
 use crate::checkpoint::plan::Plan;
 use crate::guard::{Asking, Open};
-use crate::remote::End;
-use crate::session::Elsewhere;
+use crate::remote::RemoteInfo;
+use crate::session::RemoteSite;
 use crate::shell::{Order, TerminalSize};
 
 /// Bytes of all files of one call that are read for what they hold. Of a file for which there is no room left it counts which one it
@@ -204,24 +204,24 @@ pub(super) fn restore(session: &str, to: &str, force: bool, facts: &Facts, plan:
 }
 
 /// What a yes to a session at a target binds: the target, and what was seen of it.
-pub(super) fn visit(facts: &Facts, place: &Elsewhere, report: &Report) -> Digest {
+pub(super) fn visit(facts: &Facts, place: &RemoteSite, report: &Report) -> Digest {
     let mut parts = Parts::of("visit");
     parts.principal(facts);
     target(&mut parts, place).report(report).digest()
 }
 
 /// What two visits have in common that one standing yes covers. Whose they are is left to the permit.
-pub(super) fn standing_visit(place: &Elsewhere, report: &Report) -> Digest {
+pub(super) fn standing_visit(place: &RemoteSite, report: &Report) -> Digest {
     target(&mut Parts::of("standing-visit"), place).requests(report).digest()
 }
 
 /// A target, and what was seen of it.
-fn target<'a>(parts: &'a mut Parts, place: &Elsewhere) -> &'a mut Parts {
+fn target<'a>(parts: &'a mut Parts, place: &RemoteSite) -> &'a mut Parts {
     parts.add(&place.name).add(&place.host).add(place.transport.as_str());
     let Machine { user, key_verified, image, privileged } = &place.machine;
     parts.add(user).flag(*key_verified).add(image).flag(*privileged);
     parts.add(place.workspace.as_str()).add(place.home.as_str());
-    let End { target: _, shell: _, user, host_key, by, container: _, image, guard: _ } = &place.end;
+    let RemoteInfo { target: _, shell: _, user, host_key, by, container: _, image, guard: _ } = &place.end;
     parts.add(user.as_str()).add(host_key.as_str()).add(image.as_str());
     parts.list(by, |parts, text| parts.text(text.as_str()))
 }
