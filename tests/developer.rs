@@ -70,6 +70,11 @@ fn an_hour_of_work_runs() {
         ("sleep 0.1 & wait; echo waited", "waited"),
         ("printf 'int main(void) { return 0; }' > m.c && gcc m.c -o m && ./m && echo linked", "linked"),
         ("for f in src/*.txt; do echo \"- $f\"; done", "- src/a.txt"),
+        (
+            "mkdir -p .vscode deep/__pycache__ && touch deep/x.pyc && find . -name __pycache__ -type d -prune -exec rm -rf {} +",
+            "",
+        ),
+        ("find . -name '*.pyc' -exec rm -f {} \\; && find deep | wc -l; rm -r deep", "1"),
         ("printf 'b\\na\\n' | sort | uniq -c | head -1 | tr -s ' '", "1 a"),
     ] {
         let ended = world.run(command);

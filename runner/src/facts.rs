@@ -258,7 +258,7 @@ impl Surroundings {
                 {
                     facts.inert.insert((command.id, index));
                 }
-                let goes = is_tree && removes_what_it_names(command, index);
+                let goes = is_tree && removes_what_it_names(inventory, command, index);
                 if held && looks && !links && goes && self.keeps_part_of(occasion, &path) {
                     facts.kept_inside.insert(path.clone());
                 }
@@ -757,9 +757,20 @@ fn opens_what_is_found(command: &Command, effect: usize) -> bool {
 }
 
 /// Whether a program removes all of what it is given. Others (`find -delete`, `git clean`) remove what they find below it.
-fn removes_what_it_names(command: &Command, effect: usize) -> bool {
-    let is_removed = command.effects.get(effect).is_some_and(|effect| effect.kind == EffectKind::Delete);
-    is_removed && command.invocation.words.first().is_some_and(|name| name == "rm" || name == "mv")
+/// What `find` hands over behind a test for names is some of what lies below (`find . -name x -exec rm {} +`).
+fn removes_what_it_names(inventory: &Inventory, command: &Command, effect: usize) -> bool {
+    const TESTS: [&str; 10] =
+        ["-name", "-iname", "-path", "-ipath", "-wholename", "-iwholename", "-regex", "-iregex", "-mindepth", "-empty"];
+    let Some(effect) = command.effects.get(effect).filter(|effect| effect.kind == EffectKind::Delete) else {
+        return false;
+    };
+    let is_found = |word: &&Word| matches!(word.value, Value::Below(_)) && word.span == effect.target.span;
+    let finder = command.argv.iter().find(is_found).and(command.parent);
+    let finder = inventory.commands().iter().find(|other| Some(other.id) == finder);
+    let is_some = finder.is_some_and(|finder| {
+        finder.argv.iter().any(|word| word.value.literal().is_some_and(|word| TESTS.contains(&word)))
+    });
+    !is_some && command.invocation.words.first().is_some_and(|name| name == "rm" || name == "mv")
 }
 
 /// Whether a process of this user without any capability gets into the directory: it may search every directory on the

@@ -511,7 +511,7 @@ pub fn shared(engine: &Engine, facts: &Facts, roots: &BTreeSet<AbsolutePath>) ->
 }
 
 /// The rules of one session: the shared ones, and those of its own directories that these do not have. Makes an empty directory where a
-/// mask has to stand so that nothing else can be put there. `file_marks` is what earlier sessions have made, which no mask covers.
+/// mask has to stand so that nothing else can be put there. `earlier` is what earlier sessions have made, which no mask covers.
 ///
 /// # Errors
 /// As [`derive()`].
