@@ -11,9 +11,9 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use palisade_runner::View;
 use palisade_redact::output::{Capture, Stripper};
 use palisade_redact::{Redactor, Stream};
+use palisade_runner::View;
 use palisade_runner::shell::Nonce;
 use palisade_runner::shell::hearing::{Forged, Hearing, Reader};
 

@@ -15,8 +15,8 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use palisade_engine::{Bundle, Source};
 use palisade_audit::Sync;
+use palisade_engine::{Bundle, Source};
 use palisade_runner::control::People;
 use palisade_runner::sandbox::plan::Level;
 use palisade_runner::{Pipeline, Settings};
