@@ -119,3 +119,28 @@ fn the_glossary_is_short_and_defines_each_word_once() {
     let different: std::collections::BTreeSet<&&str> = words.iter().collect();
     assert!((20..=40).contains(&words.len()) && different.len() == words.len(), "{words:?}");
 }
+
+/// A reader who follows a file's name in the documents finds the file. `sandbox/x.rs`, `audit/x.rs` and `redact/x.rs` leave `src/` out.
+#[test]
+fn the_files_that_documents_name_are_there() {
+    let git = Command::new("git").args(["ls-files"]).current_dir(repository()).output().expect("git runs");
+    let files = String::from_utf8(git.stdout).expect("text");
+    let files: Vec<String> = files.lines().map(|file| format!("/{file}")).collect();
+    let mut named = 0;
+    for document in files.iter().filter(|file| file.ends_with(".md") && *file != "/CHANGELOG.md") {
+        let text = fs::read_to_string(repository().join(document.trim_start_matches('/'))).expect("a document");
+        for name in
+            text.split('`').skip(1).step_by(2).filter(|name| name.ends_with(".rs") && !name.contains([' ', '*']))
+        {
+            let crates = ["sandbox/", "audit/", "redact/"].iter().find(|start| name.starts_with(**start));
+            let within = crates.map(|start| name.replacen(start, &format!("{start}src/"), 1));
+            let is_it = |file: &&String| {
+                let ends = |name: &str| file.ends_with(&format!("/{name}"));
+                ends(name) || within.as_deref().is_some_and(ends)
+            };
+            assert!(files.iter().any(|file| is_it(&file)), "{document} names `{name}`");
+            named += 1;
+        }
+    }
+    assert!(named > 50, "the documents are read: {named}");
+}

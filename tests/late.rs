@@ -215,7 +215,7 @@ fn a_guard_that_stalls_is_not_waited_for() {
     is(&site.exec(&session, "echo $x"), "stdout", &json!("kept\n"), "the session goes on");
 }
 
-/// The process that is the guard of the one session there.
+/// The process that is the guard of the one session there: not one that it has forked, which is called the same and may have a lower number.
 fn guard_in(there: &There) -> String {
     let state = there.state.display().to_string();
     let is_guard = |pid: &str| {
@@ -224,8 +224,15 @@ fn guard_in(there: &There) -> String {
         line.starts_with(&state) && line.contains(" serve ")
     };
     let all = fs::read_dir("/proc").expect("/proc").flatten();
-    let mut pids = all.filter_map(|entry| entry.file_name().into_string().ok());
-    pids.find(|pid| pid.bytes().all(|byte| byte.is_ascii_digit()) && is_guard(pid)).expect("the guard")
+    let pids = all.filter_map(|entry| entry.file_name().into_string().ok());
+    let alike: Vec<String> =
+        pids.filter(|pid| pid.bytes().all(|byte| byte.is_ascii_digit()) && is_guard(pid)).collect();
+    let parent = |pid: &String| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit(") ").next().and_then(|fields| fields.split(' ').nth(1)).map(str::to_owned)
+    };
+    let first = alike.iter().find(|pid| parent(pid).is_some_and(|parent| !alike.contains(&parent)));
+    first.expect("the guard").clone()
 }
 
 #[test]
