@@ -446,7 +446,7 @@ fn hooks_that_the_person_has_set_up_stay_as_they_are() {
         for name in [format!("{named}/pre-commit"), format!("{kept}/new")] {
             let ended = world.run(&format!("echo 'touch ../planted' > {name}"));
             assert_eq!(ended.code, Some(126), "{name}: {ended:?}");
-            let ended = world.run(&format!("python3 plant.py {name} 2>/dev/null || echo kept"));
+            let ended = world.run(&format!("/usr/bin/python3 plant.py {name} 2>/dev/null || echo kept"));
             assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "kept\n"), "{name}: {ended:?}");
         }
         let script = "git -c user.name=P -c user.email=p@example.com commit -q --allow-empty -m more";
