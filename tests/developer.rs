@@ -97,12 +97,20 @@ fn skills_of_the_person_are_used_and_stay_as_they_are() {
         ("cat ~/.claude/skills/count/SKILL.md", 0, "Count lines."),
         ("sh ~/.claude/skills/count/bin/count.sh src/a.txt", 0, "2"),
         (
-            "python3 -c 'import os; os.execv(os.path.expanduser(\"~/.claude/skills/count/bin/count.sh\"), [\"c\"])' || echo kept",
+            "/usr/bin/python3 -c 'import os; os.execv(os.path.expanduser(\"~/.claude/skills/count/bin/count.sh\"), [\"c\"])' || echo kept",
             0,
             "kept",
         ),
-        ("python3 -c 'import os; open(os.path.expanduser(\"~/.claude/skills/x\"), \"w\")' || echo kept", 0, "kept"),
-        ("python3 -c 'import os; open(os.path.expanduser(\"~/.claude/.credentials.json\"))' || echo kept", 0, "kept"),
+        (
+            "/usr/bin/python3 -c 'import os; open(os.path.expanduser(\"~/.claude/skills/x\"), \"w\")' || echo kept",
+            0,
+            "kept",
+        ),
+        (
+            "/usr/bin/python3 -c 'import os; open(os.path.expanduser(\"~/.claude/.credentials.json\"))' || echo kept",
+            0,
+            "kept",
+        ),
     ] {
         let ended = world.run(command);
         assert_eq!(ended.code, Some(code), "{command}\n{ended:?}");
