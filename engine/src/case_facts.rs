@@ -68,7 +68,7 @@ impl World {
                 if effect.kind == EffectKind::Import && !self.shadows(&path) && !writes_module(inventory) {
                     facts.inert.insert((command.id, index));
                 }
-                if no_gain::may_hold(&facts) && inert::links_to(command, index) {
+                if no_gain::may_hold(&facts) && (inert::links_to(command, index) || inert::is_staged(command, index)) {
                     facts.inert.insert((command.id, index));
                 }
                 if effect.tree && !links {

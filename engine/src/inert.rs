@@ -41,3 +41,17 @@ pub fn may_change_settings(command: &Command, effect: usize, held: bool) -> bool
     command.effects.get(effect).is_some_and(|effect| effect.weighed)
         && (held || command.invocation.words.last().is_some_and(|words| words != "git config"))
 }
+
+/// Whether an effect is a write below the root of a file system that the command takes from `DESTDIR`: `cmake --install` writes to
+/// `$DESTDIR/usr` where it is told `--prefix /usr` (cmake(1), `DESTDIR`). Where the kernel holds paths, it decides where that is.
+#[must_use]
+pub fn is_staged(command: &Command, effect: usize) -> bool {
+    let invocation = &command.invocation;
+    let mut staged = command.assignments.iter().filter(|assignment| assignment.name == "DESTDIR");
+    invocation.words.first().is_some_and(|name| name == "cmake")
+        && invocation.flags.contains("--install")
+        && staged.next_back().is_some_and(|assignment| assignment.value.value.literal() != Some(""))
+        && command.effects.get(effect).is_some_and(|effect| {
+            effect.kind == EffectKind::Write && effect.target.value.literal().is_some_and(|path| path.starts_with('/'))
+        })
+}

@@ -9,6 +9,7 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
+use palisade_redact::output::Stripper;
 use palisade_redact::{KnownValue, Redactor};
 
 const KNOWN: &str = "fuzz-known-value-0";
@@ -27,9 +28,17 @@ fuzz_target!(|input: &[u8]| {
     let out = redact(chunks(text, lengths));
     assert_eq!(out, redact([text]), "chunks of {lengths:?}");
     for out in [out, redact_with_pauses(chunks(text, lengths))] {
-        assert!(!out.windows(KNOWN.len()).any(|part| part == KNOWN.as_bytes()), "a known value shows");
+        assert!(!shows(&out), "a known value shows");
+        // What a result shows of it: terminal control must not have kept apart what then stands together.
+        let mut stripper = Stripper::default();
+        let stripped = [stripper.push(&out), stripper.finish()].concat();
+        assert!(!shows(&stripped), "a known value shows without terminal control");
     }
 });
+
+fn shows(out: &[u8]) -> bool {
+    out.windows(KNOWN.len()).any(|part| part == KNOWN.as_bytes())
+}
 
 fn redact_with_pauses<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
     let mut stream = REDACTOR.stream();

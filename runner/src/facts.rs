@@ -3,6 +3,7 @@
 //! Decides what a path means: which file the kernel would open. It judges nothing. What cannot be told is left out,
 //! and the engine takes what is missing for unknown.
 
+mod activated;
 mod option;
 mod pattern;
 pub(crate) mod remote_view;
@@ -30,6 +31,7 @@ use palisade_sandbox::{NPM_SETTINGS, is_own, public_content};
 
 use serde::{Deserialize, Serialize};
 
+use self::activated::Activated;
 use self::remote_view::View;
 pub use self::repository::hook_directories;
 use self::sight::{Sight, Steps, is_no_directory};
@@ -185,13 +187,16 @@ impl Surroundings {
                 })
             }) || self.is_own(occasion, command, index, path, engine)
         };
+        let mut activated = Activated::default();
         for command in inventory.commands() {
             let directory = self.directory(occasion, &command.cwd, &made, &sight.steps);
             let start = command.start.as_ref().and_then(|cwd| self.directory(occasion, cwd, &made, &sight.steps));
             if let Some(directory) = &directory {
                 facts.directories.insert(command.id, directory.clone());
             }
-            facts.programs.insert(command.id, self.program(occasion, command, directory.as_ref(), &sight.steps));
+            let own = activated.program(command, &self.workspace).filter(|_| looks && is_held(&occasion.session));
+            let program = own.unwrap_or_else(|| self.program(occasion, command, directory.as_ref(), &sight.steps));
+            facts.programs.insert(command.id, program);
             if still {
                 let base = Path::new(occasion.cwd.as_str());
                 facts.no_options.extend(option::impossible_words(inventory, command, base, &sight));
@@ -247,7 +252,7 @@ impl Surroundings {
                 ) {
                     facts.inert.insert((command.id, index));
                 }
-                if held && palisade_engine::links_to(command, index) {
+                if held && (palisade_engine::links_to(command, index) || palisade_engine::is_staged(command, index)) {
                     facts.inert.insert((command.id, index));
                 }
                 if looks
@@ -268,6 +273,7 @@ impl Surroundings {
                 if let Some(below) = below {
                     facts.below.insert((command.id, index), below.groups);
                 }
+                activated.note(command, &path);
                 facts.paths.insert((command.id, index), path);
             }
             let is_plain = |index| {

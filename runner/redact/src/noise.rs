@@ -139,6 +139,8 @@ enum NoiseState {
     String,
     /// ESC within one of the last two.
     StringEscape,
+    /// A whole sequence, unless its last byte is the first of a word: the next byte tells.
+    Ending,
 }
 
 impl Default for Normaliser {
@@ -168,6 +170,9 @@ impl Normaliser {
 
     /// Ends the stream: what an unfinished sequence had swallowed is text.
     pub(super) fn finish(&mut self, view: &mut CleanText) {
+        if self.state == NoiseState::Ending {
+            self.close(view);
+        }
         self.give_up(view);
     }
 
@@ -198,9 +203,33 @@ impl Normaliser {
                 self.close(view);
                 self.text(&[byte], view);
             }
-            (NoiseState::Escape, 0x30..=0x7e) | (NoiseState::Csi, 0x40..=0x7e) => {
+            (NoiseState::Escape, _) if ends_escape(self.held.bytes().get(1..).unwrap_or_default(), byte) => {
+                self.hold(byte, NoiseState::Ending);
+            }
+            (NoiseState::Csi, b'a'..=b'l' | b'n'..=b'z') if self.held.bytes().len() == 2 => {
+                self.hold(byte, NoiseState::Ending);
+            }
+            (NoiseState::Csi, 0x40..=0x7e) => {
                 self.hold(byte, NoiseState::Text);
                 self.close(view);
+            }
+            // `ESC M` and then `IIEv…` in the place where a word can begin.
+            (NoiseState::Ending, _)
+                if self.held.bytes().last().is_some_and(u8::is_ascii_alphabetic)
+                    && is_of_word(byte)
+                    && !view.text().last().copied().is_some_and(is_of_word) =>
+            {
+                let first = self.held.bytes().last().copied();
+                self.held.drop_last();
+                self.close(view);
+                self.text(first.as_slice(), view);
+                self.state = NoiseState::Text;
+                self.step(byte, view, inner);
+            }
+            (NoiseState::Ending, _) => {
+                self.close(view);
+                self.state = NoiseState::Text;
+                self.step(byte, view, inner);
             }
             (NoiseState::Osc, BEL) => self.close_string(&[byte], view, inner),
             (NoiseState::Osc | NoiseState::String, ESC) => self.hold(byte, NoiseState::StringEscape),
@@ -213,10 +242,13 @@ impl Normaliser {
                 self.held.drop_last();
                 self.close_string(&[ESC, byte], view, inner);
             }
-            (
-                NoiseState::Escape | NoiseState::Csi | NoiseState::Osc | NoiseState::String | NoiseState::StringEscape,
-                _,
-            ) => {
+            (NoiseState::StringEscape, _) => {
+                self.held.drop_last();
+                self.give_up(view);
+                self.hold(ESC, NoiseState::Escape);
+                self.step(byte, view, inner);
+            }
+            (NoiseState::Escape | NoiseState::Csi | NoiseState::Osc | NoiseState::String, _) => {
                 self.give_up(view);
                 self.step(byte, view, inner);
             }
@@ -271,7 +303,16 @@ impl Normaliser {
     /// The sequence was none: what it had swallowed is text.
     fn give_up(&mut self, view: &mut CleanText) {
         self.state = NoiseState::Text;
-        for &byte in std::mem::take(&mut self.held).bytes() {
+        let held = std::mem::take(&mut self.held);
+        let rest = match held.bytes() {
+            // The opener of 8 bits is a control code by itself.
+            [0xc2, second @ 0x80..=0x9f, rest @ ..] => {
+                self.noise(&[0xc2, *second], 2, false, view);
+                rest
+            }
+            held => held,
+        };
+        for &byte in rest {
             if is_control(byte) {
                 self.noise(&[byte], 1, false, view);
             } else {
@@ -315,9 +356,22 @@ fn needs_a_look(byte: u8) -> bool {
     is_control(byte) || matches!(byte, 0xc2 | 0xcd | 0xd8 | 0xe1 | 0xe2 | 0xef)
 }
 
+/// Whether a byte ends a sequence that began with ESC and these bytes. Only sequences that terminals know are meant, and of small
+/// letters `c` alone: any other byte behind ESC is text, for a secret can begin with it.
+pub(crate) fn ends_escape(intermediates: &[u8], byte: u8) -> bool {
+    match intermediates {
+        [] => matches!(byte, b'7' | b'8' | b'=' | b'>' | b'D' | b'E' | b'H' | b'M' | b'N' | b'O' | b'Z' | b'\\' | b'c'),
+        _ => matches!(byte, b'0'..=b'Z'),
+    }
+}
+
+fn is_of_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')
+}
+
 /// Whether a small letter can end a sequence with these parameters. `m` paints and is met everywhere; the others are
 /// rare and want parameters of their own, if any.
-fn is_final(parameters: &[u8], byte: u8) -> bool {
+pub(crate) fn is_final(parameters: &[u8], byte: u8) -> bool {
     let several = parameters.contains(&b';');
     match (byte, parameters) {
         (b'm', _) | (_, [b'<'..=b'?', ..]) => true,
@@ -386,7 +440,7 @@ mod tests {
             ("w\0i\0d\0e\0", "wide"),
             ("zero\u{200b}width\u{feff}\u{ad}\u{2060}s", "zerowidths"),
             ("caf\u{e9} \u{20ac} \u{2026} \u{2502} \u{1f600}", "caf\u{e9} \u{20ac} \u{2026} \u{2502} \u{1f600}"),
-            ("\x1b[unfinished\n\x1b]2;also\nnot", "nfinished\n]2;also\nnot"),
+            ("\x1b[unfinished\n\x1b]2;also\nnot", "unfinished\n]2;also\nnot"),
             ("cut \x1b[3", "cut [3"),
             ("\x1b[fuzz \x1b[hunter2 \x1b[s\x1b[u\x1b[mx", "fuzz hunter2 x"),
             (
@@ -394,6 +448,9 @@ mod tests {
                 "ghp_x npm_x sk-x tabsshownx",
             ),
             ("\u{8}\u{7f}", ""),
+            ("\x1b[ghp_x a\x1b[sb\x1b[u", "ghp_x ab"),
+            ("\x1bghp_x \x1bMIIx \x1b(AKIAx", "ghp_x MIIx AKIAx"),
+            ("gh\x1bMp_x \x1b7\x1b[1mx\x1b8 \x1b(B\x1b[m\x1b#8 \x1b%G\x1bM", "ghp_x x  "),
         ] {
             let (seen, whole) = split([raw.as_bytes()]);
             assert_eq!(String::from_utf8_lossy(&seen), text, "{raw:?}");

@@ -4,6 +4,8 @@
 //! it had swallowed is text again. Control codes of 8 bits count where they are written in UTF-8 (U+0080 to U+009F), as some terminals
 //! take them; single bytes of 0x80 and above are left alone, for they are parts of other characters far more often.
 
+use crate::noise::{ends_escape, is_final};
+
 const ESC: u8 = 0x1b;
 const BEL: u8 = 0x07;
 /// The first byte of U+0080 to U+00BF in UTF-8.
@@ -20,7 +22,9 @@ const LONGEST_STRING: usize = 4096;
 #[derive(Debug, Default)]
 pub struct Stripper {
     state: AnsiState,
-    /// What an open sequence has swallowed so far.
+    /// The byte behind ESC that has opened a sequence. In the forms of 8 bits there is none.
+    opener: Option<u8>,
+    /// What an open sequence has swallowed so far, without its beginning.
     held: Vec<u8>,
     /// Colours and other renditions of text stay.
     colours: bool,
@@ -79,8 +83,10 @@ impl Stripper {
     }
 
     /// Ends the stream and returns what an unfinished sequence had swallowed.
-    pub fn finish(self) -> Vec<u8> {
-        self.held
+    pub fn finish(mut self) -> Vec<u8> {
+        let mut text = Vec::new();
+        self.give_up(&mut text);
+        text
     }
 
     fn step(&mut self, byte: u8, text: &mut Vec<u8>) {
@@ -104,20 +110,32 @@ impl Stripper {
                 self.step(byte, text);
             }
             (AnsiState::Text, _) => keep(byte, text),
-            (AnsiState::Escape, b'[') if self.held.is_empty() => self.state = AnsiState::Csi,
-            (AnsiState::Escape, b']') if self.held.is_empty() => self.state = AnsiState::Osc,
-            (AnsiState::Escape, b'P' | b'X' | b'^' | b'_') if self.held.is_empty() => self.state = AnsiState::String,
-            (AnsiState::Escape, 0x20..=0x2f) => self.hold(byte, LONGEST_CSI, text),
+            (AnsiState::Escape, b'[') if self.held.is_empty() => self.open(byte, AnsiState::Csi),
+            (AnsiState::Escape, b']') if self.held.is_empty() => self.open(byte, AnsiState::Osc),
+            (AnsiState::Escape, b'P' | b'X' | b'^' | b'_') if self.held.is_empty() => {
+                self.open(byte, AnsiState::String)
+            }
+            (AnsiState::Escape, 0x20..=0x2f) if self.held.len() + 1 < LONGEST_CSI => self.held.push(byte),
             (AnsiState::Csi, b'm') if self.colours && self.held.iter().all(|byte| matches!(byte, b'0'..=b';')) => {
                 text.extend_from_slice(b"\x1b[");
                 text.append(&mut self.held);
                 text.push(b'm');
                 self.close();
             }
-            (AnsiState::Escape, 0x30..=0x7e) | (AnsiState::Csi, 0x40..=0x7e) | (AnsiState::Osc, BEL) => self.close(),
-            (AnsiState::Csi, 0x20..=0x3f) => self.hold(byte, LONGEST_CSI, text),
+            (AnsiState::Escape, _) if ends_escape(&self.held, byte) => self.close(),
+            // The redactor takes this letter for text, so it is shown as text.
+            (AnsiState::Csi, b'a'..=b'z') if !is_final(&self.held, byte) => {
+                self.close();
+                self.step(byte, text);
+            }
+            (AnsiState::Csi, 0x40..=0x7e) | (AnsiState::Osc, BEL) => self.close(),
+            (AnsiState::Csi, 0x20..=0x3f) if self.held.len() + 2 < LONGEST_CSI => self.held.push(byte),
             (AnsiState::Osc | AnsiState::String, ESC) => self.state = AnsiState::StringEscape,
-            (AnsiState::Osc | AnsiState::String, b'\t' | 0x20..=0x7e | 0x80..) => self.hold(byte, LONGEST_STRING, text),
+            (AnsiState::Osc | AnsiState::String, b'\t' | 0x20..=0x7e | 0x80..)
+                if self.held.len() + 2 < LONGEST_STRING =>
+            {
+                self.held.push(byte);
+            }
             (AnsiState::StringEscape, b'\\') => self.close(),
             (AnsiState::StringEscape, _) => {
                 self.give_up(text);
@@ -131,19 +149,20 @@ impl Stripper {
         }
     }
 
-    fn hold(&mut self, byte: u8, most: usize, text: &mut Vec<u8>) {
-        self.held.push(byte);
-        if self.held.len() >= most {
-            self.give_up(text);
-        }
+    fn open(&mut self, byte: u8, state: AnsiState) {
+        self.opener = Some(byte);
+        self.state = state;
     }
 
     fn close(&mut self) {
+        self.opener = None;
         self.held.clear();
         self.state = AnsiState::Text;
     }
 
+    /// The sequence was none. All but ESC is shown, as the redactor has taken it.
     fn give_up(&mut self, text: &mut Vec<u8>) {
+        text.extend(self.opener.take());
         text.append(&mut self.held);
         self.state = AnsiState::Text;
     }
@@ -195,12 +214,13 @@ mod tests {
             ("caf\u{e9} \u{a9} \u{1f600}", "caf\u{e9} \u{a9} \u{1f600}"),
             ("\u{9b}31mred\u{9b}2J \u{9d}0;a title\x07x\u{90}q\x1b\\y\u{85}z", "red xyz"),
             ("\u{9b}31\nnext line", "31\nnext line"),
-            ("\x1b[31\nnext line", "31\nnext line"),
-            ("\x1b]0;never closed\nnext line", "0;never closed\nnext line"),
-            ("\x1b]0;cut by\x1b[1mcolour", "0;cut bycolour"),
-            ("\x1b]0;cancelled\x18 text", "0;cancelled text"),
+            ("\x1b[31\nnext line", "[31\nnext line"),
+            ("\x1b]0;never closed\nnext line", "]0;never closed\nnext line"),
+            ("\x1b]0;cut by\x1b[1mcolour", "]0;cut bycolour"),
+            ("\x1b]0;cancelled\x18 text", "]0;cancelled text"),
             ("\x1b\x1b[1mx", "x"),
-            ("\x1b]0;at the end", "0;at the end"),
+            ("\x1bghp_a \x1b[hf_b \x1b(ghp_c", "ghp_a hf_b (ghp_c"),
+            ("\x1b]0;at the end", "]0;at the end"),
             ("\x1b", ""),
             ("\x1b\u{e9}", "\u{e9}"),
         ] {
@@ -217,7 +237,7 @@ mod tests {
             ("\x1bP+q544e\x1b\\a\x1b_apc\x1b\\b\x1b^pm\x1b\\c\x1bXsos\x1b\\d", "abcd"),
             ("\x1b[2Ja\x1b[1;1Hb\x1b[5nc\x1b[?25hd\x1b[6ne\x1b[1Af\x1bcg", "abcdefg"),
             ("\x1b[>4;2ma\x1b[?4mb\x1b[1 mc", "abc"),
-            ("\x1b[31\nx\x08\x7f", "31\nx"),
+            ("\x1b[31\nx\x08\x7f", "[31\nx"),
         ] {
             for size in [1, 2, 1000] {
                 let mut stripper = Stripper::with_colours();
@@ -233,7 +253,7 @@ mod tests {
         for opener in ["\x1b]", "\x1bP", "\x1b_"] {
             let mut stripper = Stripper::default();
             let raw = format!("{opener}{}", "x".repeat(100_000));
-            assert_eq!(stripper.push(raw.as_bytes()).len(), 100_000, "nothing is held back after the bound");
+            assert_eq!(stripper.push(raw.as_bytes()).len(), 100_001, "nothing is held back after the bound");
         }
     }
 
