@@ -377,7 +377,7 @@ fn installer(command: &Command) -> Option<&'static str> {
     command.invocation.words.iter().find_map(|words| {
         let program =
             words.rsplit(' ').next()?.trim_end_matches(|letter: char| letter.is_ascii_digit() || letter == '.');
-        ["pip", "npm", "npx", "cargo", "go", "uv"].into_iter().find(|known| *known == program)
+        ["pip", "npm", "npx", "cargo", "go", "uv", "uvx"].into_iter().find(|known| *known == program)
     })
 }
 
@@ -392,7 +392,7 @@ pub fn is_offline(command: &Command, variable: impl Fn(&str) -> Option<String>) 
         Some("npm" | "npx") => says("npm_config_offline", &["true"]),
         Some("cargo") => says("CARGO_NET_OFFLINE", &["true"]),
         Some("go") => says("GOPROXY", &["off"]),
-        Some("uv") => says("UV_OFFLINE", &yes),
+        Some("uv" | "uvx") => says("UV_OFFLINE", &yes),
         _ => false,
     }
 }
@@ -404,6 +404,7 @@ pub fn says_offline(command: &Command) -> bool {
         Some("pip") => has("--no-index"),
         Some("npm" | "npx" | "cargo") => has("--offline"),
         Some("uv") => has("--offline") || has("--no-index"),
+        Some("uvx") => has("--offline"),
         _ => false,
     }
 }
