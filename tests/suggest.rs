@@ -104,7 +104,6 @@ const FOR_PEOPLE: &[&str] = &[
     "dev-forge-api",
     "dev-package-mirrors",
     "approved-connect",
-    "ask-install-python-own",
     "ask-install-other",
     "ask-forge-changes",
     "ask-inline-code",

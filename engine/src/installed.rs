@@ -373,7 +373,8 @@ fn has_program(package: &str, name: &str) -> bool {
 }
 
 /// The program of a command that installs packages, without the version that its name may have.
-fn installer(command: &Command) -> Option<&'static str> {
+#[must_use]
+pub fn installer(command: &Command) -> Option<&'static str> {
     command.invocation.words.iter().find_map(|words| {
         let program =
             words.rsplit(' ').next()?.trim_end_matches(|letter: char| letter.is_ascii_digit() || letter == '.');

@@ -77,7 +77,7 @@ pub use crate::facts::{
 };
 pub use crate::host::canonical as canonical_host;
 pub use crate::inert::{is_staged, links_to, may_change_settings, names_remote};
-pub use crate::installed::{is_installed, is_locked, is_offline, says_offline};
+pub use crate::installed::{installer, is_installed, is_locked, is_offline, says_offline};
 pub use crate::kernel_coverage::Unheld;
 pub use crate::lint::{Lint, RULES, Rule, Severity, Surroundings, lint};
 pub use crate::nearest::nearest_name;

@@ -75,6 +75,13 @@ impl Caches {
         Some(Self { directory: base.child(&name)?, home: home.clone() })
     }
 
+    /// Where the authority lies whose certificates the user's sessions are told to trust: beside all caches, where no session reads.
+    #[must_use]
+    pub fn authority(&self) -> Option<PathBuf> {
+        let base = Path::new(self.directory.as_str()).parent()?;
+        Some(base.with_file_name("authority"))
+    }
+
     /// Where they lie.
     #[must_use]
     pub fn directory(&self) -> &AbsolutePath {

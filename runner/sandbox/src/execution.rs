@@ -23,6 +23,8 @@ pub struct Execution {
     pub thread: i32,
     /// The file as the caller names it, absolute, symbolic links in it as they are.
     pub named: PathBuf,
+    /// The name that the kernel gives a script's interpreter for it: the caller's own, or one below `/dev/fd` (execveat(2)).
+    pub given: Vec<u8>,
     /// The file itself, as the session sees it.
     pub file: PathBuf,
     /// The arguments, the program's own name for itself first.
@@ -48,7 +50,8 @@ impl Execution {
             None => (words(process, "cmdline")?, words(process, "environ")?),
         };
         let cwd = link(process, "cwd").filter(|cwd| cwd.is_absolute() && !is_deleted(cwd));
-        Ok(Self { thread: process, named: file.clone(), file, argv, env, cwd })
+        let given = file.as_os_str().as_bytes().to_vec();
+        Ok(Self { thread: process, named: file.clone(), given, file, argv, env, cwd })
     }
 
     /// The interpreter's execution that the kernel makes of a script's.
@@ -60,13 +63,15 @@ impl Execution {
             (false, None) => return Err(libc::ENOENT),
         };
         let file = open_as(self.thread, &named, true)?;
+        let given = line.interpreter.clone();
         let mut argv = vec![line.interpreter];
         argv.extend(line.argument);
-        argv.push(self.named.as_os_str().as_bytes().to_vec());
+        argv.push(self.given.clone());
         argv.extend(self.argv.iter().skip(1).cloned());
         let next = Self {
             thread: self.thread,
             named,
+            given,
             file: place_of(&file)?,
             argv,
             env: self.env.clone(),

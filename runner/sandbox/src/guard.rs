@@ -25,7 +25,7 @@ use std::fmt;
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Component, Path, PathBuf};
 use std::ptr;
@@ -694,8 +694,19 @@ impl TrappedCall {
         if argv.is_empty() {
             argv.push(Vec::new()); // as the kernel does since Linux 5.18
         }
-        let execution = Execution { thread: self.thread, named, file: place_of(&file)?, argv, env, cwd };
+        let given = self.given(path.as_os_str().as_bytes());
+        let execution = Execution { thread: self.thread, named, given, file: place_of(&file)?, argv, env, cwd };
         Ok((execution, file))
+    }
+
+    /// The path as an interpreter is told it (`alloc_bprm` in `fs/exec.c`).
+    fn given(&self, path: &[u8]) -> Vec<u8> {
+        match path {
+            [b'/', ..] => path.to_vec(),
+            _ if self.base == libc::AT_FDCWD => path.to_vec(),
+            [] => format!("/dev/fd/{}", self.base).into_bytes(),
+            _ => [format!("/dev/fd/{}/", self.base).as_bytes(), path].concat(),
+        }
     }
 
     /// The file that the kernel would execute, found in the caller's own view.

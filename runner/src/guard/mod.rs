@@ -37,7 +37,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use palisade_engine::{
     AbsolutePath, Act, AtExecve, Crowd, Decision, Engine, Facts, Origin, Receiver, Report, hides_options,
-    is_listed_variable, is_lock_bound, is_offline, may_connect, says_it_connects,
+    installer, is_listed_variable, is_lock_bound, is_offline, may_connect, says_it_connects,
 };
 use palisade_grammar::{Command, Inventory};
 use palisade_sandbox::{Execution, Judge, Patience, ProcessStat, Settled, WaitState, leader};
@@ -49,6 +49,7 @@ use self::preapproved::{Match, Yes};
 pub(crate) use self::process_images::Own;
 use self::process_images::{Ancestry, Change, Guise, Image, Images, Lineage, Parent, Reader};
 pub use self::programs::Programs;
+pub(crate) use self::programs::Caller;
 use self::programs::{Became, has_parts, whole};
 pub(crate) use self::refusals::{Ledger, Refusal, Script, Teller};
 pub use self::session_state::{Desk, DeskSettings};
@@ -721,7 +722,10 @@ impl Judge for Guard {
             let image = known.last().filter(|step| step.trusted).map_or("", |_| image);
             let has_right = connects && (of_parts.is_none() || !lends.is_empty());
             let name = called.as_deref().filter(|_| has_right).unwrap_or_default();
-            programs.became(last.thread, since, &Became { name, words: &last.argv, of_script: steps.len() > 1, image });
+            let own = known.first().zip(steps.first()).filter(|(step, _)| !step.trusted);
+            let copies = own.map(|(_, execution)| copied_installers(execution)).unwrap_or_default();
+            let of_script = steps.len() > 1;
+            programs.became(last.thread, since, &Became { name, words: &last.argv, of_script, image, copies });
         }
         let names = steps.iter().flat_map(names_of).chain(known.iter().flat_map(|step| step.words.clone()));
         let granted = known.first().and_then(|step| step.granted);
@@ -837,6 +841,16 @@ fn execution_words(execution: &Execution) -> Inventory {
     let words = words_as(&execution.named, execution);
     let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
     palisade_grammar::execution(&words)
+}
+
+/// The installers of packages that the agent's own code is executed as (`.venv/bin/pip install`), where that may fetch something.
+fn copied_installers(execution: &Execution) -> BTreeSet<String> {
+    let inventory = execution_words(execution);
+    let fetches = |command: &&Command| {
+        let groups = &command.invocation.groups;
+        (groups.contains("package-install") || groups.contains("network")) && !goes_offline(command, execution)
+    };
+    inventory.commands().iter().filter(fetches).filter_map(installer).map(str::to_owned).collect()
 }
 
 fn connects(receiver: &Receiver<String>) -> bool {

@@ -10,7 +10,7 @@
 //!
 //! Anything else is no program at all, which no permit for one fits.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -42,6 +42,17 @@ struct Known {
     name: String,
     /// It is `env`, which a script's first line names, and becomes the interpreter with these words.
     becomes: Option<Vec<Vec<u8>>>,
+    /// The installers of packages that it is an agent's own copy of.
+    copies: BTreeSet<String>,
+}
+
+/// The program at the other end of a connection.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Caller {
+    /// What it is; empty if that cannot be said for sure.
+    pub(crate) name: String,
+    /// The installers of packages that it is an agent's own copy of: `pip` of a virtual environment in the workspace.
+    pub(crate) copies: BTreeSet<String>,
 }
 
 /// A program that a process has become.
@@ -54,6 +65,8 @@ pub(crate) struct Became<'a> {
     pub(crate) of_script: bool,
     /// The installed program behind its words.
     pub(crate) image: &'a str,
+    /// The installers of packages that it is an agent's own copy of, for an invocation that policy permits.
+    pub(crate) copies: BTreeSet<String>,
 }
 
 impl Programs {
@@ -68,7 +81,8 @@ impl Programs {
             !program.of_script && !program.name.is_empty() && earlier.becomes.as_deref() == Some(program.words)
         });
         let name = script.map_or_else(|| whole(program.name).to_owned(), |script| script.name.clone());
-        let name = if is_handed_a_socket(process) { String::new() } else { name };
+        let copies = script.map_or_else(|| program.copies.clone(), |script| script.copies.clone());
+        let (name, copies) = if is_handed_a_socket(process) { Default::default() } else { (name, copies) };
         let becomes = program
             .words
             .split_first()
@@ -77,31 +91,33 @@ impl Programs {
         if known.len() >= MAX_KNOWN {
             known.retain(|process, known| ProcessStat::may_live(*process, known.since));
         }
-        known.insert(process, Known { since, executed: ProcessStat::now(), name, becomes });
+        known.insert(process, Known { since, executed: ProcessStat::now(), name, becomes, copies });
     }
 
     /// A process that began at `since` is in another one's hands, and no program any more.
     pub(crate) fn traced(&self, process: i32, since: u64) {
-        self.known().insert(process, Known { since, executed: 0, name: String::new(), becomes: None });
+        let known = Known { since, executed: 0, name: String::new(), becomes: None, copies: BTreeSet::new() };
+        self.known().insert(process, known);
     }
 
     /// The program at the other end of a connection to the proxy, which comes from `from` in the network of the process
-    /// `first`; empty if that cannot be said for sure. A session may have any number of addresses at the same port.
-    pub(crate) fn at(&self, first: i32, from: SocketAddr) -> String {
-        let IpAddr::V4(address) = from.ip().to_canonical() else { return String::new() };
+    /// `first`. A session may have any number of addresses at the same port.
+    pub(crate) fn at(&self, first: i32, from: SocketAddr) -> Caller {
+        let IpAddr::V4(address) = from.ip().to_canonical() else { return Caller::default() };
         let holders = holders(first, (address, from.port())).unwrap_or_default();
-        let mut names = holders.iter().map(|process| self.name_of(*process).unwrap_or_default());
-        let Some(name) = names.next() else { return String::new() };
-        if names.all(|other| other == name) { name } else { String::new() }
+        let mut callers = holders.iter().map(|process| self.caller(*process).unwrap_or_default());
+        let Some(caller) = callers.next() else { return Caller::default() };
+        if callers.all(|other| other == caller) { caller } else { Caller::default() }
     }
 
-    fn name_of(&self, process: i32) -> Option<String> {
+    fn caller(&self, process: i32) -> Option<Caller> {
         let known = self.known();
         let begun = ProcessStat::of(process).ok()?;
         let (mut at, mut stat, mut youngest) = (process, begun, u64::MAX);
         for _ in 0..MAX_GENERATIONS {
             if let Some(known) = known.get(&at).filter(|known| known.since == stat.start) {
-                return (known.executed < youngest).then(|| known.name.clone());
+                let caller = || Caller { name: known.name.clone(), copies: known.copies.clone() };
+                return (known.executed < youngest).then(caller);
             }
             youngest = stat.start;
             at = stat.parent;

@@ -12,6 +12,12 @@ pub(super) const MAX_HEAD: usize = 16 << 10;
 /// Fields that a head may have.
 const MAX_FIELDS: usize = 128;
 
+/// Bytes that the path of a request that only fetches may have.
+const MAX_PATH: usize = 1024;
+
+/// The fields that such a request keeps.
+const OF_FETCHING: [&str; 4] = ["accept", "accept-encoding", "range", "if-none-match"];
+
 /// What a program wants.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Request {
@@ -63,6 +69,18 @@ pub(super) fn head_length(bytes: &[u8]) -> Option<usize> {
 
 /// Takes a whole head apart.
 pub(super) fn read(head: &[u8]) -> Result<Request, Bad> {
+    request(head, None)
+}
+
+/// Takes the head of a request apart that was sent to this peer, in the peer's own place.
+pub(super) fn read_as(peer: &Authority, head: &[u8]) -> Result<Fetch, Bad> {
+    match request(head, Some(peer))? {
+        Request::Fetch(fetch) => Ok(fetch),
+        Request::Tunnel(_) => Err(Bad("a tunnel within a tunnel")),
+    }
+}
+
+fn request(head: &[u8], within: Option<&Authority>) -> Result<Request, Bad> {
     let mut lines = lines(head)?;
     let first = lines.next().ok_or(Bad("an empty request"))?;
     let first = std::str::from_utf8(first).map_err(|_| Bad("a request line that is not ASCII"))?;
@@ -83,26 +101,66 @@ pub(super) fn read(head: &[u8]) -> Result<Request, Bad> {
     if method == "CONNECT" {
         return Ok(Request::Tunnel(authority(target, None)?));
     }
-    let scheme = target.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("http://"));
-    let Some(rest) = scheme.and_then(|_| target.get(7..)) else {
-        return Err(Bad("a target that is neither `http://HOST/…` nor that of a CONNECT"));
+    let (authority, path) = match within {
+        Some(peer) if target.starts_with('/') => (peer.clone(), target),
+        Some(_) => return Err(Bad("a target that is no path")),
+        None => absolute(target)?,
     };
-    if rest.contains('#') {
+    if path.contains('#') {
         return Err(Bad("a target with a fragment"));
     }
-    let end = rest.find(['/', '?']).unwrap_or(rest.len());
-    let (named, path) = rest.split_at_checked(end).unwrap_or((rest, ""));
     let path = match path.as_bytes().first() {
         Some(b'/') => path.to_owned(),
         _ => format!("/{path}"),
     };
     let body = body(&fields, minor)?;
-    let authority = authority(named, Some(80))?;
     let fields = passed_on(fields);
     Ok(Request::Fetch(Fetch { authority, method: method.to_owned(), path, minor, fields, body }))
 }
 
+/// The peer and the path of `http://PEER/PATH`.
+fn absolute(target: &str) -> Result<(Authority, &str), Bad> {
+    let scheme = target.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("http://"));
+    let Some(rest) = scheme.and_then(|_| target.get(7..)) else {
+        return Err(Bad("a target that is neither `http://HOST/…` nor that of a CONNECT"));
+    };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (named, path) = rest.split_at_checked(end).unwrap_or((rest, ""));
+    Ok((authority(named, Some(80))?, path))
+}
+
 impl Fetch {
+    /// Whether it only fetches what a path names. A query could ask the peer to do something, or carry what was read elsewhere.
+    pub(super) fn fetches(&self) -> bool {
+        matches!(self.method.as_str(), "GET" | "HEAD")
+            && self.body == Body::Length(0)
+            && !self.path.contains('?')
+            && self.path.len() <= MAX_PATH
+    }
+
+    /// The head of a request that only fetches. Of its fields those stay that say which form or part of a file is wanted: none that names
+    /// the program, whose words registries publish, and none that says who asks.
+    pub(super) fn fetching_head(&self, host: &str) -> Vec<u8> {
+        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+        let port = match self.authority.port {
+            80 | 443 => String::new(),
+            port => format!(":{port}"),
+        };
+        let first = format!(
+            "{} {} HTTP/1.{}\r\nHost: {host}{port}\r\nUser-Agent: palisade\r\n",
+            self.method, self.path, self.minor
+        );
+        let mut head = first.into_bytes();
+        let fields: Vec<_> = self
+            .fields
+            .iter()
+            .filter(|(name, _)| OF_FETCHING.iter().any(|known| known.eq_ignore_ascii_case(name)))
+            .cloned()
+            .collect();
+        write_fields(&mut head, &fields);
+        head
+    }
+
     /// The head as the peer gets it, which is asked to close the connection behind its answer. The peer is `host`, whatever
     /// else the program said it was.
     pub(super) fn head(&self, host: &str) -> Vec<u8> {
@@ -322,6 +380,32 @@ mod tests {
         let expected =
             "POST /x?y HTTP/1.1\r\nHost: a.example:8080\r\nX: 1\r\nContent-Length: 3\r\nConnection: close\r\n\r\n";
         assert_eq!(String::from_utf8(fetch.head("a.example")).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_request_that_only_fetches_says_little() {
+        let peer = Authority { host: "a.example".to_owned(), port: 443 };
+        let head = "GET /simple/six/ HTTP/1.1\r\nHost: other.example\r\nUser-Agent: secret\r\nAccept: text/html\r\n\
+                    Cookie: secret\r\nAuthorization: secret\r\n\r\n";
+        let fetch = read_as(&peer, head.as_bytes()).unwrap();
+        assert!(fetch.fetches());
+        let expected = "GET /simple/six/ HTTP/1.1\r\nHost: a.example\r\nUser-Agent: palisade\r\nAccept: text/html\r\n\
+                        Connection: close\r\n\r\n";
+        assert_eq!(String::from_utf8(fetch.fetching_head("a.example")).unwrap(), expected);
+        for (first, rest) in [
+            ("POST /", ""),
+            ("PUT /x", "Content-Length: 0\r\n"),
+            ("GET /?secret", ""),
+            ("GET /x", "Content-Length: 1\r\n"),
+            ("GET /x", "Transfer-Encoding: chunked\r\n"),
+            (&format!("GET /{}", "x".repeat(MAX_PATH)), ""),
+        ] {
+            let fetch = read_as(&peer, format!("{first} HTTP/1.1\r\n{rest}\r\n").as_bytes()).unwrap();
+            assert!(!fetch.fetches(), "{first} {rest}");
+        }
+        for first in ["GET http://b.example/", "CONNECT b.example:443", "GET b.example", "GET /x#y"] {
+            assert!(read_as(&peer, format!("{first} HTTP/1.1\r\n\r\n").as_bytes()).is_err(), "{first}");
+        }
     }
 
     #[test]

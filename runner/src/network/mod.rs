@@ -16,6 +16,7 @@
 
 mod address;
 mod http;
+mod inspection;
 mod proxy;
 mod relay;
 mod socks;
@@ -35,8 +36,10 @@ use palisade_redact::{Redacted, Redactor};
 use palisade_sandbox::PROXY_PORT;
 use tokio::net::TcpStream;
 
+pub use self::inspection::Inspector;
 pub use self::proxy::ProxyServer;
-use crate::guard::Programs;
+use crate::guard::{Caller, Programs};
+use self::http::Authority;
 use crate::policies::Policies;
 use crate::record;
 use crate::result::DeniedProgram;
@@ -83,6 +86,8 @@ pub struct Proxy {
     redactor: Redactor,
     audit: Audit,
     programs: Arc<Programs>,
+    /// Without one, an agent's own copy of an installer fetches nothing.
+    inspector: Option<Arc<Inspector>>,
     state: Mutex<State>,
 }
 
@@ -116,6 +121,35 @@ pub(crate) enum NoConnection {
 struct Permitted {
     addresses: Vec<IpAddr>,
     policies: Vec<String>,
+    use_of_it: Use,
+}
+
+/// What a connection may be used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Use {
+    /// Whatever the two sides say.
+    Anything,
+    /// One request that only fetches, which the proxy reads.
+    Fetching,
+}
+
+/// How a program has asked for a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// A tunnel that a TLS session is expected in.
+    Tunnel,
+    /// A plain HTTP request.
+    Plain,
+    /// A tunnel for any protocol.
+    Socks,
+}
+
+/// A connection that there is.
+struct Connected {
+    stream: TcpStream,
+    /// The peer's one spelling.
+    host: String,
+    use_of_it: Use,
 }
 
 /// Why a peer may not be connected to.
@@ -141,13 +175,19 @@ struct Wanted<'a> {
     /// The peer, in the one spelling that policies see.
     host: &'a str,
     port: u16,
-    /// Empty if it cannot be told.
-    program: &'a str,
+    caller: &'a Caller,
+    form: Form,
 }
 
 impl Proxy {
     /// For a session that is opened on these facts.
-    pub fn new(policies: Policies, redactor: Redactor, audit: Audit, facts: &Facts) -> Arc<Self> {
+    pub fn new(
+        policies: Policies,
+        redactor: Redactor,
+        audit: Audit,
+        facts: &Facts,
+        inspector: Option<Arc<Inspector>>,
+    ) -> Arc<Self> {
         let facts = outside(facts);
         let state = State {
             facts,
@@ -157,12 +197,16 @@ impl Proxy {
             refused: BTreeSet::new(),
             more: 0,
         };
-        Arc::new(Self { policies, redactor, audit, programs: Arc::default(), state: Mutex::new(state) })
+        Arc::new(Self { policies, redactor, audit, programs: Arc::default(), inspector, state: Mutex::new(state) })
     }
 
     /// What the session's processes have become, for its guard to say.
     pub fn programs(&self) -> &Arc<Programs> {
         &self.programs
+    }
+
+    fn inspector(&self) -> Option<&Inspector> {
+        self.inspector.as_deref()
     }
 
     /// The next script begins.
@@ -204,12 +248,14 @@ impl Proxy {
     }
 
     /// Connects to a peer, if policy permits that and it is on record.
-    async fn connect(&self, host: &str, port: u16, program: &str) -> Result<(TcpStream, String), NoConnection> {
+    async fn connect(&self, peer: &Authority, caller: &Caller, form: Form) -> Result<Connected, NoConnection> {
+        let Authority { host, port } = peer;
+        let port = *port;
         let Some(name) = one_spelling(host) else {
             let refused = Refused { reason: NO_NAME.to_owned(), ..Refused::default() };
-            return Err(self.refuse(&Wanted { host, port, program }, refused).await);
+            return Err(self.refuse(&Wanted { host, port, caller, form }, refused).await);
         };
-        let wanted = Wanted { host: &name, port, program };
+        let wanted = Wanted { host: &name, port, caller, form };
         let permitted = match self.permit(&wanted).await {
             Ok(Ok(permitted)) => permitted,
             Ok(Err(refused)) => return Err(self.refuse(&wanted, refused).await),
@@ -219,7 +265,7 @@ impl Proxy {
         for address in permitted.addresses {
             let dialled = TcpStream::connect(SocketAddr::new(address, port));
             if let Ok(Ok(stream)) = tokio::time::timeout(DIALLING, dialled).await {
-                return Ok((stream, name));
+                return Ok(Connected { stream, host: name, use_of_it: permitted.use_of_it });
             }
         }
         Err(NoConnection::Unreachable("the peer does not answer"))
@@ -238,13 +284,16 @@ impl Proxy {
                 look_up(wanted.host, wanted.port).await?
             }
         };
-        let mut permitted = Permitted { addresses: Vec::new(), policies: Vec::new() };
+        let mut permitted = Permitted { addresses: Vec::new(), policies: Vec::new(), use_of_it: Use::Anything };
         let mut first = None;
         for address in found.into_iter().map(address::canonical).take(MAX_ADDRESSES) {
             match self.decide(wanted, Some(address)) {
-                Ok(policies) if !permitted.addresses.contains(&address) => {
+                Ok((policies, use_of_it)) if !permitted.addresses.contains(&address) => {
                     permitted.addresses.push(address);
                     permitted.policies = policies;
+                    if use_of_it == Use::Fetching {
+                        permitted.use_of_it = use_of_it;
+                    }
                 }
                 Ok(_) => {}
                 Err(refused) => first = first.or(Some(refused)),
@@ -257,13 +306,19 @@ impl Proxy {
         }
     }
 
-    /// The engine's answer: the policies that permit it, to the program or to one that a person let install packages.
-    fn decide(&self, wanted: &Wanted<'_>, address: Option<IpAddr>) -> Result<Vec<String>, Refused> {
+    /// The engine's answer: the policies that permit it, to the program or to one that a person let install packages. An agent's own copy
+    /// of an installer may fetch what the installer may connect to.
+    fn decide(&self, wanted: &Wanted<'_>, address: Option<IpAddr>) -> Result<(Vec<String>, Use), Refused> {
         let installers = self.state().installers.clone();
-        let own = self.decide_for(wanted, wanted.program, address);
-        installers.iter().fold(own, |answer, installer| {
-            answer.or_else(|refused| self.decide_for(wanted, installer, address).map_err(|_| refused))
-        })
+        let permits = |program: &str| self.decide_for(wanted, program, address);
+        let any = |programs: &BTreeSet<String>| programs.iter().find_map(|program| permits(program).ok());
+        match permits(&wanted.caller.name) {
+            Ok(policies) => Ok((policies, Use::Anything)),
+            Err(refused) => any(&installers).map(|policies| (policies, Use::Anything)).or_else(|| {
+                let may_fetch = self.inspector.is_some() && wanted.form != Form::Socks;
+                any(&wanted.caller.copies).filter(|_| may_fetch).map(|policies| (policies, Use::Fetching))
+            }).ok_or(refused),
+        }
     }
 
     fn decide_for(&self, wanted: &Wanted<'_>, program: &str, address: Option<IpAddr>) -> Result<Vec<String>, Refused> {
@@ -301,7 +356,8 @@ impl Proxy {
         };
         let told = NoConnection::Denied(self.redactor.text(&told));
         let (policy, reason, suggest) = (&refused.policy, &refused.reason, &refused.suggest);
-        let denied = DeniedProgram::connection(wanted.program, &peer, policy, reason, suggest, &self.redactor);
+        let program = &wanted.caller.name;
+        let denied = DeniedProgram::connection(program, &peer, policy, reason, suggest, &self.redactor);
         let unrecorded = match self.note(wanted, &denied) {
             Noted::Known => None,
             Noted::New => {
@@ -316,7 +372,7 @@ impl Proxy {
     /// Counts a refusal, and tells it in the result of the script that runs.
     fn note(&self, wanted: &Wanted<'_>, denied: &DeniedProgram) -> Noted {
         let mut state = self.state();
-        let key = (wanted.host.to_owned(), wanted.port, wanted.program.to_owned());
+        let key = (wanted.host.to_owned(), wanted.port, wanted.caller.name.clone());
         if state.refused.contains(&key) {
             return Noted::Known;
         }
@@ -345,7 +401,7 @@ impl Proxy {
         let peer = text(&format!("{}:{}", wanted.host, wanted.port));
         let policies = policies.iter().map(|policy| text(policy)).collect();
         let addresses = addresses.iter().map(|address| text(&address.to_string())).collect();
-        self.append(record::connection(&session, decision, policies, peer, addresses, text(wanted.program))).await
+        self.append(record::connection(&session, decision, policies, peer, addresses, text(&wanted.caller.name))).await
     }
 
     async fn append(&self, entry: Entry) -> Result<(), NoConnection> {

@@ -9,16 +9,16 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::http::{self, Authority, Fetch, Request};
+use super::http::{self, Authority, Body, Request};
 use super::relay::{self, Life, Source};
 use super::socks::{self, Reply};
-use super::{NoConnection, Proxy};
+use super::{Connected, Form, NoConnection, Proxy, Use};
 
 /// Connections of one session at once.
 const MAX_CONNECTIONS: usize = 64;
@@ -28,6 +28,10 @@ const ASKING: Duration = Duration::from_secs(10);
 
 /// Bytes that the head of an answer may have.
 const MAX_ANSWER: usize = 64 << 10;
+
+/// For an agent's own copy of an installer that wants more.
+const ONLY_FETCHES: &str = "this program is the workspace's own code: from a registry it may fetch files by name (GET, without a query), \
+                            and nothing else";
 
 /// Rest after a connection that could not be taken up, for want of descriptors.
 const REST: Duration = Duration::from_millis(100);
@@ -101,23 +105,32 @@ impl Client {
         };
         match asked? {
             None => Ok(()),
-            Some(Asked::Socks(peer)) => match self.connect(&peer).await {
-                Ok((peer, _)) => {
+            Some(Asked::Socks(peer)) => match self.connect(&peer, Form::Socks).await {
+                Ok(peer) => {
                     self.to.write_all(&Reply::Succeeded.message()).await?;
-                    self.tunnel(peer).await
+                    self.tunnel(peer.stream).await
                 }
                 Err(NoConnection::Denied(_)) => self.to.write_all(&Reply::NotAllowed.message()).await,
                 Err(_) => self.to.write_all(&Reply::Unreachable.message()).await,
             },
-            Some(Asked::Http(Request::Tunnel(peer))) => match self.connect(&peer).await {
-                Ok((peer, _)) => {
+            Some(Asked::Http(Request::Tunnel(peer))) => match self.connect(&peer, Form::Tunnel).await {
+                Ok(connected) => {
                     self.to.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await?;
-                    self.tunnel(peer).await
+                    match connected.use_of_it {
+                        Use::Anything => self.tunnel(connected.stream).await,
+                        Use::Fetching => self.inspect(&peer, connected).await,
+                    }
                 }
                 Err(error) => self.apologise(error).await,
             },
-            Some(Asked::Http(Request::Fetch(fetch))) => match self.connect(&fetch.authority).await {
-                Ok((peer, host)) => self.fetch(&fetch, peer, &host).await,
+            Some(Asked::Http(Request::Fetch(fetch))) => match self.connect(&fetch.authority, Form::Plain).await {
+                Ok(Connected { stream, host, use_of_it: Use::Anything }) => {
+                    self.fetch(fetch.head(&host), fetch.body, stream).await
+                }
+                Ok(Connected { stream, host, .. }) if fetch.fetches() => {
+                    self.fetch(fetch.fetching_head(&host), fetch.body, stream).await
+                }
+                Ok(_) => self.say(403, "Forbidden", ONLY_FETCHES).await,
                 Err(error) => self.apologise(error).await,
             },
         }
@@ -165,10 +178,10 @@ impl Client {
         }
     }
 
-    async fn connect(&self, peer: &Authority) -> std::result::Result<(TcpStream, String), NoConnection> {
+    async fn connect(&self, peer: &Authority, form: Form) -> std::result::Result<Connected, NoConnection> {
         // Some files of `/proc` are read: a thousandth of a second, in which others go on.
-        let program = tokio::task::block_in_place(|| self.gate.programs().at(self.first, self.at));
-        self.gate.connect(&peer.host, peer.port, &program).await
+        let caller = tokio::task::block_in_place(|| self.gate.programs().at(self.first, self.at));
+        self.gate.connect(peer, &caller, form).await
     }
 
     /// Passes everything on, in both directions.
@@ -186,31 +199,46 @@ impl Client {
     }
 
     /// Passes one request and its answer on.
-    async fn fetch(mut self, fetch: &Fetch, peer: TcpStream, host: &str) -> Result<()> {
-        let (from, mut to) = peer.into_split();
-        let mut from = Source::new(from);
-        let life = Life::new();
-        let (client, answered) = (&mut self.from, &mut self.to);
-        let up = async {
-            to.write_all(&fetch.head(host)).await?;
-            relay::body(fetch.body, client, &mut to, &life).await?;
-            Err::<(), _>(client.broken().await)
-        };
-        let down = async {
-            loop {
-                let Some(head) = from.head(MAX_ANSWER).await? else { break };
-                let Ok((head, interim)) = http::answer(&head) else { break };
-                answered.write_all(&head).await?;
-                if !interim {
-                    return relay::all(&mut from, answered, &life).await;
+    async fn fetch(self, head: Vec<u8>, body: Body, peer: TcpStream) -> Result<()> {
+        let (from, to) = peer.into_split();
+        exchange((self.from, self.to), (head, body), (Source::new(from), to)).await
+    }
+
+    /// Takes the peer's place in the TLS session that the program begins, and passes on one request that only fetches, with its answer.
+    async fn inspect(self, peer: &Authority, connected: Connected) -> Result<()> {
+        let Some(inspector) = self.gate.inspector() else { return Ok(()) };
+        let (ahead, from) = self.from.into_parts();
+        let client = tokio::io::join(std::io::Cursor::new(ahead).chain(from), self.to);
+        let acceptor = inspector.acceptor(&connected.host)?;
+        let accepted = async {
+            let (from, mut to) = tokio::io::split(acceptor.accept(client).await?);
+            let mut from = Source::new(from);
+            let head = match from.head(http::MAX_HEAD).await? {
+                Some(head) => http::read_as(peer, &head).map_err(|bad| (400, "Bad Request", bad.0)),
+                None => Err((431, "Request Header Fields Too Large", "the request's head is too long")),
+            };
+            let fetch = head.and_then(|fetch| if fetch.fetches() { Ok(fetch) } else { Err((403, "Forbidden", ONLY_FETCHES)) });
+            match fetch {
+                Ok(fetch) => Ok(Some((from, to, fetch))),
+                Err((status, phrase, why)) => {
+                    to.write_all(&page(status, phrase, why)).await?;
+                    to.shutdown().await.map(|()| None)
                 }
             }
-            answered.write_all(&page(502, "Bad Gateway", "the peer's answer cannot be read")).await
         };
-        tokio::select! {
-            ended = down => ended,
-            ended = up => ended,
-            () = life.ended() => Ok(()),
+        let accepted = tokio::time::timeout(ASKING, accepted).await;
+        let Some((from, mut to, fetch)) = accepted.map_err(|_| ErrorKind::TimedOut)?? else { return Ok(()) };
+        let (connector, name) = inspector.connector(&connected.host)?;
+        match tokio::time::timeout(ASKING, connector.connect(name, connected.stream)).await {
+            Ok(Ok(peer)) => {
+                let (answers, asks) = tokio::io::split(peer);
+                let request = (fetch.fetching_head(&connected.host), fetch.body);
+                exchange((from, to), request, (Source::new(answers), asks)).await
+            }
+            Ok(Err(_)) | Err(_) => {
+                to.write_all(&page(502, "Bad Gateway", "the peer does not speak TLS, or nobody vouches for it")).await?;
+                to.shutdown().await
+            }
         }
     }
 
@@ -225,6 +253,44 @@ impl Client {
     async fn say(&mut self, status: u16, phrase: &str, why: &str) -> Result<()> {
         self.to.write_all(&page(status, phrase, why)).await?;
         self.to.shutdown().await
+    }
+}
+
+/// Passes one request on that was read, and its answer.
+async fn exchange<R, W, F, T>(
+    (mut client, mut answered): (Source<R>, W),
+    (head, body): (Vec<u8>, Body),
+    (mut from, mut to): (Source<F>, T),
+) -> Result<()>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+    F: AsyncRead + Unpin,
+    T: AsyncWrite + Unpin,
+{
+    let life = Life::new();
+    let up = async {
+        to.write_all(&head).await?;
+        to.flush().await?;
+        relay::body(body, &mut client, &mut to, &life).await?;
+        Err::<(), _>(client.broken().await)
+    };
+    let down = async {
+        loop {
+            let Some(head) = from.head(MAX_ANSWER).await? else { break };
+            let Ok((head, interim)) = http::answer(&head) else { break };
+            answered.write_all(&head).await?;
+            if !interim {
+                return relay::all(&mut from, &mut answered, &life).await;
+            }
+        }
+        answered.write_all(&page(502, "Bad Gateway", "the peer's answer cannot be read")).await?;
+        answered.shutdown().await
+    };
+    tokio::select! {
+        ended = down => ended,
+        ended = up => ended,
+        () = life.ended() => Ok(()),
     }
 }
 

@@ -53,6 +53,11 @@ impl<R: AsyncRead + Unpin> Source<R> {
         Self { side, ahead: Vec::new() }
     }
 
+    /// What was read ahead, and the side.
+    pub(super) fn into_parts(self) -> (Vec<u8>, R) {
+        (self.ahead, self.side)
+    }
+
     /// The next bytes as they come, at most so many; none at the end.
     async fn next(&mut self, most: usize) -> Result<Vec<u8>> {
         if self.ahead.is_empty() {

@@ -38,7 +38,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use palisade_audit::{Anchor, Audit, AuditError, RequestId, SealError};
@@ -61,6 +61,7 @@ use crate::failure::Failure;
 use crate::guard::DeskSettings;
 use crate::job::registry::Jobs;
 use crate::limits::MAX_PATH;
+use crate::network::Inspector;
 use crate::policies::{Policies, real_roots};
 use crate::record;
 use crate::remote::{Base, RemoteInfo};
@@ -243,6 +244,8 @@ pub struct Pipeline {
     judges: Semaphore,
     parse_cache: parse_cache::ParseCache,
     plan_cache: plan_cache::PlanCache,
+    /// None inside if it cannot be had.
+    inspector: OnceLock<Option<Arc<Inspector>>>,
     usage: usage::Usage,
     scratches: plan::Scratches,
     workspace_changes: workspace_changes::WorkspaceChanges,
@@ -293,6 +296,7 @@ impl Pipeline {
             judges: Semaphore::new(MAX_JUDGES),
             parse_cache: parse_cache::ParseCache::default(),
             plan_cache: plan_cache::PlanCache::default(),
+            inspector: OnceLock::new(),
             usage: usage::Usage::default(),
             scratches: plan::Scratches::new(),
             workspace_changes: workspace_changes::WorkspaceChanges::default(),

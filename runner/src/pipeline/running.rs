@@ -28,7 +28,7 @@ use crate::facts::real_directory;
 use crate::guard::Desk;
 use crate::job::registry::Place as JobPlace;
 use crate::job::{Job, JobId, Runs, Settled, Told};
-use crate::network::{self, Proxy};
+use crate::network::{self, Inspector, Proxy};
 use crate::record;
 use crate::result::{ExecResult, Finish, Late, Status};
 use crate::session::{Session, ShellSnapshot};
@@ -484,7 +484,8 @@ impl Pipeline {
     pub(super) fn gate(&self, facts: &Facts, plan: &plan::SandboxPlan) -> Option<Arc<Proxy>> {
         let settings = &self.settings;
         has_proxy(plan).then(|| {
-            Proxy::new(settings.engine.clone(), settings.redactor.keyed(&facts.session.id), self.audit.clone(), facts)
+            let redactor = settings.redactor.keyed(&facts.session.id);
+            Proxy::new(settings.engine.clone(), redactor, self.audit.clone(), facts, self.inspector(plan))
         })
     }
 
@@ -497,7 +498,23 @@ impl Pipeline {
         if has_proxy(plan) {
             environment.extend(network::variables(plan.loopback));
         }
+        if let Some(inspector) = self.inspector(plan) {
+            environment.retain(|(name, _)| name != PIP_CERT);
+            environment.push((PIP_CERT.into(), inspector.bundle().into()));
+        }
         environment
+    }
+
+    /// What reads the requests that the agent's own copies of installers make under this plan.
+    fn inspector(&self, plan: &plan::SandboxPlan) -> Option<Arc<Inspector>> {
+        let caches = self.settings.caches.as_ref().filter(|_| has_proxy(plan))?;
+        let open = || {
+            let set = self.settings.environment.iter().find(|(name, _)| name == PIP_CERT);
+            let set = set.map(|(_, path)| path.clone()).or_else(|| std::env::var_os(PIP_CERT)).map(PathBuf::from);
+            let opened = Inspector::open(&caches.authority()?, set.as_deref());
+            opened.inspect_err(|error| tracing::warn!(%error, "own copies of installers cannot fetch packages")).ok()
+        };
+        self.inspector.get_or_init(|| tokio::task::block_in_place(open).map(Arc::new)).clone()
     }
 
     /// What the kernel holds a session to that has this temporary directory.
@@ -531,6 +548,9 @@ impl Pipeline {
         if let Some(caches) = &settings.caches {
             let vocabulary = engine.vocabulary();
             caches.join(&mut plan, |place| vocabulary.groups_of(place).any(granted));
+        }
+        if let Some(inspector) = self.inspector(&plan) {
+            plan.rules.push(PathRule { path: inspector.bundle().to_owned(), rights: Rights::READ, optional: true });
         }
         // No right to anything in it, but there even where it lies in what each session has for itself: links in it lead to
         // what is granted elsewhere.
@@ -704,6 +724,9 @@ fn may_fill(plan: &plan::SandboxPlan, caches: &Caches) -> bool {
 }
 
 /// Whether a session under this plan has a proxy on this machine.
+/// Names a file with the certificates that pip trusts (pip's user guide, "Environment Variables").
+const PIP_CERT: &str = "PIP_CERT";
+
 fn has_proxy(plan: &plan::SandboxPlan) -> bool {
     Network::of(plan.network, probe().namespaces) == Network::Proxy
 }
