@@ -36,8 +36,8 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 
 use palisade_engine::{
-    AbsolutePath, Act, AtExecve, Crowd, Decision, Engine, Facts, Origin, Receiver, Report, hides_options,
-    installer, is_listed_variable, is_lock_bound, is_offline, may_connect, says_it_connects,
+    AbsolutePath, Act, AtExecve, Crowd, Decision, Engine, Facts, Origin, Receiver, Report, hides_options, installer,
+    is_listed_variable, is_lock_bound, is_offline, may_connect, says_it_connects, says_offline,
 };
 use palisade_grammar::{Command, Inventory};
 use palisade_sandbox::{Execution, Judge, Patience, ProcessStat, Settled, WaitState, leader};
@@ -48,8 +48,8 @@ use self::pipes::Pipes;
 use self::preapproved::{Match, Yes};
 pub(crate) use self::process_images::Own;
 use self::process_images::{Ancestry, Change, Guise, Image, Images, Lineage, Parent, Reader};
-pub use self::programs::Programs;
 pub(crate) use self::programs::Caller;
+pub use self::programs::Programs;
 use self::programs::{Became, has_parts, whole};
 pub(crate) use self::refusals::{Ledger, Refusal, Script, Teller};
 pub use self::session_state::{Desk, DeskSettings};
@@ -848,7 +848,8 @@ fn copied_installers(execution: &Execution) -> BTreeSet<String> {
     let inventory = execution_words(execution);
     let fetches = |command: &&Command| {
         let groups = &command.invocation.groups;
-        (groups.contains("package-install") || groups.contains("network")) && !goes_offline(command, execution)
+        let fetches = groups.contains("package-install") || groups.contains("network");
+        fetches && !says_offline(command) && !goes_offline(command, execution)
     };
     inventory.commands().iter().filter(fetches).filter_map(installer).map(str::to_owned).collect()
 }

@@ -55,7 +55,10 @@ impl Inspector {
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         let about = fs::symlink_metadata(directory)?;
         if !about.is_dir() || about.permissions().mode() & 0o077 != 0 {
-            return Err(Error::new(io::ErrorKind::PermissionDenied, "the directory of the authority is open to others"));
+            return Err(Error::new(
+                io::ErrorKind::PermissionDenied,
+                "the directory of the authority is open to others",
+            ));
         }
         let named = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
         let system = named.into_iter().chain(SYSTEM.map(PathBuf::from)).find(|path| path.is_file());
@@ -71,7 +74,8 @@ impl Inspector {
         let own = params().self_signed(&key).map_err(Error::other)?;
         let bundle = directory.join(BUNDLE);
         // The key makes the certificate: one that was signed earlier says the same.
-        let is_new = fs::read(&bundle).map_or(true, |there| !there.starts_with(&trusted) || there.len() <= trusted.len());
+        let is_new =
+            fs::read(&bundle).map_or(true, |there| !there.starts_with(&trusted) || there.len() <= trusted.len());
         if is_new {
             let text = [&trusted, b"\n".as_slice(), own.pem().as_bytes()].concat();
             put(&bundle, &text, 0o644)?;

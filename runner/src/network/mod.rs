@@ -36,10 +36,10 @@ use palisade_redact::{Redacted, Redactor};
 use palisade_sandbox::PROXY_PORT;
 use tokio::net::TcpStream;
 
+use self::http::Authority;
 pub use self::inspection::Inspector;
 pub use self::proxy::ProxyServer;
 use crate::guard::{Caller, Programs};
-use self::http::Authority;
 use crate::policies::Policies;
 use crate::record;
 use crate::result::DeniedProgram;
@@ -314,10 +314,13 @@ impl Proxy {
         let any = |programs: &BTreeSet<String>| programs.iter().find_map(|program| permits(program).ok());
         match permits(&wanted.caller.name) {
             Ok(policies) => Ok((policies, Use::Anything)),
-            Err(refused) => any(&installers).map(|policies| (policies, Use::Anything)).or_else(|| {
-                let may_fetch = self.inspector.is_some() && wanted.form != Form::Socks;
-                any(&wanted.caller.copies).filter(|_| may_fetch).map(|policies| (policies, Use::Fetching))
-            }).ok_or(refused),
+            Err(refused) => any(&installers)
+                .map(|policies| (policies, Use::Anything))
+                .or_else(|| {
+                    let may_fetch = self.inspector.is_some() && wanted.form != Form::Socks;
+                    any(&wanted.caller.copies).filter(|_| may_fetch).map(|policies| (policies, Use::Fetching))
+                })
+                .ok_or(refused),
         }
     }
 

@@ -217,7 +217,8 @@ impl Client {
                 Some(head) => http::read_as(peer, &head).map_err(|bad| (400, "Bad Request", bad.0)),
                 None => Err((431, "Request Header Fields Too Large", "the request's head is too long")),
             };
-            let fetch = head.and_then(|fetch| if fetch.fetches() { Ok(fetch) } else { Err((403, "Forbidden", ONLY_FETCHES)) });
+            let fetch =
+                head.and_then(|fetch| if fetch.fetches() { Ok(fetch) } else { Err((403, "Forbidden", ONLY_FETCHES)) });
             match fetch {
                 Ok(fetch) => Ok(Some((from, to, fetch))),
                 Err((status, phrase, why)) => {
@@ -236,7 +237,8 @@ impl Client {
                 exchange((from, to), request, (Source::new(answers), asks)).await
             }
             Ok(Err(_)) | Err(_) => {
-                to.write_all(&page(502, "Bad Gateway", "the peer does not speak TLS, or nobody vouches for it")).await?;
+                to.write_all(&page(502, "Bad Gateway", "the peer does not speak TLS, or nobody vouches for it"))
+                    .await?;
                 to.shutdown().await
             }
         }

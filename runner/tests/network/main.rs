@@ -13,6 +13,7 @@
 
 mod attempts;
 mod everyday;
+mod inspection;
 #[path = "../sessions/place.rs"]
 #[expect(dead_code, reason = "it serves the tests of sessions, too")]
 mod place;

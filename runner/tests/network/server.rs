@@ -1,10 +1,12 @@
 //! A small HTTP server that keeps every request it gets, byte for byte.
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 pub(crate) struct Server {
     pub(crate) port: u16,
@@ -14,14 +16,30 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(address: IpAddr) -> Self {
+        Self::with(address, None)
+    }
+
+    /// One that speaks TLS.
+    pub(crate) fn secured(address: IpAddr, secured: ServerConfig) -> Self {
+        Self::with(address, Some(Arc::new(secured)))
+    }
+
+    fn with(address: IpAddr, secured: Option<Arc<ServerConfig>>) -> Self {
         let listener = TcpListener::bind(SocketAddr::new(address, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let (requests, files) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(None)));
         let (seen, root) = (Arc::clone(&requests), Arc::clone(&files));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (seen, root) = (Arc::clone(&seen), Arc::clone(&root));
-                std::thread::spawn(move || serve(stream, &seen, &root));
+                let (seen, root, secured) = (Arc::clone(&seen), Arc::clone(&root), secured.clone());
+                let _ = stream.set_read_timeout(Some(Duration::from_secs(20)));
+                std::thread::spawn(move || match secured {
+                    None => serve(stream, &seen, &root),
+                    Some(secured) => {
+                        let connection = ServerConnection::new(secured).unwrap();
+                        serve(StreamOwned::new(connection, stream), &seen, &root);
+                    }
+                });
             }
         });
         Self { port, requests, files }
@@ -38,13 +56,12 @@ impl Server {
     }
 }
 
-fn serve(mut stream: TcpStream, seen: &Mutex<Vec<String>>, files: &Mutex<Option<PathBuf>>) {
+fn serve(mut stream: impl Read + Write, seen: &Mutex<Vec<String>>, files: &Mutex<Option<PathBuf>>) {
     let place = {
         let mut seen = seen.lock().unwrap();
         seen.push(String::new());
         seen.len() - 1
     };
-    let _ = stream.set_read_timeout(Some(Duration::from_secs(20)));
     let mut all = Vec::new();
     let mut buffer = [0; 4096];
     let mut answered = 0;
