@@ -192,6 +192,8 @@ impl Caches {
             // Go's build cache, ccache, pip, uv, poetry, deno and most others.
             ("XDG_CACHE_HOME", self.directory.as_str().to_owned()),
             if viewed { ("CARGO_INSTALL_ROOT", own(OWN)) } else { ("CARGO_HOME", own(OWN)) },
+            // `go install` puts programs below it.
+            ("GOPATH", own("go")),
             ("GOMODCACHE", own("go-mod")),
             ("GOPROXY", proxy),
             ("GRADLE_USER_HOME", own("gradle")),
