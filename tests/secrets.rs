@@ -6,6 +6,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -283,6 +284,45 @@ fn what_an_agent_has_written_it_reads_later() {
     drop(server);
     let ended = world.run(print);
     assert!(ended.code != Some(0) && !ended.stdout.contains("PORT_KEY"), "{ended:?}");
+}
+
+/// A person installs packages beside an agent that works: each file is made empty, and covered for its name.
+#[test]
+fn a_certificate_that_a_person_installs_meanwhile_opens_once_it_is_whole() {
+    let world = World::new();
+    world.write("work/README", "");
+    let mut server = Server::start_with(&world, &[]);
+    let session = call(&mut server, "session_open", &json!({}))["session"].clone();
+    let mut exec = |command: &str| call(&mut server, "exec", &json!({ "command": command, "session": session }));
+    assert_eq!(exec("true")["exit_code"], 0);
+    fs::create_dir(world.path("work/lib")).expect("a directory");
+    for name in ["cacert.pem", "server.pem"] {
+        world.write(&format!("work/lib/{name}"), "");
+    }
+    // The empty files are covered.
+    let print = "/usr/bin/python3 -c 'print(open(\"lib/cacert.pem\").read())'";
+    assert_ne!(exec(print)["exit_code"], 0);
+    let certificate = "-----BEGIN CERTIFICATE-----\nQQ==\n-----END CERTIFICATE-----\n";
+    fs::write(world.path("work/lib/cacert.pem"), certificate).expect("the file");
+    let key = "-----BEGIN PRIVATE KEY-----\nQQ==\n-----END PRIVATE KEY-----\n";
+    fs::write(world.path("work/lib/server.pem"), format!("{certificate}{key}")).expect("the file");
+    let end = Instant::now() + Duration::from_secs(60);
+    while exec(print)["exit_code"] != 0 {
+        assert!(Instant::now() < end, "{}", exec(print));
+        sleep(Duration::from_millis(200));
+    }
+    assert_ne!(exec(&print.replace("cacert", "server"))["exit_code"], 0);
+    // It is covered again as soon as it is something else.
+    fs::write(world.path("work/lib/cacert.pem"), key).expect("the file");
+    assert_ne!(exec(print)["exit_code"], 0);
+    fs::write(world.path("work/lib/cacert.pem"), certificate).expect("the file");
+    fs::remove_file(world.path("work/lib/server.pem")).expect("the file");
+    let end = Instant::now() + Duration::from_secs(60);
+    while exec("rm -r lib")["exit_code"] != 0 {
+        assert!(Instant::now() < end, "{}", exec("ls -l lib"));
+        sleep(Duration::from_millis(200));
+    }
+    assert!(!world.path("work/lib").exists());
 }
 
 /// What the first command of a session may read, because it is no key yet, is a key to the session once it is one.

@@ -353,6 +353,13 @@ pub(super) fn open_place(path: &CStr) -> Result<RawFd, Errno> {
     c_int::try_from(place).map_err(|_| libc::EBADF)
 }
 
+/// Takes away what is mounted at a path last. Programs that have opened a file there keep it.
+pub(super) fn detach(path: &CStr) -> Done {
+    let flags = (libc::MNT_DETACH | libc::UMOUNT_NOFOLLOW).unsigned_abs();
+    // SAFETY: the kernel reads a C string.
+    unsafe { call(libc::SYS_umount2, [path.as_ptr().addr(), flags as usize, 0, 0, 0]) }.map(drop)
+}
+
 /// A copy of what is mounted at a place, from there downwards, that is attached nowhere; with the mounts below it or without.
 pub(super) fn copy_mount(place: RawFd, below: bool) -> Result<RawFd, Errno> {
     let below = if below { libc::AT_RECURSIVE.unsigned_abs() } else { 0 };

@@ -28,11 +28,11 @@ use seccompiler::BpfProgram;
 use super::call::{
     CAP_SETPCAP, Capabilities, Done, Errno, ExecStrings, Filter, LAST_SIGNAL, NEW_LISTENER, WAIT_KILLABLE_RECV,
     add_rule, add_rule_at, attach, capabilities, clone_in_place, clone_process, close, close_range, control_terminal,
-    copy_mount, create, duplicate, enter, enter_namespace, exit, identity, install_filter, is_directory, is_mounted_on,
-    is_readable, keep_mounts_private, kill, listen_on_loopback, make_directory, make_link, mount, open_in, open_place,
-    open_to_read, own_number, parent_number, prctl, prctl_value, replace_program, restrict_mount, restrict_self,
-    send_descriptor, set_default_action, set_limit, set_no_capabilities, set_signal_mask, setsid, stream_socket,
-    switch_on_loopback, umask, write, write_file,
+    copy_mount, create, detach, duplicate, enter, enter_namespace, exit, identity, install_filter, is_directory,
+    is_mounted_on, is_readable, keep_mounts_private, kill, listen_on_loopback, make_directory, make_link, mount,
+    open_in, open_place, open_to_read, own_number, parent_number, prctl, prctl_value, replace_program, restrict_mount,
+    restrict_self, send_descriptor, set_default_action, set_limit, set_no_capabilities, set_signal_mask, setsid,
+    stream_socket, switch_on_loopback, umask, write, write_file,
 };
 use super::group::Group;
 use super::guard::{self, Judge};
@@ -172,6 +172,15 @@ pub(super) fn stand_in(view: &Arc<LiveView>, files: Vec<(CString, CString)>) -> 
     in_view(view, move |view| stand_in_here(view, &files))
 }
 
+/// Takes the masks off these files in the view of a living session.
+///
+/// # Errors
+///
+/// No process could be made, or a mask stays.
+pub(super) fn uncover_in(view: &Arc<LiveView>, files: Vec<CString>) -> Result<(), SandboxError> {
+    in_view(view, move |view| uncover_here(view, &files))
+}
+
 fn in_view(view: &Arc<LiveView>, act: impl Fn(&LiveView) -> Done + Send + 'static) -> Result<(), SandboxError> {
     let (report, reporting) = pipe()?;
     let view = Arc::clone(view);
@@ -220,6 +229,22 @@ fn stand_in_here(view: &LiveView, files: &[(CString, CString)]) -> Done {
         attach(copy, target)?;
         close(copy);
         Ok(())
+    })
+}
+
+/// The same.
+fn uncover_here(view: &LiveView, files: &[CString]) -> Done {
+    let mask = identity(view.file.as_raw_fd())?;
+    files.iter().try_for_each(|path| {
+        let place = match open_place(path) {
+            Ok(place) => place,
+            // Gone, or hidden by another mask.
+            Err(libc::ENOENT | libc::ENOTDIR | libc::EACCES | libc::ELOOP) => return Ok(()),
+            Err(errno) => return Err(errno),
+        };
+        let stands = identity(place).map(|found| found == mask);
+        close(place);
+        if stands? { detach(path) } else { Ok(()) }
     })
 }
 

@@ -81,6 +81,7 @@ impl Keeper {
     pub fn catch_up(&self) {
         lock().catch_up(&self.0);
         cover(&self.0, self.0.names.taken_over());
+        uncover(&self.0);
         self.0.names.show_new_settings();
     }
 
@@ -419,6 +420,18 @@ impl KeeperState {
             });
             cover(kept, needed.collect());
         }
+    }
+}
+
+/// Takes the masks off what turns out to be public. A mask that stays hides a file that nobody had to hide, and no more.
+fn uncover(kept: &WatchedSession) {
+    let public = kept.names.public_ones();
+    if public.is_empty() {
+        return;
+    }
+    let files = public.into_iter().filter_map(|path| CString::new(path.into_os_string().into_vec()).ok());
+    if let Err(error) = enforce::uncover_in(&kept.view, files.collect()) {
+        tracing::warn!(%error, "a mask stays on a file that holds nothing secret");
     }
 }
 

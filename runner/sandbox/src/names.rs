@@ -111,6 +111,10 @@ struct NamesState {
     own: HashMap<PathBuf, OwnFile>,
     /// Settings of repositories in the place of which the session sees others.
     stood_for: HashSet<PathBuf>,
+    /// Files that were covered when they appeared, with nothing in them as a rule, and the state in which they were looked at last.
+    appeared: HashMap<PathBuf, Option<(i64, i64)>>,
+    /// Files of these that hold nothing secret after all, in the state in which they were seen.
+    public: HashMap<PathBuf, (i64, i64)>,
 }
 
 /// The calls by which a session gives something this name, whose file has not been seen yet, oldest first.
@@ -150,6 +154,13 @@ impl OwnFile {
 /// When a file was last changed, in whatever way: seconds and nanoseconds, which no program can set.
 fn changed(about: &Metadata) -> (i64, i64) {
     (about.ctime(), about.ctime_nsec())
+}
+
+/// Whether nobody has changed a file for so long that whoever writes it has done so.
+fn is_quiet(about: &Metadata) -> bool {
+    let when =
+        u64::try_from(about.ctime()).ok().map(|seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds + 1));
+    when.and_then(|when| SystemTime::now().duration_since(when).ok()).is_some_and(|quiet| quiet >= SOON)
 }
 
 /// One file for good: a number that is given out again comes with another time of birth.
@@ -378,16 +389,65 @@ impl Names {
             }
             return None;
         }
-        // npm may write a token into the file later, and the watch does not see writes.
-        let is_public = || {
-            !place.ends_with(masks::NPM_SETTINGS)
-                && masks::public_content(place, &|content| self.is_committed(place, content)).1
-        };
-        if cover == Cover::Hidden && !is_directory && is_public() {
+        if cover == Cover::Hidden && !is_directory && self.is_public(place) {
             return None;
+        }
+        if cover == Cover::Hidden && !is_directory && state.appeared.len() < MAX_OWN {
+            state.appeared.insert(place.to_owned(), None);
         }
         state.masked.insert(place.to_owned(), cover);
         Some(cover)
+    }
+
+    /// The files that were covered when they appeared, and hold nothing secret: certificates that a person installs beside the session
+    /// (`certifi/cacert.pem`). They are files of their final size: nobody has changed them for a while. The caller takes the masks off.
+    pub(super) fn public_ones(&self) -> Vec<PathBuf> {
+        let mut state = self.state();
+        let NamesState { masked, appeared, public, .. } = &mut *state;
+        let mut found = Vec::new();
+        appeared.retain(|place, looked| {
+            let Ok(about) = place.symlink_metadata() else { return masked.contains_key(place) };
+            let now = Some(changed(&about));
+            if !is_quiet(&about) || *looked == now {
+                return true;
+            }
+            *looked = now;
+            let is_public =
+                self.is_public(place) && place.symlink_metadata().is_ok_and(|after| Some(changed(&after)) == now);
+            if is_public && masked.get(place) == Some(&Cover::Hidden) {
+                masked.remove(place);
+                public.insert(place.clone(), changed(&about));
+                found.push(place.clone());
+            }
+            !is_public
+        });
+        found
+    }
+
+    /// Those of the files that were uncovered that have been changed since, and may hold a secret now: the caller covers them.
+    fn public_no_more(&self) -> Vec<(PathBuf, Cover)> {
+        let mut state = self.state();
+        let NamesState { masked, appeared, public, .. } = &mut *state;
+        let mut covered = Vec::new();
+        public.retain(|place, seen| {
+            let same = match place.symlink_metadata() {
+                Ok(about) => changed(&about) == *seen,
+                Err(error) => error.kind() == ErrorKind::NotFound,
+            };
+            if !same {
+                masked.insert(place.clone(), Cover::Hidden);
+                appeared.insert(place.clone(), None);
+                covered.push((place.clone(), Cover::Hidden));
+            }
+            same
+        });
+        covered
+    }
+
+    /// Whether a file of such a name holds nothing secret. npm may write a token into its settings later, and the watch does not see writes.
+    fn is_public(&self, place: &Path) -> bool {
+        !place.ends_with(masks::NPM_SETTINGS)
+            && masks::public_content(place, &|content| self.is_committed(place, content)).1
     }
 
     /// Whether a name that policy forbids is at the top of what a person works in.
@@ -423,9 +483,9 @@ impl Names {
     /// Compares the session's own files with the recorded state before a command begins. Returns the files that others have changed: the
     /// caller covers them.
     pub(super) fn taken_over(&self) -> Vec<(PathBuf, Cover)> {
+        let mut taken = self.public_no_more();
         let mut state = self.state();
         let NamesState { own, masked, .. } = &mut *state;
-        let mut taken = Vec::new();
         own.retain(|place, own| {
             let is_it = own.left.is_none()
                 || match place.symlink_metadata() {

@@ -843,7 +843,8 @@ fn execution_words(execution: &Execution) -> Inventory {
     palisade_grammar::execution(&words)
 }
 
-/// The installers of packages that the agent's own code is executed as (`.venv/bin/pip install`), where that may fetch something.
+/// The installer of packages that the agent's own code is executed as (`.venv/bin/pip install`), where that may fetch something. pip alone
+/// lies in the workspace as a rule, and knows the authority ([`crate::network::Inspector`]).
 fn copied_installers(execution: &Execution) -> BTreeSet<String> {
     let inventory = execution_words(execution);
     let fetches = |command: &&Command| {
@@ -851,7 +852,8 @@ fn copied_installers(execution: &Execution) -> BTreeSet<String> {
         let fetches = groups.contains("package-install") || groups.contains("network");
         fetches && !says_offline(command) && !goes_offline(command, execution)
     };
-    inventory.commands().iter().filter(fetches).filter_map(installer).map(str::to_owned).collect()
+    let installers = inventory.commands().iter().filter(fetches).filter_map(installer);
+    installers.filter(|installer| *installer == "pip").map(str::to_owned).collect()
 }
 
 fn connects(receiver: &Receiver<String>) -> bool {
