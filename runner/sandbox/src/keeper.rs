@@ -5,6 +5,8 @@
 //! appears is looked at, and covered in each session that it is not the own file of, in some milliseconds; before each command once more,
 //! without waiting. A session in which something cannot be covered is ended.
 //!
+//! A file is often made empty and written then. So before each command the masks of files that turn out to hold nothing secret are taken off.
+//!
 //! The watch begins a little after a session does: most sessions are over by then. It first looks at all that is there.
 //!
 //! Decided here: when names are looked at. Not decided here: what becomes of them (`names.rs`), and how a mask is put on (`enforce.rs`).
