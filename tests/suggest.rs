@@ -52,7 +52,7 @@ const ADVICE: &[(&str, &str, &str, &str, Tried)] = &[
     ("ask-install-python", "developer", "uv sync", "uv sync --frozen; uv run --frozen pytest", Allowed),
     ("ask-install-python", "developer", "poetry add x", "poetry install", Allowed),
     ("ask-install-node", "developer", "npm install x", "npm ci; pnpm install --frozen-lockfile; yarn install --immutable", Allowed),
-    ("ask-install-rust", "developer", "cargo install x", "cargo build --locked; cargo fetch --locked; cargo build --offline", Allowed),
+    ("ask-install-rust", "developer", "cargo install x", "cargo build --locked; cargo fetch --locked; cargo vendor --locked; cargo build --offline", Allowed),
     ("ask-install-go", "developer", "go install example.com/x@latest", "go mod download; go build", Allowed),
     ("ask-install-ruby", "developer", "gem install x", "bundle install --frozen; gem install --local x.gem", Allowed),
     ("ask-install-conda", "developer", "conda install x", "conda install --offline x", Allowed),

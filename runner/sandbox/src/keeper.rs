@@ -425,7 +425,7 @@ impl KeeperState {
     }
 }
 
-/// Takes the masks off what turns out to be public. A mask that stays hides a file that nobody had to hide, and no more.
+/// Takes the masks off files that turn out to be public. If that fails, the session lacks a public file, and learns no secret.
 fn uncover(kept: &WatchedSession) {
     let public = kept.names.public_ones();
     if public.is_empty() {

@@ -156,7 +156,7 @@ fn changed(about: &Metadata) -> (i64, i64) {
     (about.ctime(), about.ctime_nsec())
 }
 
-/// Whether nobody has changed a file for so long that whoever writes it has done so.
+/// Whether a file has stayed as it is for so long that its writer has finished.
 fn is_quiet(about: &Metadata) -> bool {
     let when =
         u64::try_from(about.ctime()).ok().map(|seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds + 1));
@@ -400,7 +400,7 @@ impl Names {
     }
 
     /// The files that were covered when they appeared, and hold nothing secret: certificates that a person installs beside the session
-    /// (`certifi/cacert.pem`). They are files of their final size: nobody has changed them for a while. The caller takes the masks off.
+    /// (`certifi/cacert.pem`). Files that changed a moment ago may still be written, and wait. The caller takes the masks off.
     pub(super) fn public_ones(&self) -> Vec<PathBuf> {
         let mut state = self.state();
         let NamesState { masked, appeared, public, .. } = &mut *state;

@@ -65,7 +65,7 @@ impl Inspector {
         let trusted = trusted.map(Path::to_owned).or(system).ok_or(io::ErrorKind::NotFound)?;
         let trusted = fs::read(trusted)?;
         let mut roots = RootCertStore::empty();
-        // A certificate that cannot be read vouches for nobody.
+        // A certificate that cannot be read is left out, and its registries are not believed.
         roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&trusted).flatten());
         let client = ClientConfig::builder_with_provider(Arc::new(default_provider()));
         let client = client.with_safe_default_protocol_versions().map_err(Error::other)?;

@@ -237,8 +237,12 @@ impl Client {
                 exchange((from, to), request, (Source::new(answers), asks)).await
             }
             Ok(Err(_)) | Err(_) => {
-                to.write_all(&page(502, "Bad Gateway", "the peer does not speak TLS, or nobody vouches for it"))
-                    .await?;
+                to.write_all(&page(
+                    502,
+                    "Bad Gateway",
+                    "the peer does not speak TLS, or the machine does not trust its certificate",
+                ))
+                .await?;
                 to.shutdown().await
             }
         }
