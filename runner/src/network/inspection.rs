@@ -70,13 +70,13 @@ impl Inspector {
         let client = ClientConfig::builder_with_provider(Arc::new(default_provider()));
         let client = client.with_safe_default_protocol_versions().map_err(Error::other)?;
         let client = client.with_root_certificates(roots).with_no_client_auth();
+        let is_first = !directory.join(KEY).exists();
         let key = key(&directory.join(KEY))?;
         let own = params().self_signed(&key).map_err(Error::other)?;
         let bundle = directory.join(BUNDLE);
         // The key makes the certificate: one that was signed earlier says the same.
-        let is_new =
-            fs::read(&bundle).map_or(true, |there| !there.starts_with(&trusted) || there.len() <= trusted.len());
-        if is_new {
+        let holds_both = |there: Vec<u8>| there.starts_with(&trusted) && there.len() > trusted.len();
+        if is_first || !fs::read(&bundle).is_ok_and(holds_both) {
             let text = [&trusted, b"\n".as_slice(), own.pem().as_bytes()].concat();
             put(&bundle, &text, 0o644)?;
         }
@@ -197,6 +197,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let trusted = trusted(directory.path());
         let place = directory.path().join("authority");
+        let lost = Inspector::open(&place, Some(&trusted)).unwrap();
+        assert!(lost.bundle().is_file());
+        fs::remove_file(place.join(KEY)).unwrap();
         let first = Inspector::open(&place, Some(&trusted)).unwrap();
         // A later server of the same user signs for the same authority.
         let later = Inspector::open(&place, Some(&trusted)).unwrap();
