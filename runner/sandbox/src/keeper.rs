@@ -431,10 +431,13 @@ fn uncover(kept: &WatchedSession) {
     if public.is_empty() {
         return;
     }
-    let files = public.into_iter().filter_map(|path| CString::new(path.into_os_string().into_vec()).ok());
+    let files = public.iter().filter_map(|path| CString::new(path.as_os_str().as_bytes()).ok());
     if let Err(error) = enforce::uncover_in(&kept.view, files.collect()) {
         tracing::warn!(%error, "a mask stays on a file that holds nothing secret");
     }
+    // If a file was replaced in between, the watch has put a mask on the new one, and that was taken off.
+    let needs = |path: PathBuf| kept.names.needs(&path, false, true).map(|needed| (path, needed));
+    cover(kept, public.into_iter().filter_map(needs).collect());
 }
 
 /// Covers these in a session, or ends it.
