@@ -20,12 +20,13 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Once;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use palisade_engine::AbsolutePath;
 use palisade_sandbox::plan::{Instead, PathRule, RemappedDirectory, Rights, SandboxPlan};
 use palisade_sandbox::{can_stand_in, probe};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkdirat, openat, statat, symlinkat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, Stat, mkdirat, openat, renameat, statat, symlinkat, unlinkat};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
@@ -244,6 +245,9 @@ impl Seed {
             let name = registry.file_name().unwrap_or_default();
             if statat(&index, name, AtFlags::SYMLINK_NOFOLLOW).is_err() {
                 self.copy(&registry, index.try_clone()?)?;
+            } else {
+                // Whole repositories of git are not mixed; what cargo has read out of a registry lies here.
+                self.copy(&registry.join(".cache"), directory_in(&index, name)?)?;
             }
         }
         Ok(())
@@ -293,21 +297,30 @@ impl Seed {
         Ok(())
     }
 
-    /// Copies what lies at `from` into the directory `to`.
+    /// Copies what lies at `from` into the directory `to`: the files that are not there, and those that are older there.
     fn copy(&mut self, from: &Path, to: OwnedFd) -> io::Result<()> {
         let mut open = vec![(from.to_owned(), to)];
         while let Some((from, to)) = open.pop() {
-            let about = fs::symlink_metadata(&from)?;
-            self.count(about.len())?;
+            let about = match fs::symlink_metadata(&from) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                about => about?,
+            };
             let name = from.file_name().unwrap_or_default();
             if about.is_dir() {
+                self.count(0)?;
+                let to = directory_in(&to, name)?;
                 for entry in entries(&from)? {
-                    open.push((entry, directory_in(&to, name)?));
+                    open.push((entry, to.try_clone()?));
                 }
             } else if about.is_file() {
-                let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                let mut copy = File::from(openat(&to, name, flags, Mode::from(0o644))?);
-                io::copy(&mut File::open(&from)?, &mut copy)?;
+                let is_current =
+                    |there: Stat| (there.st_mtime, there.st_mtime_nsec as i64) >= (about.mtime(), about.mtime_nsec());
+                if statat(&to, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(is_current) {
+                    self.count(0)?;
+                    continue;
+                }
+                self.count(about.len())?;
+                copy_file(&from, &to, name)?;
             }
         }
         Ok(())
@@ -322,6 +335,19 @@ fn directory_in(above: &OwnedFd, name: &OsStr) -> io::Result<OwnedFd> {
         Ok(()) | Err(Errno::EXIST) => Ok(openat(above, name, DIRECTORY, Mode::empty())?),
         Err(errno) => Err(errno.into()),
     }
+}
+
+/// Puts a copy of a file into a directory, whole or not at all, in the place of what has this name there.
+fn copy_file(from: &Path, to: &OwnedFd, name: &OsStr) -> io::Result<()> {
+    static MADE: AtomicU64 = AtomicU64::new(0);
+    let new = OsString::from(format!(".new-{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed)));
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut copy = File::from(openat(to, &new, flags, Mode::from(0o644))?);
+    let copied = io::copy(&mut File::open(from)?, &mut copy).and_then(|_| Ok(renameat(to, &new, to, name)?));
+    if copied.is_err() {
+        let _ = unlinkat(to, &new, AtFlags::empty());
+    }
+    copied
 }
 
 /// What lies in a directory; nothing where there is none.
@@ -403,6 +429,17 @@ mod tests {
         fs::create_dir(cargo.join("registry/src/r/c")).unwrap();
         caches.make().unwrap();
         assert!(own.join("registry/src/r/c").exists());
+        // So it does with what cargo has learnt of a crate since. What the agent has learnt later stays.
+        let index = |root: &Path, name: &str| root.join("registry/index/r/.cache").join(name);
+        fs::write(index(&cargo, "new"), "person's").unwrap();
+        caches.make().unwrap();
+        assert_eq!(fs::read_to_string(index(&own, "new")).unwrap(), "person's");
+        assert_eq!(fs::read_to_string(index(&own, "a")).unwrap(), "agent's");
+        let later = FileTimes::new().set_modified(SystemTime::now() + Duration::from_secs(60));
+        File::options().write(true).open(index(&cargo, "a")).unwrap().set_times(later).unwrap();
+        caches.make().unwrap();
+        assert_eq!(fs::read_to_string(index(&own, "a")).unwrap(), "person's");
+        assert_eq!(entries(&own.join("registry/index/r/.cache")).unwrap().len(), 2);
         let viewed = Path::new(caches.directory().as_str()).join(VIEWED);
         if probe().mounts {
             let link = fs::read_link(viewed.join("registry/src/r/c")).unwrap();
