@@ -28,6 +28,7 @@ use rustix::io::Errno;
 use super::file_marks::Earlier;
 use super::move_watch;
 use super::plan::{Cover, Hole, Mask, Rights, rights};
+use super::published::is_published;
 
 /// Entries that a search for names looks at: a tree of a million is searched whole.
 pub const MAX_ENTRIES: usize = 2_000_000;
@@ -565,7 +566,8 @@ pub(super) fn make(directory: &Path) -> bool {
 }
 
 /// How many bytes were read, and whether the file holds nothing secret in spite of its name: certificates or public keys and no private key,
-/// npm's settings without a credential, or what `is_committed` says that its repository holds as well.
+/// npm's settings without a credential, a key that an installed Python package ships (`published.rs`), or what `is_committed` says that its
+/// repository holds as well. Other names of the file make no difference: uv links packages to its cache.
 pub fn public_content(place: &Path, is_committed: &dyn Fn(&[u8]) -> bool) -> (u64, bool) {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let is_npm = place.file_name().is_some_and(|name| name == NPM_SETTINGS);
@@ -574,20 +576,21 @@ pub fn public_content(place: &Path, is_committed: &dyn Fn(&[u8]) -> bool) -> (u6
         Err(errno) => return (0, is_npm && errno == Errno::NOENT),
     };
     let file = File::from(file);
-    if !file.metadata().is_ok_and(|about| about.is_file() && about.nlink() == 1 && about.len() <= MAX_CERTIFICATES) {
+    if !file.metadata().is_ok_and(|about| about.is_file() && about.len() <= MAX_CERTIFICATES) {
         return (0, false);
     }
     let mut bytes = Vec::new();
     if file.take(MAX_CERTIFICATES + 1).read_to_end(&mut bytes).is_err() {
         return (0, false);
     }
-    let read = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    let mut read = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    let is_whole = read <= MAX_CERTIFICATES;
     let text = String::from_utf8_lossy(&bytes);
-    if read <= MAX_CERTIFICATES && is_committed(&bytes) {
+    if is_whole && (is_committed(&bytes) || is_published(place, &bytes, &mut read)) {
         return (read, true);
     }
     if is_npm {
-        return (read, read <= MAX_CERTIFICATES && !text.split(['\n', '\r']).any(is_npm_credential));
+        return (read, is_whole && !text.split(['\n', '\r']).any(is_npm_credential));
     }
     let mut blocks = text.lines().filter_map(|line| line.trim().strip_prefix("-----BEGIN ")?.strip_suffix("-----"));
     let mut found = 0;
@@ -595,7 +598,7 @@ pub fn public_content(place: &Path, is_committed: &dyn Fn(&[u8]) -> bool) -> (u6
         found += 1;
         ["CERTIFICATE", "TRUSTED CERTIFICATE", "X509 CRL", "PUBLIC KEY"].contains(&block)
     });
-    (read, public && found > 0 && read <= MAX_CERTIFICATES && !text.contains("PRIVATE"))
+    (read, public && found > 0 && is_whole && !text.contains("PRIVATE"))
 }
 
 /// The file of a project's settings for npm, which may hold a token and mostly holds none.
@@ -770,6 +773,19 @@ mod tests {
         }
         std::fs::write(directory.path().join("x.pem"), "registry=x\n").unwrap();
         assert!(!public_content(&directory.path().join("x.pem"), &|_| false).1);
+    }
+
+    #[test]
+    fn certificates_are_public_under_each_of_their_names() {
+        let directory = tempfile::tempdir().unwrap();
+        let (place, cached) = (directory.path().join("cacert.pem"), directory.path().join("cached"));
+        let block = |kind: &str| format!("-----BEGIN {kind}-----\nTUlJ\n-----END {kind}-----\n");
+        for (kind, public) in [("CERTIFICATE", true), ("PRIVATE KEY", false)] {
+            std::fs::write(&cached, block(kind)).unwrap();
+            let _ = std::fs::remove_file(&place);
+            std::fs::hard_link(&cached, &place).unwrap();
+            assert_eq!(public_content(&place, &|_| false).1, public, "{kind}");
+        }
     }
 
     #[test]
