@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use palisade_grammar::{Command, Cwd, EffectKind, Inventory, Place, Resolved, Value, place};
+use palisade_grammar::{Command, Cwd, EffectKind, Inventory, RemoteLocation, Resolved, Value, remote_location};
 
 use crate::facts::{Facts, Origin, Program, Transport};
 use crate::inert;
@@ -80,9 +80,9 @@ impl World {
             let plain = |index| facts.paths.get(&(command.id, index)).is_some_and(|path| self.exists(&facts, path));
             links |= makes_links(inventory, command, plain);
         }
-        let resolve = |repository: &Repository, url: &str| match place(url)? {
-            Place::Peer(peer) => Some(Remote::Peer(peer)),
-            Place::Path(path) => {
+        let resolve = |repository: &Repository, url: &str| match remote_location(url)? {
+            RemoteLocation::Peer(peer) => Some(Remote::Peer(peer)),
+            RemoteLocation::Path(path) => {
                 let top = AbsolutePath::new(&repository.top);
                 let path = self.locate(&Value::Literal(path), top.as_ref())?;
                 Some(Remote::Path { below: Some(self.groups_below(vocabulary, &path)), path })

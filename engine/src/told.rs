@@ -6,7 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use palisade_grammar::{
-    Command, CommandId, Cwd, Effect, EffectKind, Inventory, OpaqueReason, Peer, Place, Resolved, Value, place,
+    Command, CommandId, Cwd, Effect, EffectKind, Inventory, OpaqueReason, Peer, RemoteLocation, Resolved, Value,
+    remote_location,
 };
 
 use crate::path::AbsolutePath;
@@ -184,7 +185,7 @@ impl Repository {
     /// Whether each of its remotes is a directory of the machine.
     fn is_near(&self) -> bool {
         let mut urls = self.remotes.values().flat_map(|urls| urls.fetch.iter().chain(&urls.push));
-        urls.all(|url| matches!(place(url), Some(Place::Path(_))))
+        urls.all(|url| matches!(remote_location(url), Some(RemoteLocation::Path(_))))
     }
 
     /// The one URL of a remote.
@@ -310,10 +311,10 @@ impl<K: FnMut(&AbsolutePath) -> Option<Repository>> Repositories<'_, K> {
                     return false;
                 };
                 // git writes the path of a repository down from the root.
-                let from = match place(url) {
-                    Some(Place::Path(path)) if path.starts_with('/') => Some(path),
-                    Some(Place::Path(path)) => Some(format!("{directory}/{path}")),
-                    Some(Place::Peer(_)) => Some((*url).to_owned()),
+                let from = match remote_location(url) {
+                    Some(RemoteLocation::Path(path)) if path.starts_with('/') => Some(path),
+                    Some(RemoteLocation::Path(path)) => Some(format!("{directory}/{path}")),
+                    Some(RemoteLocation::Peer(_)) => Some((*url).to_owned()),
                     None => None,
                 };
                 let made = from.map(|url| Repository {
@@ -535,7 +536,8 @@ fn of_git<K: FnMut(&AbsolutePath) -> Option<Repository>>(
         told.tags.insert(REMOTE_URL.to_owned(), urls.iter().flat_map(|url| spellings(url)).collect());
         // The command has no effect on the path of a URL that its own words give.
         let is_asked_about = |url: &String| !is_place || !url.contains("://");
-        let is_path = |url: &String| matches!(place(url), Some(Place::Path(_))) && is_asked_about(url);
+        let is_path =
+            |url: &String| matches!(remote_location(url), Some(RemoteLocation::Path(_))) && is_asked_about(url);
         if !urls.is_empty() && urls.iter().all(is_path) {
             told.tags.insert(REMOTE_PATH.to_owned(), urls.iter().cloned().collect());
         }
@@ -658,9 +660,9 @@ mod tests {
     fn told_where(held: bool, configuration: &str, script: &str) -> String {
         let known = Repository::read("/r", configuration, "", MODULES, "ref: refs/heads/topic\n");
         let inventory = palisade_grammar::inventory(script.as_bytes());
-        let resolve = |_: &Repository, url: &str| match place(url) {
-            Some(Place::Peer(peer)) => Some(Remote::Peer(peer)),
-            Some(Place::Path(path)) => Some(Remote::Path {
+        let resolve = |_: &Repository, url: &str| match remote_location(url) {
+            Some(RemoteLocation::Peer(peer)) => Some(Remote::Peer(peer)),
+            Some(RemoteLocation::Path(path)) => Some(Remote::Path {
                 path: AbsolutePath::new(&format!("/{}", path.trim_start_matches("../")))?,
                 below: None,
             }),

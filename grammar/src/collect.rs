@@ -19,7 +19,7 @@ use std::time::Instant;
 use crate::ast::{
     Arg, Assign, Count, Join, Nested, NestedKind, Note, Part, Pipeline, Redirect, Script, SimpleCommand, Statement,
 };
-use crate::collect::directory::Place;
+use crate::collect::directory::WorkingDirectory;
 use crate::collect::state::{Known, State};
 use crate::cross_check::Readers;
 use crate::inventory::{
@@ -334,7 +334,7 @@ impl<'a> Collector<'a> {
 
     /// What runs at a time of its own, and functions that nothing in the text calls: something else may.
     fn afterwards(&mut self, state: State) -> Result<(), Refusal> {
-        let mut state = State { place: Place::Unknown, stdin: None, ..state };
+        let mut state = State { place: WorkingDirectory::Unknown, stdin: None, ..state };
         state.forget();
         for (index, definition) in self.definitions.iter().enumerate() {
             if !state.function(&definition.name).is_some_and(|defined| defined.bodies.contains(&index)) {
@@ -843,7 +843,7 @@ impl<'a> Collector<'a> {
         let own_place = match reading.cwd.take() {
             None => state.place.clone(),
             Some(Directory::To(to)) => state.place.change(&to, self.is_settled(&state)).0,
-            Some(Directory::Unknown) => Place::Unknown,
+            Some(Directory::Unknown) => WorkingDirectory::Unknown,
         };
         let directory = reading.directory.take();
         let (redirections, opened) = redirections(run.redirects, setting.frame, moved, &state);
@@ -852,7 +852,7 @@ impl<'a> Collector<'a> {
         let (entered, stayed) = match directory {
             None => (state.place.clone(), state.place.clone()),
             Some(Directory::To(to)) if !run.assigns => state.place.change(&to, self.is_settled(&state)),
-            Some(_) => (Place::Unknown, Place::Unknown),
+            Some(_) => (WorkingDirectory::Unknown, WorkingDirectory::Unknown),
         };
         let replaces_stdin = redirections.iter().any(|redirection| redirection.fd == Some(0));
         let reopens = reading.invocation.words == ["exec"] && reading.children.is_empty() && replaces_stdin;
@@ -1003,7 +1003,7 @@ impl<'a> Collector<'a> {
         let code =
             |note: &Note| matches!(note.reason, DynamicProgram | InlineCode | ScriptFile | StdinCode | UnknownSyntax);
         if here && reading.opaque.iter().any(code) {
-            state.place = Place::Unknown;
+            state.place = WorkingDirectory::Unknown;
         }
     }
 
@@ -1022,7 +1022,7 @@ impl<'a> Collector<'a> {
         match child {
             Child::Command { words, assignments, elsewhere, shell } => {
                 let Some(span) = words.iter().map(|arg| arg.word.span).reduce(Span::to) else { return Ok(None) };
-                let place = if elsewhere { Place::Unknown } else { state.place.clone() };
+                let place = if elsewhere { WorkingDirectory::Unknown } else { state.place.clone() };
                 let inside = Setting { via: Via::Wrapper(name), shell: shell && setting.shell, ..inherited };
                 let assigns = assigns || !assignments.is_empty();
                 let stdin = state.stdin.clone();
@@ -1087,7 +1087,7 @@ impl<'a> Collector<'a> {
                     functions: true,
                     ..setting.clone()
                 };
-                let elsewhere = State { place: Place::Unknown, stdin: None, ..state.elsewhere() };
+                let elsewhere = State { place: WorkingDirectory::Unknown, stdin: None, ..state.elsewhere() };
                 self.code(&text, word, &inside, elsewhere, false).map(|_| ())
             }
         }
@@ -1115,7 +1115,7 @@ impl<'a> Collector<'a> {
                 state.forget_arguments();
                 state.hazards.directories = true;
                 self.settled = false;
-                State { place: Place::Unknown, ..state }
+                State { place: WorkingDirectory::Unknown, ..state }
             }
         }
     }
@@ -1153,7 +1153,7 @@ impl<'a> Collector<'a> {
             let note = Note { reason: OpaqueReason::UnknownSyntax, span: word.span, detail };
             setting.parent.into_iter().for_each(|parent| self.finding(note.clone(), parent));
             state.forget();
-            return Ok(State { place: Place::Unknown, ..state });
+            return Ok(State { place: WorkingDirectory::Unknown, ..state });
         }
         self.same_forms(text.as_bytes(), Some(word.span))?;
         let rest = match self.readers.read(text.as_bytes(), setting.depth, self.deadline) {
@@ -1170,7 +1170,7 @@ impl<'a> Collector<'a> {
         };
         if let Some(rest) = rest {
             state.forget();
-            state.place = Place::Unknown;
+            state.place = WorkingDirectory::Unknown;
             if !begun || rest.reason != OpaqueReason::UnknownSyntax {
                 self.unread(rest, &setting);
             }

@@ -62,7 +62,7 @@ pub use inventory::{
 };
 pub use opaque::OpaqueReason;
 pub use program::catalogue::Catalogue;
-pub use program::peer::{Place, place};
+pub use program::peer::{RemoteLocation, remote_location};
 pub use span::Span;
 pub use word::{Value, Word};
 

@@ -25,7 +25,7 @@ use palisade_runner::session::{Session, ShellSnapshot};
 use palisade_runner::session_directory::SessionDirectory;
 use palisade_runner::shell::progress::Progress;
 use palisade_runner::shell::{End, SessionId, Terms};
-use palisade_runner::transport::local::Place;
+use palisade_runner::transport::local::LaunchSpec;
 use palisade_runner::{Call, Outcome, Settings, Status, Stop};
 use palisade_sandbox::plan;
 
@@ -338,7 +338,7 @@ async fn by_itself(settings: &Settings) -> (Session, Occasion) {
     let start = Start::new("bench", Term::new("bench"), Digest::ZERO, Digest::ZERO);
     let audit = Audit::open(&settings.audit, start).expect("a record");
     let guard = Desk::new(settings.for_guard(), audit, &facts, &environment, &directory, None);
-    let place = Place {
+    let spec = LaunchSpec {
         plan,
         environment,
         cwd: settings.cwd.clone(),
@@ -348,5 +348,5 @@ async fn by_itself(settings: &Settings) -> (Session, Occasion) {
         gate: None,
         terminal: None,
     };
-    (Session::open(id, place, ShellSnapshot::default(), 0).await.expect("a session"), occasion)
+    (Session::open(id, spec, ShellSnapshot::default(), 0).await.expect("a session"), occasion)
 }

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use crate::ast::{
     Arg, Arm, Assign, Compound, CompoundKind, Count, Function, Note, Part, Pipeline, Redirect, Script, SimpleCommand,
 };
-use crate::collect::directory::Place;
+use crate::collect::directory::WorkingDirectory;
 use crate::collect::state::{Defined, Known, State};
 use crate::collect::{
     Collector, Definition, Ends, MANY_COMMANDS, MANY_STEPS, Refusal, Setting, Stands, may_fail, redirect_args,
@@ -281,7 +281,7 @@ impl Collector<'_> {
             ended = Some(ended.map_or(end.clone(), |ended| ended.meet(end)));
         }
         if lost {
-            let mut lost = State { place: Place::Unknown, stdin: None, ..state.clone() };
+            let mut lost = State { place: WorkingDirectory::Unknown, stdin: None, ..state.clone() };
             lost.forget();
             ended = Some(ended.map_or(lost.clone(), |ended| ended.meet(lost)));
         }
@@ -562,7 +562,7 @@ impl Changes {
             state.forget();
         }
         if self.moves {
-            state.place = Place::Unknown;
+            state.place = WorkingDirectory::Unknown;
         }
         if self.functions || !self.gone.is_empty() {
             state.forget_functions();
@@ -590,7 +590,7 @@ impl Changes {
             state.forget_values();
         }
         if self.moves {
-            state.place = Place::Unknown;
+            state.place = WorkingDirectory::Unknown;
         }
         if self.reads {
             state.stdin = None;

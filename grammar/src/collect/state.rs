@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use crate::ast::{Arg, Arithmetic, Count, Hole};
 use crate::collect::brace::expanded;
-use crate::collect::directory::Place;
+use crate::collect::directory::WorkingDirectory;
 use crate::inventory::{Hazards, Shell};
 use crate::word::{Value, Word, is_integer};
 
@@ -18,7 +18,7 @@ const MAX_VARIABLES: usize = 128;
 /// The shell at one point of a script.
 #[derive(Clone, Debug)]
 pub(crate) struct State {
-    pub(crate) place: Place,
+    pub(crate) place: WorkingDirectory,
     /// What standard input holds, if that is literal text of which nothing has been read.
     pub(crate) stdin: Option<Rc<str>>,
     pub(super) variables: Rc<BTreeMap<String, Known>>,
@@ -174,7 +174,7 @@ impl Shell {
 impl State {
     pub(crate) fn start() -> Self {
         Self {
-            place: Place::start(),
+            place: WorkingDirectory::start(),
             stdin: None,
             variables: Rc::default(),
             touched: Rc::default(),

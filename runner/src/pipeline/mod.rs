@@ -730,7 +730,7 @@ impl Pipeline {
         &self,
         call: &Call,
         id: SessionId,
-        place: Option<crate::session::registry::Place>,
+        place: Option<crate::session::registry::SessionPermit>,
     ) -> Result<ExecTarget, Failure> {
         let rules = self.reloads.load(Ordering::Acquire);
         let (base, beginning) = match &call.session {
@@ -938,7 +938,7 @@ struct ExecTarget {
     /// The session's, if it runs in one.
     lease: Option<Lease>,
     /// Held for its end.
-    place: Option<crate::session::registry::Place>,
+    place: Option<crate::session::registry::SessionPermit>,
     directory: Option<AbsolutePath>,
     /// What a shell of its own begins with.
     beginning: ShellSnapshot,

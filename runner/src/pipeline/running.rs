@@ -26,7 +26,7 @@ use super::{Call, Decided, ExecTarget, Failure, Outcome, Pipeline};
 use crate::caches::Caches;
 use crate::facts::real_directory;
 use crate::guard::Desk;
-use crate::job::registry::Place as JobPlace;
+use crate::job::registry::JobPermit;
 use crate::job::{Job, JobId, Runs, Settled, Told};
 use crate::network::{self, Inspector, Proxy};
 use crate::record;
@@ -35,7 +35,7 @@ use crate::session::{Session, ShellSnapshot};
 use crate::session_directory::SessionDirectory;
 use crate::shell::progress::Progress;
 use crate::shell::{Due, End, RunEnd, SessionError, SessionId, ShellLoss, Stop, TerminalSize, Terms};
-use crate::transport::local::Place;
+use crate::transport::local::LaunchSpec;
 
 /// Orders that wait at most for a command.
 const ORDERS: usize = 16;
@@ -77,7 +77,7 @@ struct RunTask {
     grant: Grant,
     terms: Terms,
     terminal: Option<TerminalSize>,
-    place: Option<JobPlace>,
+    permit: Option<JobPermit>,
     settled: watch::Sender<Option<Settled>>,
     view: View,
 }
@@ -115,15 +115,15 @@ impl Pipeline {
         let apart = call.is_apart();
         // One that is waited for to the end is no job, whatever it has.
         let principal = format!("{}\0{}", facts.principal.agent, facts.principal.user);
-        let place = match call.yields.map(|_| self.jobs.admit(&principal)) {
+        let permit = match call.yields.map(|_| self.jobs.admit(&principal)) {
             Some(Err(limit)) if apart => {
                 self.audit.append(record::not_started(decided.req)).await.map_err(|error| self.failure(&error))?;
                 return Err(self.failure(&SessionError::TooManyJobs(limit)));
             }
-            place => place.and_then(Result::ok),
+            permit => permit.and_then(Result::ok),
         };
         let (timeout, due) = (self.time_of(&call), seat.due.take().map(Due::at));
-        let yields = call.yields.filter(|_| place.is_some());
+        let yields = call.yields.filter(|_| permit.is_some());
         let view = call.view.unwrap_or_else(|| View::chars(self.settings.budget.max_chars));
         let progress = Arc::new(Progress::of(decided.req, self.settings.budget.keep_bytes, view.grep.as_ref()));
         call.follower.follow(&progress);
@@ -189,7 +189,7 @@ impl Pipeline {
         }
         drop(decided.begins);
         let answer = Answer { settled: settled.clone(), persistent: seat.lease.is_some(), view: view.clone() };
-        let task = RunTask { seat, facts, grant, terms, terminal: call.terminal, place, settled, view: view.clone() };
+        let task = RunTask { seat, facts, grant, terms, terminal: call.terminal, permit, settled, view: view.clone() };
         let (pipeline, of) = (Arc::clone(self), Arc::clone(&job));
         tokio::spawn(async move {
             let mut carried = std::pin::pin!(pipeline.carry_out(&of, task));
@@ -253,7 +253,7 @@ impl Pipeline {
     }
 
     async fn carry_out(&self, job: &Arc<Job>, task: RunTask) {
-        let RunTask { mut seat, facts, grant, mut terms, terminal, place, settled, view } = task;
+        let RunTask { mut seat, facts, grant, mut terms, terminal, permit, settled, view } = task;
         let changes = grant.changes_shell();
         let persistent = seat.lease.is_some();
         if let Some(lease) = &seat.lease {
@@ -269,7 +269,7 @@ impl Pipeline {
                 // Nothing has run, and the session is as it was: its turn comes for whoever hears of the end.
                 self.sessions.hold(job.session.as_str(), None);
                 settled.send_replace(Some(end));
-                drop((seat, place));
+                drop((seat, permit));
                 return;
             }
         };
@@ -330,7 +330,7 @@ impl Pipeline {
             }
         };
         settled.send_replace(Some(self.settle(job, ran.as_ref(), persistent, &view).await));
-        drop((seat, place));
+        drop((seat, permit));
     }
 
     /// What becomes of a session: it is ready for the next command, unless this one has ended its shell.
@@ -423,8 +423,9 @@ impl Pipeline {
             let guard = self.guard(facts, &environment, &directory, gate.as_deref());
             let searched = plan.granted();
             let names = self.names(facts, &plan, directory.temp(), guard.as_ref(), extra.beyond());
-            let place = Place { plan, environment, cwd: facts.cwd.clone(), directory, guard, names, gate, terminal };
-            let opened = Session::open(id.clone(), place, beginning.clone(), rules).await;
+            let spec =
+                LaunchSpec { plan, environment, cwd: facts.cwd.clone(), directory, guard, names, gate, terminal };
+            let opened = Session::open(id.clone(), spec, beginning.clone(), rules).await;
             let session = opened.map_err(|error| self.failure(&error))?;
             // What other sessions have moved meanwhile may lie open in this one, in which nothing has run yet.
             let engine = self.settings.engine.now();

@@ -12,7 +12,7 @@ use palisade_sandbox::ProcessStat;
 use tokio::sync::{mpsc, oneshot};
 
 use super::scan::{Found, Scan};
-use crate::facts::remote_view::Place;
+use crate::facts::remote_view::ResolvedPath;
 use crate::shell::frame::Streams;
 use crate::shell::{Language, Nonce, SessionError};
 use crate::target::TargetError;
@@ -186,11 +186,11 @@ impl ControlShell {
     }
 
     /// What these paths mean, in their order; none for one that cannot be told.
-    pub(crate) async fn look(&self, paths: &[String]) -> Option<Vec<Option<Place>>> {
+    pub(crate) async fn look(&self, paths: &[String]) -> Option<Vec<Option<ResolvedPath>>> {
         let words: Vec<&str> = paths.iter().map(String::as_str).collect();
         let answer = self.ask("look", &words).await?;
         let mut fields = answer.split(|byte| *byte == 0);
-        let places: Vec<Option<Place>> = paths.iter().map(|_| place(fields.next(), fields.next())).collect();
+        let places: Vec<Option<ResolvedPath>> = paths.iter().map(|_| place(fields.next(), fields.next())).collect();
         // One NUL behind each answer, and nothing behind the last.
         (fields.next() == Some(&[]) && fields.next().is_none()).then_some(places)
     }
@@ -215,7 +215,7 @@ impl ControlShell {
     }
 }
 
-fn place(path: Option<&[u8]>, kind: Option<&[u8]>) -> Option<Place> {
+fn place(path: Option<&[u8]>, kind: Option<&[u8]>) -> Option<ResolvedPath> {
     let path = std::str::from_utf8(path?).ok().filter(|path| path.starts_with('/'))?;
     // What lies there is something else for every process.
     let path =
@@ -226,7 +226,7 @@ fn place(path: Option<&[u8]>, kind: Option<&[u8]>) -> Option<Place> {
         b"n" => (false, false),
         _ => return None,
     };
-    Some(Place { path, exists, enters })
+    Some(ResolvedPath { path, exists, enters })
 }
 
 /// One question after the other, as long as somebody may ask and it answers.

@@ -31,7 +31,7 @@ struct Slot {
     /// Something runs in it of which nobody has been told that it has ended.
     runs: watch::Sender<bool>,
     note: Arc<Mutex<Note>>,
-    _place: Arc<Place>,
+    _permit: Arc<SessionPermit>,
 }
 
 /// What is kept of a session between calls.
@@ -54,9 +54,9 @@ struct Ended {
     remains: ClosedSession,
 }
 
-/// A place among the sessions that may be open at once; free again when it is dropped.
+/// A permit to open one of the sessions that may be open at once; given back when it is dropped.
 #[derive(Debug)]
-pub struct Place(#[expect(dead_code, reason = "held for its Drop")] OwnedSemaphorePermit);
+pub struct SessionPermit(#[expect(dead_code, reason = "held for its Drop")] OwnedSemaphorePermit);
 
 /// What is known of a session without waiting for it.
 #[derive(Clone, Debug)]
@@ -112,12 +112,12 @@ impl Sessions {
     ///
     /// # Errors
     /// If all are taken.
-    pub fn admit(&self) -> Result<Place, SessionError> {
-        Arc::clone(&self.places).try_acquire_owned().map(Place).map_err(|_| SessionError::Full(self.max))
+    pub fn admit(&self) -> Result<SessionPermit, SessionError> {
+        Arc::clone(&self.places).try_acquire_owned().map(SessionPermit).map_err(|_| SessionError::Full(self.max))
     }
 
     /// Keeps an open session under its name.
-    pub fn insert(&self, session: Session, place: Place) {
+    pub fn insert(&self, session: Session, permit: SessionPermit) {
         let note = Note {
             id: session.id().as_str().to_owned(),
             opened: session.opened(),
@@ -140,7 +140,7 @@ impl Sessions {
             held: watch::Sender::new(None),
             runs: watch::Sender::new(false),
             note: Arc::new(Mutex::new(note)),
-            _place: Arc::new(place),
+            _permit: Arc::new(permit),
         };
         lock(&self.slots).insert(id, slot);
     }

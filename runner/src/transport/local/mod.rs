@@ -49,7 +49,7 @@ const READY: Duration = Duration::from_secs(10);
 
 /// Everything that a shell needs before it starts.
 #[derive(Debug)]
-pub struct Place {
+pub struct LaunchSpec {
     /// What the kernel shall allow.
     pub plan: SandboxPlan,
     /// The child's variables, without `TMPDIR`.
@@ -103,8 +103,8 @@ impl LocalShell {
     ///
     /// # Errors
     /// If the sandbox cannot be made as asked for, or the shell does not answer.
-    pub async fn start(place: Place, state: Option<&State>) -> Result<Self, SessionError> {
-        let Place { mut plan, mut environment, cwd, directory, guard, names, gate, terminal } = place;
+    pub async fn start(spec: LaunchSpec, state: Option<&State>) -> Result<Self, SessionError> {
+        let LaunchSpec { mut plan, mut environment, cwd, directory, guard, names, gate, terminal } = spec;
         plan.network &= gate.is_some();
         // Where a session has the place around them for itself, it has all rights there in any case.
         let pipes = if probe().mounts { Rights::READ | Rights::MOVE } else { Rights::WRITE };
