@@ -16,6 +16,7 @@ use crate::acts::{Act, Approval, Oversight, Receiver};
 use crate::apart;
 use crate::bound_request::BoundRequest;
 use crate::case_facts::World;
+use crate::command_facts::Repository;
 use crate::engine::Engine;
 use crate::facts::{Auth, Channel, Clock, Facts, Lasts, Machine, Principal, Scratch, Session, SessionShell, Transport};
 use crate::no_gain::{hides_options, is_lock_bound};
@@ -24,7 +25,6 @@ use crate::replay::{self, Again};
 use crate::report::{Decision, Report};
 use crate::request::{PolicyContext, RequestBuilder};
 use crate::source::Source;
-use crate::told::Repository;
 use crate::verdict::{self, ApprovalRequest, Verdict};
 use crate::vocabulary::Vocabulary;
 

@@ -8,12 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use palisade_grammar::{Command, Cwd, EffectKind, Inventory, RemoteLocation, Resolved, Value, remote_location};
 
+use crate::command_facts::{self, Remote, Repository};
 use crate::facts::{Facts, Origin, Program, Transport};
 use crate::inert;
 use crate::installed;
 use crate::no_gain;
 use crate::path::AbsolutePath;
-use crate::told::{self, Remote, Repository};
 use crate::vocabulary::Vocabulary;
 
 /// Where the installed system keeps its programs.
@@ -90,7 +90,8 @@ impl World {
         };
         let directory = |command: &Command| facts.directories.get(&command.id).cloned();
         let held = no_gain::may_hold(&facts);
-        facts.told = told::remotes(inventory, &facts.cwd, held, directory, |_| self.repository.clone(), resolve);
+        facts.told =
+            command_facts::remotes(inventory, &facts.cwd, held, directory, |_| self.repository.clone(), resolve);
         for command in inventory.commands().iter().filter(|_| self.files.is_some()) {
             let there = |name: &str| {
                 fold(&format!("{}/{name}", facts.workspace)).is_some_and(|path| self.exists(&facts, &path))

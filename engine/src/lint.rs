@@ -388,7 +388,7 @@ impl Linter<'_> {
         };
         // A program without a table has its options as they are written.
         let untabled = scope.is_some() && programs.is_empty();
-        let is_known = |option: &str| known.contains(option) || crate::told::TAGS.contains(&option);
+        let is_known = |option: &str| known.contains(option) || crate::command_facts::TAGS.contains(&option);
         if scope.is_none() {
             // The conditions may name a program that calls it otherwise. Which of several is meant, they need not say.
             let named: BTreeSet<String> = self.literals("Program").chain(facts.programs.iter().cloned()).collect();

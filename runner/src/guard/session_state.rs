@@ -39,7 +39,7 @@ pub struct Desk {
     pub(super) programs: Option<Arc<Programs>>,
     /// What the server itself has the shell run, word for word: nobody's command.
     errands: Vec<Vec<String>>,
-    told: Told,
+    refusals: RefusalSink,
     /// Who puts to a person what one has to say yes to; none at a target.
     pub(super) clerk: Option<Arc<dyn Clerk>>,
     state: Mutex<State>,
@@ -58,7 +58,7 @@ pub struct DeskSettings<'a> {
 
 /// Who hears of refusals.
 #[derive(Debug)]
-enum Told {
+enum RefusalSink {
     /// The results and the record of this process.
     Here(Ledger),
     /// The server at the other end of the transport, which has both.
@@ -135,7 +135,7 @@ impl Desk {
             own: Own { directory: Some(channels), ..Own::default() },
             programs,
             errands: Vec::new(),
-            told: Told::Here(Ledger::new(&facts.session.id, redactor, audit)),
+            refusals: RefusalSink::Here(Ledger::new(&facts.session.id, redactor, audit)),
             clerk,
             state: Mutex::new(State::of(occasion)),
         })
@@ -144,8 +144,18 @@ impl Desk {
     /// For a shell at the target that this process is at.
     pub(crate) fn at_target(post: Post) -> Arc<Self> {
         let Post { policies, surroundings, occasion, environment, own, errands, teller } = post;
-        let (told, state) = (Told::There(teller), Mutex::new(State::of(occasion)));
-        Arc::new(Self { policies, surroundings, environment, own, programs: None, errands, told, clerk: None, state })
+        let (refusals, state) = (RefusalSink::There(teller), Mutex::new(State::of(occasion)));
+        Arc::new(Self {
+            policies,
+            surroundings,
+            environment,
+            own,
+            programs: None,
+            errands,
+            refusals,
+            clerk: None,
+            state,
+        })
     }
 
     /// The next script begins.
@@ -158,7 +168,7 @@ impl Desk {
         // What an earlier script left in the background is judged by its words: a yes is to one script, under its policies.
         state.granted = preapproved::of(grant, number);
         state.begins(number);
-        if let Told::Here(ledger) = &self.told {
+        if let RefusalSink::Here(ledger) = &self.refusals {
             ledger.begin(number, progress);
         }
     }
@@ -213,9 +223,9 @@ impl Desk {
         let argv = execution.argv.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect();
         let program = execution.named.to_string_lossy().into_owned();
         let refusal = Refusal { script, program, argv, policy, reason, suggest };
-        match &self.told {
-            Told::Here(ledger) => ledger.tell(&refusal),
-            Told::There(teller) => teller.tell(refusal),
+        match &self.refusals {
+            RefusalSink::Here(ledger) => ledger.tell(&refusal),
+            RefusalSink::There(teller) => teller.tell(refusal),
         }
     }
 
@@ -223,22 +233,22 @@ impl Desk {
     /// nothing is told there.
     pub(crate) fn kept(&self, kept: &Attempt) {
         let script = Some(self.state().scripts).filter(|scripts| *scripts > 0);
-        if let Told::Here(ledger) = &self.told {
+        if let RefusalSink::Here(ledger) = &self.refusals {
             ledger.tell_kept(script, kept);
         }
     }
 
     /// The decision that let a script run.
     pub(super) fn decision(&self, script: u64) -> Option<RequestId> {
-        match &self.told {
-            Told::Here(ledger) => ledger.decision(script),
-            Told::There(_) => None,
+        match &self.refusals {
+            RefusalSink::Here(ledger) => ledger.decision(script),
+            RefusalSink::There(_) => None,
         }
     }
 
     /// A program of a script waits for a person under this id, or does not any more.
     pub(super) fn waits(&self, script: Option<u64>, id: RequestId, waits: bool) {
-        if let (Told::Here(ledger), Some(script)) = (&self.told, script) {
+        if let (RefusalSink::Here(ledger), Some(script)) = (&self.refusals, script) {
             ledger.waits(script, id, waits);
         }
     }

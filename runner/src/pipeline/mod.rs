@@ -83,7 +83,7 @@ pub use self::presence::Attendance;
 pub use self::pruned::Pruned;
 pub use self::read_api::{Rule, Rules};
 pub use self::remote_sessions::AtTerminal;
-pub use self::transcript::{Entry as TranscriptEntry, Transcript};
+pub use self::transcript::{Transcript, TranscriptEntry};
 pub use self::viewed::Applied;
 
 /// Jobs of one principal that may run at once.

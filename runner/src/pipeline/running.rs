@@ -27,7 +27,7 @@ use crate::caches::Caches;
 use crate::facts::real_directory;
 use crate::guard::Desk;
 use crate::job::registry::JobPermit;
-use crate::job::{Job, JobId, Runs, Settled, Told};
+use crate::job::{CallerReport, Job, JobId, Runs, Settled};
 use crate::network::{self, Inspector, Proxy};
 use crate::record;
 use crate::result::{ExecResult, Finish, Late, Status};
@@ -170,7 +170,7 @@ impl Pipeline {
             restarted,
             elsewhere: seat.elsewhere.clone().map(|around| Box::new((around, seat.occasion.clone()))),
             settled: settles,
-            answer: tokio::sync::Mutex::new(Told::Nothing),
+            answer: tokio::sync::Mutex::new(CallerReport::Nothing),
             touched: std::sync::Mutex::new(Instant::now()),
         });
         self.jobs.begun(&job);
@@ -578,10 +578,10 @@ impl Pipeline {
         due.is_over().await;
         let mut told = job.answer.lock().await;
         let settled = match &*told {
-            Told::Early(..) => return,
+            CallerReport::Early(..) => return,
             // What comes behind it takes its time.
-            Told::End(settled) => settled.clone(),
-            Told::Nothing => {
+            CallerReport::End(settled) => settled.clone(),
+            CallerReport::Nothing => {
                 // What is refused from here on has an entry of its own.
                 job.progress.settle();
                 let (end, late) = match due.end() {
@@ -593,7 +593,7 @@ impl Pipeline {
                 let finish = Finish { late: Some(late), ..self.finish(&ended, answer.persistent) };
                 let result = self.viewed(job, Some(&finish), None, &answer.view);
                 let settled = self.on_record(job, finish, &result, answer.persistent).await;
-                *told = Told::Early(settled.clone(), result.redactions);
+                *told = CallerReport::Early(settled.clone(), result.redactions);
                 settled
             }
         };
@@ -611,11 +611,11 @@ impl Pipeline {
         let mut told = job.answer.lock().await;
         let known = match &*told {
             // There is nothing more to say.
-            Told::Early(settled, _) if !matches!(ran, Ok(RunEnd { end, .. }) if *end != End::NotBegun) => {
+            CallerReport::Early(settled, _) if !matches!(ran, Ok(RunEnd { end, .. }) if *end != End::NotBegun) => {
                 return settled.clone();
             }
-            Told::Early(_, redactions) => Some(redactions),
-            Told::Nothing | Told::End(_) => None,
+            CallerReport::Early(_, redactions) => Some(redactions),
+            CallerReport::Nothing | CallerReport::End(_) => None,
         };
         let settled = match ran {
             Ok(ended) => {
@@ -636,7 +636,7 @@ impl Pipeline {
                 Err(error) => Err(Arc::new(self.failure(&error))),
             },
         };
-        *told = Told::End(settled.clone());
+        *told = CallerReport::End(settled.clone());
         // What is still done behind it is nobody's command.
         self.sessions.told(job.session.as_str());
         settled

@@ -29,7 +29,7 @@ const REF: &str = "ref";
 
 /// What is known of one command besides its words.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Told {
+pub struct CommandFacts {
     /// What it would fetch is there already.
     pub installed: bool,
     /// It would fetch what a lock file names, and no more.
@@ -86,7 +86,7 @@ struct Upstream {
     merge: Option<String>,
 }
 
-impl Told {
+impl CommandFacts {
     /// Whether the command needs no peer: git talks to directories of the machine alone, or what would be fetched is there. `asked`: a
     /// person has said yes to its words.
     #[must_use]
@@ -377,7 +377,7 @@ pub fn remotes(
     mut directory: impl FnMut(&Command) -> Option<AbsolutePath>,
     mut repository: impl FnMut(&AbsolutePath) -> Option<Repository>,
     mut resolve: impl FnMut(&Repository, &str) -> Option<Remote>,
-) -> BTreeMap<CommandId, Told> {
+) -> BTreeMap<CommandId, CommandFacts> {
     let mut all = BTreeMap::new();
     let mut repositories = Repositories { known: &mut repository, made: BTreeMap::new(), last: None, left: Left::All };
     for command in inventory.commands() {
@@ -503,7 +503,7 @@ fn of_git<K: FnMut(&AbsolutePath) -> Option<Repository>>(
     directory: Option<&AbsolutePath>,
     repositories: &mut Repositories<'_, K>,
     resolve: &mut impl FnMut(&Repository, &str) -> Option<Remote>,
-) -> Option<Told> {
+) -> Option<CommandFacts> {
     let invocation = &command.invocation;
     let subcommand = invocation.words.first().filter(|name| *name == "git").and(invocation.words.get(1))?;
     let subcommand = subcommand.strip_prefix("git ")?;
@@ -512,7 +512,7 @@ fn of_git<K: FnMut(&AbsolutePath) -> Option<Repository>>(
     if !modules && !matches!(subcommand, "push" | "fetch" | "pull" | "ls-remote" | "clone") {
         return None;
     }
-    let mut told = Told::default();
+    let mut told = CommandFacts::default();
     let operands: Option<Vec<&str>> = invocation.operands.iter().map(|word| word.value.literal()).collect();
     let operands = operands?;
     let named = operands.first().copied();
@@ -555,7 +555,7 @@ fn of_git<K: FnMut(&AbsolutePath) -> Option<Repository>>(
     {
         told.tags.insert(REF.to_owned(), refs);
     }
-    (told != Told::default()).then_some(told)
+    (told != CommandFacts::default()).then_some(told)
 }
 
 /// The refs on the other side that a push changes; `None` if that is not known.
