@@ -20,7 +20,7 @@ use crate::ast::{
     Arg, Assign, Count, Join, Nested, NestedKind, Note, Part, Pipeline, Redirect, Script, SimpleCommand, Statement,
 };
 use crate::collect::directory::WorkingDirectory;
-use crate::collect::state::{Known, State};
+use crate::collect::state::{Known, ShellState};
 use crate::cross_check::Readers;
 use crate::inventory::{
     Assignment, Command, CommandId, Effect, EffectKind, Inventory, Opaque, Parser, Redirection, Resolved, Shell, Via,
@@ -143,9 +143,9 @@ struct Collector<'a> {
     /// Loops around this place that are not followed turn by turn.
     turning: u32,
     /// Where the shell may be when bash gives up the line that it runs.
-    escaped: Option<State>,
+    escaped: Option<ShellState>,
     /// Where the shell may be when the function ends early that is being followed.
-    returned: Option<State>,
+    returned: Option<ShellState>,
     /// Functions may reach shells that the script starts (`set -a`).
     exports: bool,
     flows: usize,
@@ -221,7 +221,7 @@ struct Stands {
 }
 
 /// Where the shell is when something succeeds, and when it fails.
-type Ends = (State, State);
+type Ends = (ShellState, ShellState);
 
 impl<'a> Collector<'a> {
     fn new(text: &'a [u8], shell: &Shell) -> Self {
@@ -294,7 +294,7 @@ impl<'a> Collector<'a> {
 
     /// What earlier scripts of the shell left behind. Their functions were judged where they were defined, and are
     /// judged again where they are called: one that cannot be read in time would stand for a program that it is not.
-    fn inherited(&mut self, setting: &Setting) -> Result<State, Refusal> {
+    fn inherited(&mut self, setting: &Setting) -> Result<ShellState, Refusal> {
         let mut state = self.shell.state();
         for (name, (texts, certain)) in &self.shell.functions.clone() {
             for text in texts {
@@ -322,7 +322,7 @@ impl<'a> Collector<'a> {
     }
 
     /// What the script leaves behind.
-    fn leave(&mut self, state: &State) {
+    fn leave(&mut self, state: &ShellState) {
         let mut shell = self.shell.then(state);
         for (name, defined) in state.functions() {
             let bodies = defined.bodies.iter().filter_map(|index| self.definitions.get(*index));
@@ -333,8 +333,8 @@ impl<'a> Collector<'a> {
     }
 
     /// What runs at a time of its own, and functions that nothing in the text calls: something else may.
-    fn afterwards(&mut self, state: State) -> Result<(), Refusal> {
-        let mut state = State { place: WorkingDirectory::Unknown, stdin: None, ..state };
+    fn afterwards(&mut self, state: ShellState) -> Result<(), Refusal> {
+        let mut state = ShellState { place: WorkingDirectory::Unknown, stdin: None, ..state };
         state.forget();
         for (index, definition) in self.definitions.iter().enumerate() {
             if !state.function(&definition.name).is_some_and(|defined| defined.bodies.contains(&index)) {
@@ -401,7 +401,13 @@ impl<'a> Collector<'a> {
 
     /// A text that bash reads line by line: what goes wrong in one gives up the rest of that line, or of the whole text,
     /// and the shell goes on behind it.
-    fn lines(&mut self, script: &Script, setting: &Setting, mut state: State, each: bool) -> Result<State, Refusal> {
+    fn lines(
+        &mut self,
+        script: &Script,
+        setting: &Setting,
+        mut state: ShellState,
+        each: bool,
+    ) -> Result<ShellState, Refusal> {
         let outer = self.escaped.take();
         for statement in &script.statements {
             state = self.statement(statement, setting, state)?;
@@ -419,7 +425,7 @@ impl<'a> Collector<'a> {
     }
 
     /// bash may go on behind the line from here.
-    fn escape(&mut self, state: State) {
+    fn escape(&mut self, state: ShellState) {
         self.escaped = Some(match self.escaped.take() {
             Some(escaped) => escaped.meet(state),
             None => state,
@@ -436,7 +442,7 @@ impl<'a> Collector<'a> {
         Ok(done)
     }
 
-    fn script(&mut self, script: &Script, setting: &Setting, mut state: State) -> Result<State, Refusal> {
+    fn script(&mut self, script: &Script, setting: &Setting, mut state: ShellState) -> Result<ShellState, Refusal> {
         for statement in &script.statements {
             state = self.statement(statement, setting, state)?;
         }
@@ -444,7 +450,7 @@ impl<'a> Collector<'a> {
     }
 
     /// The script as a condition: where the shell is if it succeeds, and if it fails.
-    fn condition(&mut self, script: &Script, setting: &Setting, mut state: State) -> Result<Ends, Refusal> {
+    fn condition(&mut self, script: &Script, setting: &Setting, mut state: ShellState) -> Result<Ends, Refusal> {
         let Some((last, before)) = script.statements.split_last() else { return Ok((state.clone(), state)) };
         for statement in before {
             state = self.statement(statement, setting, state)?;
@@ -452,12 +458,17 @@ impl<'a> Collector<'a> {
         self.outcome(last, setting, state)
     }
 
-    fn statement(&mut self, statement: &Statement, setting: &Setting, state: State) -> Result<State, Refusal> {
+    fn statement(
+        &mut self,
+        statement: &Statement,
+        setting: &Setting,
+        state: ShellState,
+    ) -> Result<ShellState, Refusal> {
         let (succeeded, failed) = self.outcome(statement, setting, state)?;
         Ok(succeeded.meet(failed))
     }
 
-    fn outcome(&mut self, statement: &Statement, setting: &Setting, mut state: State) -> Result<Ends, Refusal> {
+    fn outcome(&mut self, statement: &Statement, setting: &Setting, mut state: ShellState) -> Result<Ends, Refusal> {
         self.steps += 1;
         if self.steps > MAX_STEPS {
             return Err(self.too_much(&format!("following this script takes more than {MAX_STEPS} steps")));
@@ -470,7 +481,7 @@ impl<'a> Collector<'a> {
         self.chain(statement, setting, state)
     }
 
-    fn chain(&mut self, statement: &Statement, setting: &Setting, state: State) -> Result<Ends, Refusal> {
+    fn chain(&mut self, statement: &Statement, setting: &Setting, state: ShellState) -> Result<Ends, Refusal> {
         let alone = statement.rest.is_empty();
         if alone && !statement.background {
             return self.pipeline(&statement.first, setting, state);
@@ -495,7 +506,7 @@ impl<'a> Collector<'a> {
     }
 
     /// Returns where the shell is if the pipeline succeeds, and if it fails.
-    fn pipeline(&mut self, pipeline: &Pipeline, setting: &Setting, state: State) -> Result<Ends, Refusal> {
+    fn pipeline(&mut self, pipeline: &Pipeline, setting: &Setting, state: ShellState) -> Result<Ends, Refusal> {
         if let [part] = pipeline.parts.as_slice() {
             let (succeeded, failed) = self.part(part, setting, state)?;
             return Ok(if pipeline.negated { (failed, succeeded) } else { (succeeded, failed) });
@@ -505,7 +516,7 @@ impl<'a> Collector<'a> {
         for (index, part) in (0..).zip(&pipeline.parts) {
             let start = self.commands.len();
             let setting = Setting { via: Via::Pipe(index), ..setting.clone() };
-            let inside = State { stdin, ..state.clone() };
+            let inside = ShellState { stdin, ..state.clone() };
             // What `set -x` shows goes through `|&` as well.
             stdin = inside.printed(part).filter(|_| pipeline.both == 0);
             // Each part is a process of its own: what it changes stays in it.
@@ -517,7 +528,7 @@ impl<'a> Collector<'a> {
                 self.flow(from.clone(), to.clone())?;
             }
         }
-        let state = State { stdin: None, ..state };
+        let state = ShellState { stdin: None, ..state };
         Ok((state.clone(), state))
     }
 
@@ -540,7 +551,7 @@ impl<'a> Collector<'a> {
     }
 
     /// So are the words of redirections, once they are filled in.
-    fn tell_targets(&mut self, redirects: &[Redirect], state: &State) -> Result<(), Refusal> {
+    fn tell_targets(&mut self, redirects: &[Redirect], state: &ShellState) -> Result<(), Refusal> {
         let targets = redirects.iter().filter(|redirect| redirect.body.is_none()).map(|redirect| &redirect.target);
         for arg in targets.filter(|arg| !arg.holes.is_empty()) {
             let words = state.expand(arg);
@@ -566,7 +577,7 @@ impl<'a> Collector<'a> {
         Ok(())
     }
 
-    fn part(&mut self, part: &Part, setting: &Setting, state: State) -> Result<Ends, Refusal> {
+    fn part(&mut self, part: &Part, setting: &Setting, state: ShellState) -> Result<Ends, Refusal> {
         match part {
             Part::Simple(command) => self.simple(command, setting, state),
             Part::Compound(compound) => self.compound(compound, setting, state),
@@ -576,9 +587,9 @@ impl<'a> Collector<'a> {
             Part::Function(_) => Err(self.too_much(&format!("more than {MAX_DEFINITIONS} functions are defined"))),
             Part::Coproc(coproc) => {
                 let inside = Setting { via: Via::Coproc, background: true, ..setting.clone() };
-                let entered = State { stdin: None, ..state.clone() };
+                let entered = ShellState { stdin: None, ..state.clone() };
                 self.apart(|collector| collector.part(&coproc.body, &inside, entered))?;
-                let mut state = State { stdin: None, ..state };
+                let mut state = ShellState { stdin: None, ..state };
                 self.named(&coproc.name, coproc.span, setting, &mut state)?;
                 state.set(&format!("{}_PID", coproc.name), Known::Unknown); // gone again when it ends
                 Ok((state.clone(), state))
@@ -586,7 +597,7 @@ impl<'a> Collector<'a> {
         }
     }
 
-    fn simple(&mut self, simple: &SimpleCommand, setting: &Setting, mut state: State) -> Result<Ends, Refusal> {
+    fn simple(&mut self, simple: &SimpleCommand, setting: &Setting, mut state: ShellState) -> Result<Ends, Refusal> {
         let index = self.commands.len();
         let known = self.opaque.len();
         let persistent = simple.words.is_empty();
@@ -686,9 +697,9 @@ impl<'a> Collector<'a> {
         sure: bool,
         index: usize,
         setting: &Setting,
-        state: &mut State,
+        state: &mut ShellState,
         assignments: &mut Vec<Assignment>,
-    ) -> Option<State> {
+    ) -> Option<ShellState> {
         for note in &arg.notes {
             let note = Note { span: setting.frame.map(note.span), ..note.clone() };
             self.finding(note, command_id(index));
@@ -724,7 +735,7 @@ impl<'a> Collector<'a> {
     }
 
     /// A variable that syntax sets (`for`, `coproc`), to something that is not known.
-    fn named(&mut self, name: &str, span: Span, setting: &Setting, state: &mut State) -> Result<(), Refusal> {
+    fn named(&mut self, name: &str, span: Span, setting: &Setting, state: &mut ShellState) -> Result<(), Refusal> {
         let span = setting.frame.map(span);
         let value = Word { span, value: Value::Dynamic { prefix: String::new() }, ..program::empty_word() };
         let assignments = vec![Assignment { span, name: name.to_owned(), value, persistent: true }];
@@ -741,7 +752,7 @@ impl<'a> Collector<'a> {
         words: Vec<&Arg>,
         redirects: &[Redirect],
         setting: &Setting,
-        state: &mut State,
+        state: &mut ShellState,
     ) -> Result<Range<usize>, Refusal> {
         self.carried_with(Stands { span, sure: true, doubt: None }, words, redirects, setting, state)
     }
@@ -753,7 +764,7 @@ impl<'a> Collector<'a> {
         words: Vec<&Arg>,
         redirects: &[Redirect],
         setting: &Setting,
-        state: &mut State,
+        state: &mut ShellState,
     ) -> Result<Range<usize>, Refusal> {
         let Stands { span, sure, doubt } = stands;
         let index = self.commands.len();
@@ -789,7 +800,7 @@ impl<'a> Collector<'a> {
         Ok(own)
     }
 
-    fn nested(&mut self, arg: &Arg, index: usize, setting: &Setting, state: &State) -> Result<(), Refusal> {
+    fn nested(&mut self, arg: &Arg, index: usize, setting: &Setting, state: &ShellState) -> Result<(), Refusal> {
         for Nested { kind, script, frame } in &arg.nested {
             let via = match kind {
                 NestedKind::Substitution => Via::Substitution,
@@ -799,7 +810,7 @@ impl<'a> Collector<'a> {
             let (depth, shell, functions) = (setting.depth + 1, true, true);
             let inside = Setting { via, depth, shell, functions, frame, ..setting.clone() };
             let start = self.commands.len();
-            let entered = State { stdin: None, ..state.clone() };
+            let entered = ShellState { stdin: None, ..state.clone() };
             self.apart(|collector| collector.script(script, &inside, entered))?;
             let ran = start..self.commands.len();
             match kind {
@@ -819,7 +830,7 @@ impl<'a> Collector<'a> {
     }
 
     /// Lists one command and what it runs. Returns where the shell is if it succeeds, and if it fails.
-    fn run(&mut self, run: Run<'_>, setting: &Setting, mut state: State) -> Result<Ends, Refusal> {
+    fn run(&mut self, run: Run<'_>, setting: &Setting, mut state: ShellState) -> Result<Ends, Refusal> {
         if setting.depth + setting.wrapped > MAX_DEPTH {
             let detail = format!("nested deeper than the limit of {MAX_DEPTH}");
             return Err(Refusal { span: run.span, detail });
@@ -899,11 +910,11 @@ impl<'a> Collector<'a> {
             let detail = "the shell's own standard input changes, which may be where it reads commands from".to_owned();
             self.finding(Note { reason: OpaqueReason::StdinCode, span: run.span, detail }, id);
         }
-        let inner = State { place: own_place, stdin: run.stdin.clone(), ..state.clone() };
+        let inner = ShellState { place: own_place, stdin: run.stdin.clone(), ..state.clone() };
         if consumes {
             state.stdin = None;
         }
-        let mut ended = (State { place: entered, ..state.clone() }, State { place: stayed, ..state });
+        let mut ended = (ShellState { place: entered, ..state.clone() }, ShellState { place: stayed, ..state });
         for child in reading.children {
             let after = self.child(child, id, run.assigns, setting, &inner)?;
             ended = after.unwrap_or(ended);
@@ -930,12 +941,12 @@ impl<'a> Collector<'a> {
     }
 
     /// Whether a directory that can be entered now can be entered here.
-    fn is_settled(&self, state: &State) -> bool {
+    fn is_settled(&self, state: &ShellState) -> bool {
         self.settled && self.disturbed == 0 && !state.hazards.directories
     }
 
     /// What a command does to the shell that runs it, besides changing its directory.
-    fn changed(&mut self, reading: &program::Reading, setting: &Setting, state: &mut State) {
+    fn changed(&mut self, reading: &program::Reading, setting: &Setting, state: &mut ShellState) {
         if !setting.shell {
             return;
         }
@@ -1014,7 +1025,7 @@ impl<'a> Collector<'a> {
         parent: CommandId,
         assigns: bool,
         setting: &Setting,
-        state: &State,
+        state: &ShellState,
     ) -> Result<Option<Ends>, Refusal> {
         let name = self.name_of(parent);
         let wrapped = setting.wrapped + 1;
@@ -1027,7 +1038,7 @@ impl<'a> Collector<'a> {
                 let assigns = assigns || !assignments.is_empty();
                 let stdin = state.stdin.clone();
                 let run = Run { span, words: &words, assigns, assignments, redirects: &[], stdin };
-                let ends = self.run(run, &inside, State { place, ..state.clone() })?;
+                let ends = self.run(run, &inside, ShellState { place, ..state.clone() })?;
                 Ok(inside.shell.then_some(ends))
             }
             Child::Code { text, word, runs } => {
@@ -1047,7 +1058,7 @@ impl<'a> Collector<'a> {
                 }
                 let other = matches!(runs, Runs::Elsewhere | Runs::Begun | Runs::Stdin);
                 let state = if other { state.elsewhere() } else { state.clone() };
-                let state = if runs == Runs::Stdin { State { stdin: None, ..state } } else { state };
+                let state = if runs == Runs::Stdin { ShellState { stdin: None, ..state } } else { state };
                 let start = self.commands.len();
                 self.others += u32::from(other);
                 let after = self.code(&text, &word, &inside, state, runs == Runs::Begun)?;
@@ -1066,7 +1077,7 @@ impl<'a> Collector<'a> {
         variable: &Assignment,
         parent: CommandId,
         setting: &Setting,
-        state: &State,
+        state: &ShellState,
     ) -> Result<(), Refusal> {
         let word = &variable.value;
         match variables::run(&variable.name, word.value.literal()) {
@@ -1087,14 +1098,21 @@ impl<'a> Collector<'a> {
                     functions: true,
                     ..setting.clone()
                 };
-                let elsewhere = State { place: WorkingDirectory::Unknown, stdin: None, ..state.elsewhere() };
+                let elsewhere = ShellState { place: WorkingDirectory::Unknown, stdin: None, ..state.elsewhere() };
                 self.code(&text, word, &inside, elsewhere, false).map(|_| ())
             }
         }
     }
 
     /// What is known behind a trap, which may run at any time unless it is one that runs at the end.
-    fn trapped(&mut self, text: &str, parent: CommandId, word: &Word, setting: &Setting, mut state: State) -> State {
+    fn trapped(
+        &mut self,
+        text: &str,
+        parent: CommandId,
+        word: &Word,
+        setting: &Setting,
+        mut state: ShellState,
+    ) -> ShellState {
         let command = self.commands.get(parent.0 as usize);
         let behind = |signal: &&Word| signal.span.start > word.span.start;
         let mut signals = command.iter().flat_map(|command| &command.argv).filter(behind);
@@ -1115,7 +1133,7 @@ impl<'a> Collector<'a> {
                 state.forget_arguments();
                 state.hazards.directories = true;
                 self.settled = false;
-                State { place: WorkingDirectory::Unknown, ..state }
+                ShellState { place: WorkingDirectory::Unknown, ..state }
             }
         }
     }
@@ -1141,9 +1159,9 @@ impl<'a> Collector<'a> {
         text: &str,
         word: &Word,
         setting: &Setting,
-        mut state: State,
+        mut state: ShellState,
         begun: bool,
-    ) -> Result<State, Refusal> {
+    ) -> Result<ShellState, Refusal> {
         let setting = Setting { frame: code_frame(self.text, text, word), ..setting.clone() };
         if let Err(detail) = limits(text.as_bytes()) {
             if self.others == 0 {
@@ -1153,7 +1171,7 @@ impl<'a> Collector<'a> {
             let note = Note { reason: OpaqueReason::UnknownSyntax, span: word.span, detail };
             setting.parent.into_iter().for_each(|parent| self.finding(note.clone(), parent));
             state.forget();
-            return Ok(State { place: WorkingDirectory::Unknown, ..state });
+            return Ok(ShellState { place: WorkingDirectory::Unknown, ..state });
         }
         self.same_forms(text.as_bytes(), Some(word.span))?;
         let rest = match self.readers.read(text.as_bytes(), setting.depth, self.deadline) {
@@ -1261,7 +1279,7 @@ fn redirect_args(redirect: &Redirect) -> impl Iterator<Item = &Arg> {
     Some(&redirect.target).filter(|_| redirect.body.is_none()).into_iter().chain(body)
 }
 
-fn assignment(assign: &Assign, persistent: bool, setting: &Setting, state: &State) -> Assignment {
+fn assignment(assign: &Assign, persistent: bool, setting: &Setting, state: &ShellState) -> Assignment {
     let mut value = assign.value.word.clone();
     value.span = setting.frame.map(value.span);
     value.value = match state.assigned(&assign.value, false) {
@@ -1342,7 +1360,12 @@ fn leaves_stdin(command: &Command) -> bool {
     }
 }
 
-fn redirections(redirects: &[Redirect], frame: Frame, moved: bool, state: &State) -> (Vec<Redirection>, Vec<Effect>) {
+fn redirections(
+    redirects: &[Redirect],
+    frame: Frame,
+    moved: bool,
+    state: &ShellState,
+) -> (Vec<Redirection>, Vec<Effect>) {
     let (mut redirections, mut effects) = (Vec::new(), Vec::new());
     for redirect in redirects {
         let target = match redirect.body {

@@ -57,8 +57,8 @@ mod word;
 mod tests;
 
 pub use inventory::{
-    Assignment, Command, CommandId, Cwd, Effect, EffectKind, Inventory, Invocation, Opaque, Parser, Peer, Redirection,
-    Resolved, Shell, Step, Via,
+    Assignment, CdStep, Command, CommandId, Cwd, Effect, EffectKind, Inventory, Invocation, Opaque, Parser, Peer,
+    Redirection, Resolved, Shell, Via,
 };
 pub use opaque::OpaqueReason;
 pub use program::catalogue::Catalogue;

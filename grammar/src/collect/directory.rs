@@ -3,7 +3,7 @@
 //! This file decides when a `cd` is sure to have happened. A `cd` has two outcomes, and a script can go on after both:
 //! where two ways meet, what they disagree about is either decided by "the directory can be entered" or unknown.
 
-use crate::inventory::{Cwd, Step};
+use crate::inventory::{CdStep, Cwd};
 use crate::word::Value;
 
 /// More `cd`s than anybody writes in one script; beyond it the directory is unknown.
@@ -78,7 +78,7 @@ impl WorkingDirectory {
             match attempt.outcome {
                 Outcome::Failed => {}
                 Outcome::Depends if !attempt.settled => return Cwd::Unknown,
-                outcome => steps.push(Step { to: attempt.to.clone(), must_exist: outcome == Outcome::Depends }),
+                outcome => steps.push(CdStep { to: attempt.to.clone(), must_exist: outcome == Outcome::Depends }),
             }
         }
         Cwd::Known(steps)

@@ -17,7 +17,7 @@ const MAX_VARIABLES: usize = 128;
 
 /// The shell at one point of a script.
 #[derive(Clone, Debug)]
-pub(crate) struct State {
+pub(crate) struct ShellState {
     pub(crate) place: WorkingDirectory,
     /// What standard input holds, if that is literal text of which nothing has been read.
     pub(crate) stdin: Option<Rc<str>>,
@@ -119,8 +119,8 @@ const MAX_PRINTING: u8 = 3;
 
 impl Shell {
     /// What is known at the beginning of a script, functions left out.
-    pub(crate) fn state(&self) -> State {
-        let mut state = State::start();
+    pub(crate) fn state(&self) -> ShellState {
+        let mut state = ShellState::start();
         if let Some(directory) = self.temporary.as_ref().filter(|_| !self.moved_temporary) {
             state.begin_with("TMPDIR", directory);
         }
@@ -150,7 +150,7 @@ impl Shell {
 
     /// The shell behind a script that ended in this state, functions left out. What was so before stays so: the script
     /// may have stopped anywhere.
-    pub(crate) fn then(&self, state: &State) -> Self {
+    pub(crate) fn then(&self, state: &ShellState) -> Self {
         Self {
             functions: BTreeMap::new(),
             aliases: self.aliases.iter().chain(state.aliases.iter()).cloned().collect(),
@@ -171,7 +171,7 @@ impl Shell {
     }
 }
 
-impl State {
+impl ShellState {
     pub(crate) fn start() -> Self {
         Self {
             place: WorkingDirectory::start(),

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use crate::ast::{Arg, CompoundKind, Count, NestedKind, Part, Redirect, Script, SimpleCommand};
 use crate::collect::redirect_args;
-use crate::collect::state::{Known, State};
+use crate::collect::state::{Known, ShellState};
 use crate::program;
 use crate::span::Frame;
 use crate::word::{Value, Word};
@@ -16,7 +16,7 @@ use crate::word::{Value, Word};
 /// Bytes of literal output that are followed.
 const MAX_PRINTED: usize = 64 * 1024;
 
-impl State {
+impl ShellState {
     /// The words that bash makes of one, as a program gets them.
     pub(crate) fn words(&self, arg: &Arg, frame: Frame) -> Vec<program::Arg> {
         let place = |(mut word, mut count): (Word, Count)| {

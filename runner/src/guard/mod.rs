@@ -95,7 +95,7 @@ pub struct Guard {
     /// Those above whoever asks now.
     ancestry: Option<Ancestry>,
     /// What was let through last, step by step.
-    steps: Vec<Step>,
+    steps: Vec<AdmittedStep>,
     /// The script that what was asked about last belongs to.
     script: Option<u64>,
     /// What of that takes a person's yes.
@@ -129,9 +129,9 @@ struct Question {
     labels: BTreeSet<String>,
 }
 
-/// What is known of a step that was let through.
+/// A step that was let through, and what is known of it.
 #[derive(Debug, Clone, Default)]
-struct Step {
+struct AdmittedStep {
     /// The words of the program: `git`, `git push`.
     words: Vec<String>,
     groups: BTreeSet<String>,
@@ -152,7 +152,7 @@ struct Step {
     approved: bool,
 }
 
-impl Step {
+impl AdmittedStep {
     /// The programs above another name of it: those above it, and it by its first name.
     fn with_above(&self) -> BTreeSet<String> {
         self.above.iter().flatten().chain(&self.words).cloned().collect()
@@ -187,7 +187,7 @@ impl Guard {
         self.desk.script(|| self.images.source(ancestry))
     }
 
-    fn judge(&mut self, steps: &[Execution]) -> Result<Step, Refused> {
+    fn judge(&mut self, steps: &[Execution]) -> Result<AdmittedStep, Refused> {
         let Some((execution, before)) = steps.split_last() else { return Err(Refused::unknown()) };
         if before.is_empty() {
             self.pipes.note(execution.thread);
@@ -207,7 +207,7 @@ impl Guard {
         let desk = Arc::clone(&self.desk);
         let engine = desk.policies.now();
         if changes.is_empty() && before.is_empty() && desk.is_errand(&parent, execution) {
-            return Ok(Step { crowd: self.crowd.size(), ..Step::default() });
+            return Ok(AdmittedStep { crowd: self.crowd.size(), ..AdmittedStep::default() });
         }
         let state = desk.state();
         for granted in &state.granted {
@@ -223,7 +223,7 @@ impl Guard {
         let behind_checkpoint = state.behind_checkpoint;
         let was_local = matching.as_ref().is_some_and(|(granted, _)| granted.local);
         let known = matching.map(|(granted, exact)| {
-            let step = Step {
+            let step = AdmittedStep {
                 words: granted.words.clone(),
                 groups: granted.groups.clone(),
                 trusted: granted.trusted,
@@ -262,14 +262,14 @@ impl Guard {
             known => {
                 let step = self.words(&engine, &mut occasion, &asked)?;
                 self.feeds(&engine, &mut occasion, &step)?;
-                Ok(Step { granted: known.and_then(|(known, _)| known.granted), ..step })
+                Ok(AdmittedStep { granted: known.and_then(|(known, _)| known.granted), ..step })
             }
         }
     }
 
     /// Whether what reads from a pipe already could have been executed with this program, and with all that have come since it
     /// was, at its other end. Both ends of a pipeline start at once, so that the reader may have been asked about first.
-    fn feeds(&mut self, engine: &Engine, occasion: &mut Occasion, step: &Step) -> Result<(), Refused> {
+    fn feeds(&mut self, engine: &Engine, occasion: &mut Occasion, step: &AdmittedStep) -> Result<(), Refused> {
         let mut crowd = self.crowd.clone();
         crowd.extend(&step.words, &step.groups);
         let size = crowd.size();
@@ -303,20 +303,20 @@ impl Guard {
     }
 
     /// Judges the words of a program, under each of its names, and the variables that it gets.
-    fn words(&mut self, engine: &Engine, occasion: &mut Occasion, asked: &Asked<'_>) -> Result<Step, Refused> {
+    fn words(&mut self, engine: &Engine, occasion: &mut Occasion, asked: &Asked<'_>) -> Result<AdmittedStep, Refused> {
         let Asked { execution, before, .. } = asked;
         let named = execution.named.as_os_str().as_bytes();
         let words: Vec<&[u8]> =
             std::iter::once(named).chain(execution.argv.iter().skip(1).map(Vec::as_slice)).collect();
         let inventory = palisade_grammar::execution(&words);
         let Some(command) = inventory.commands().first() else { return Err(Refused::unknown()) };
-        let mut step = Step {
+        let mut step = AdmittedStep {
             words: command.invocation.words.clone(),
             groups: command.invocation.groups.clone(),
             above: self.above(&asked.parent, before),
             crowd: self.crowd.size(),
             approved: asked.approved,
-            ..Step::default()
+            ..AdmittedStep::default()
         };
         let above = step.above.clone();
         let seen = self.seen(engine, occasion, execution);
@@ -396,7 +396,7 @@ impl Guard {
         engine: &Engine,
         occasion: &mut Occasion,
         asked: &Asked<'_>,
-        step: &Step,
+        step: &AdmittedStep,
         seen: &AtExecve,
     ) -> Result<(), Refused> {
         for name in other_names(asked.execution) {
@@ -462,7 +462,7 @@ impl Guard {
 
     /// Whether a program answers for the variables that it sets for those that it starts. Only where own code gains nothing can it have
     /// been given one that makes it load other code.
-    fn is_itself(&mut self, engine: &Engine, occasion: &mut Occasion, asked: &Asked<'_>, step: &Step) -> bool {
+    fn is_itself(&mut self, engine: &Engine, occasion: &mut Occasion, asked: &Asked<'_>, step: &AdmittedStep) -> bool {
         let setter = step.words.first().map(String::as_str).unwrap_or_default();
         if !step.trusted || !engine.may_set(whole(setter)) {
             return step.trusted;
@@ -712,7 +712,7 @@ impl Judge for Guard {
         let is_part = is_part && (steps.len() == 1 || called.as_deref() == Some("git-submodule"));
         let called = called.map(|name| if is_part && name.starts_with("git-") { "git".to_owned() } else { name });
         let of_parts = called.as_deref().map(whole).filter(|name| has_parts(name));
-        let is_whole = |step: &&Step| step.words.first().is_some_and(|name| has_parts(name));
+        let is_whole = |step: &&AdmittedStep| step.words.first().is_some_and(|name| has_parts(name));
         let says_what = known.first().filter(is_whole).is_some_and(|step| step.groups.contains("network"));
         let is_lent = is_remote_helper(steps) && of_parts.is_some_and(|name| lineage.parent.lends_to(name));
         let connects = known.first().is_some_and(|step| step.connects);
@@ -821,7 +821,7 @@ fn is_surely_absent(path: &Path) -> bool {
 }
 
 /// What gets the variables of an execution. `hides` costs a reading of the words.
-fn receiver(step: &Step, hides: impl FnOnce() -> bool) -> Receiver<String> {
+fn receiver(step: &AdmittedStep, hides: impl FnOnce() -> bool) -> Receiver<String> {
     if !step.trusted {
         return Receiver::untrusted();
     }

@@ -42,7 +42,7 @@ pub struct Desk {
     refusals: RefusalSink,
     /// Who puts to a person what one has to say yes to; none at a target.
     pub(super) clerk: Option<Arc<dyn Clerk>>,
-    state: Mutex<State>,
+    state: Mutex<ScriptState>,
 }
 
 /// What of the operator's settings a session's guard decides with.
@@ -65,8 +65,9 @@ enum RefusalSink {
     There(Teller),
 }
 
+/// What changes from one script of the session to the next.
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct ScriptState {
     pub(super) occasion: Occasion,
     pub(super) granted: Vec<Granted>,
     /// The script stands behind a checkpoint of the workspace.
@@ -137,14 +138,14 @@ impl Desk {
             errands: Vec::new(),
             refusals: RefusalSink::Here(Ledger::new(&facts.session.id, redactor, audit)),
             clerk,
-            state: Mutex::new(State::of(occasion)),
+            state: Mutex::new(ScriptState::of(occasion)),
         })
     }
 
     /// For a shell at the target that this process is at.
     pub(crate) fn at_target(post: Post) -> Arc<Self> {
         let Post { policies, surroundings, occasion, environment, own, errands, teller } = post;
-        let (refusals, state) = (RefusalSink::There(teller), Mutex::new(State::of(occasion)));
+        let (refusals, state) = (RefusalSink::There(teller), Mutex::new(ScriptState::of(occasion)));
         Arc::new(Self {
             policies,
             surroundings,
@@ -213,7 +214,7 @@ impl Desk {
         }
     }
 
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, ScriptState> {
         // Nothing that holds the lock can fail half-way.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -263,7 +264,7 @@ impl Desk {
     }
 }
 
-impl State {
+impl ScriptState {
     fn of(occasion: Occasion) -> Self {
         Self { occasion, granted: Vec::new(), behind_checkpoint: false, scripts: 0, begun: VecDeque::new() }
     }

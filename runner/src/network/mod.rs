@@ -88,10 +88,11 @@ pub struct Proxy {
     programs: Arc<Programs>,
     /// Without one, an agent's own copy of an installer fetches nothing.
     inspector: Option<Arc<Inspector>>,
-    state: Mutex<State>,
+    state: Mutex<ScriptState>,
 }
 
-struct State {
+/// What the current script may reach, and what was refused to it.
+struct ScriptState {
     /// What the current script was judged on.
     facts: Facts,
     /// Peers that a person was shown in the current script, and has allowed.
@@ -189,7 +190,7 @@ impl Proxy {
         inspector: Option<Arc<Inspector>>,
     ) -> Arc<Self> {
         let facts = outside(facts);
-        let state = State {
+        let state = ScriptState {
             facts,
             approved: HashSet::new(),
             installers: BTreeSet::new(),
@@ -224,7 +225,7 @@ impl Proxy {
         let asked = grant.commands().iter().filter(|command| grant.is_approved() && grant.is_lifted(command));
         let asked = asked.filter(|command| command.invocation.groups.iter().any(|group| group.starts_with("install-")));
         let installers = asked.filter_map(|command| command.invocation.words.first().cloned()).collect();
-        *self.state() = State {
+        *self.state() = ScriptState {
             facts: outside(grant.facts()),
             approved,
             installers,
@@ -242,7 +243,7 @@ impl Proxy {
         ProxyServer::serve(Arc::clone(self), listener, first)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ScriptState> {
         // Nothing that holds the lock can fail half-way.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -24,7 +24,7 @@ use tokio::net::TcpStream;
 pub(crate) use self::connection::Connection;
 use self::connection::Line;
 use self::host_key::{Answer, KnownHosts, Shown};
-use super::turn::{Step, Turn};
+use super::turn::{RemotePhase, Turn};
 use crate::target::{SshTarget, TargetError};
 
 /// What one channel may have under way; more is only sent once it has been taken. All of it has to come before a report can.
@@ -100,13 +100,13 @@ impl Met {
         for host in &target.jumps {
             // Policy has no word about its key: it has to be known.
             let known = SshTarget { dangerous_accept_new_host_key: false, ..host.clone() };
-            let turn = Turn::take(Step::Login, host.place()).await?;
+            let turn = Turn::take(RemotePhase::Login, host.place()).await?;
             let Self { mut handle, fingerprint, .. } = in_time(host, meet(&known, hops.last(), turn)).await?;
             let place = host.place();
             in_time(host, auth::prove(&mut handle, host, &place)).await?;
             hops.push(Hop { handle, place, fingerprint });
         }
-        let turn = Turn::take(Step::Login, target.place()).await?;
+        let turn = Turn::take(RemotePhase::Login, target.place()).await?;
         let met = in_time(target, meet(target, hops.last(), turn)).await?;
         Ok(Self { hops, ..met })
     }
