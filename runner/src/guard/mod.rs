@@ -47,7 +47,7 @@ pub use self::asking::{Answered, Asking, Clerk, Open};
 use self::pipes::Pipes;
 use self::preapproved::{Match, Yes};
 pub(crate) use self::process_images::Own;
-use self::process_images::{Ancestry, Change, Guise, Image, Images, Lineage, Parent, Reader};
+use self::process_images::{Ancestry, Change, Guise, Image, Images, Lineage, Parent, PipeReader};
 pub(crate) use self::programs::Caller;
 pub use self::programs::Programs;
 use self::programs::{Became, has_parts, whole};
@@ -239,7 +239,7 @@ impl Guard {
             (step, exact && yes != Yes::Used && granted.policy_set == engine.policy_set())
         });
         drop(state);
-        let asked = Asked { execution, before, parent, changes, approved, behind_checkpoint };
+        let asked = ExecQuestion { execution, before, parent, changes, approved, behind_checkpoint };
         match known {
             Some((mut step, true)) => {
                 // The text was judged; the variables and the file behind the name are seen only now.
@@ -276,7 +276,7 @@ impl Guard {
         // The crowd only grows, so that its size says which it is.
         let mut readers: Vec<_> =
             self.images.readers().into_iter().filter(|reader| reader.crowd.load(Relaxed) != size).collect();
-        let is_untouched = |reader: &Arc<Reader>| reader.pipe.is_some_and(|pipe| self.pipes.is_untouched(pipe));
+        let is_untouched = |reader: &Arc<PipeReader>| reader.pipe.is_some_and(|pipe| self.pipes.is_untouched(pipe));
         if readers.iter().any(is_untouched) && self.is_no_gain(engine, occasion) {
             readers.retain(|reader| !is_untouched(reader));
         }
@@ -303,8 +303,13 @@ impl Guard {
     }
 
     /// Judges the words of a program, under each of its names, and the variables that it gets.
-    fn words(&mut self, engine: &Engine, occasion: &mut Occasion, asked: &Asked<'_>) -> Result<AdmittedStep, Refused> {
-        let Asked { execution, before, .. } = asked;
+    fn words(
+        &mut self,
+        engine: &Engine,
+        occasion: &mut Occasion,
+        asked: &ExecQuestion<'_>,
+    ) -> Result<AdmittedStep, Refused> {
+        let ExecQuestion { execution, before, .. } = asked;
         let named = execution.named.as_os_str().as_bytes();
         let words: Vec<&[u8]> =
             std::iter::once(named).chain(execution.argv.iter().skip(1).map(Vec::as_slice)).collect();
@@ -395,7 +400,7 @@ impl Guard {
         &mut self,
         engine: &Engine,
         occasion: &mut Occasion,
-        asked: &Asked<'_>,
+        asked: &ExecQuestion<'_>,
         step: &AdmittedStep,
         seen: &AtExecve,
     ) -> Result<(), Refused> {
@@ -421,7 +426,7 @@ impl Guard {
         &mut self,
         engine: &Engine,
         occasion: &mut Occasion,
-        asked: &Asked<'_>,
+        asked: &ExecQuestion<'_>,
         receiver: &Receiver<String>,
         changes: &[Change],
     ) -> Result<bool, Refused> {
@@ -453,7 +458,7 @@ impl Guard {
     }
 
     /// Whether it is open what these words make a program do that has a right to connect.
-    fn is_opaque(&self, engine: &Engine, receiver: &Receiver<String>, asked: &Asked<'_>) -> bool {
+    fn is_opaque(&self, engine: &Engine, receiver: &Receiver<String>, asked: &ExecQuestion<'_>) -> bool {
         let Receiver::Program { words, groups, .. } = receiver else { return false };
         may_go_unconnected(receiver)
             && engine.is_privileged(words, groups, true)
@@ -462,7 +467,13 @@ impl Guard {
 
     /// Whether a program answers for the variables that it sets for those that it starts. Only where own code gains nothing can it have
     /// been given one that makes it load other code.
-    fn is_itself(&mut self, engine: &Engine, occasion: &mut Occasion, asked: &Asked<'_>, step: &AdmittedStep) -> bool {
+    fn is_itself(
+        &mut self,
+        engine: &Engine,
+        occasion: &mut Occasion,
+        asked: &ExecQuestion<'_>,
+        step: &AdmittedStep,
+    ) -> bool {
         let setter = step.words.first().map(String::as_str).unwrap_or_default();
         if !step.trusted || !engine.may_set(whole(setter)) {
             return step.trusted;
@@ -505,7 +516,7 @@ impl Guard {
 
     /// The variables that a program is asked about: those that its parent changed for it. A privileged one is asked about every
     /// variable that anything in the session has changed, however far above.
-    fn changes(&self, engine: &Engine, asked: &Asked<'_>, receiver: &Receiver<String>) -> Vec<Change> {
+    fn changes(&self, engine: &Engine, asked: &ExecQuestion<'_>, receiver: &Receiver<String>) -> Vec<Change> {
         let Receiver::Program { words, groups, hidden } = receiver else { return asked.changes.clone() };
         if !asked.before.is_empty() || !engine.is_privileged(words, groups, *hidden) {
             return asked.changes.clone();
@@ -579,7 +590,7 @@ impl Guard {
         &self,
         engine: &Engine,
         occasion: &mut Occasion,
-        asked: &Asked<'_>,
+        asked: &ExecQuestion<'_>,
         inventory: &Inventory,
         above: Option<BTreeSet<String>>,
         seen: AtExecve,
@@ -626,7 +637,7 @@ fn set_directory(occasion: &mut Occasion, cwd: Option<&Path>) -> bool {
 }
 
 /// One question, and what is known about it.
-struct Asked<'a> {
+struct ExecQuestion<'a> {
     execution: &'a Execution,
     /// The scripts whose interpreter it is.
     before: &'a [Execution],
@@ -740,7 +751,7 @@ impl Judge for Guard {
             let others = other_names(last).into_iter().map(other);
             let pipe = pipes::input(last.thread);
             let is_untouched = pipe.is_some_and(|pipe| self.pipes.is_untouched(pipe));
-            image.reads = Some(Arc::new(Reader {
+            image.reads = Some(Arc::new(PipeReader {
                 names: own.into_iter().chain(others).collect(),
                 cwd: last.cwd.clone(),
                 approved: step.approved,

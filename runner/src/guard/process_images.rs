@@ -58,12 +58,12 @@ pub(super) struct Image {
     /// Of those that are not what the session's shell began with: the trusted program that set each, if one did.
     setters: Arc<HashMap<Vec<u8>, String>>,
     /// What it was executed as, if it reads from a pipe.
-    pub(super) reads: Option<Arc<Reader>>,
+    pub(super) reads: Option<Arc<PipeReader>>,
 }
 
 /// A program that reads from a pipe whose writer nobody knows.
 #[derive(Debug)]
-pub(super) struct Reader {
+pub(super) struct PipeReader {
     /// What it was judged as.
     pub(super) names: Vec<Guise>,
     /// Where it stands; none if that is not known.
@@ -345,7 +345,7 @@ impl Images {
     }
 
     /// The programs that read from pipes now.
-    pub(super) fn readers(&self) -> Vec<Arc<Reader>> {
+    pub(super) fn readers(&self) -> Vec<Arc<PipeReader>> {
         let reading = self.known.iter().filter_map(|(process, image)| Some((*process, image, image.reads.clone()?)));
         reading
             .filter(|(process, image, _)| ProcessStat::may_live(*process, image.since))

@@ -96,8 +96,8 @@ impl Client {
     async fn live(mut self) -> Result<()> {
         let asked = async {
             match self.from.first().await? {
-                socks::VERSION => self.socks().await.map(|peer| peer.map(Asked::Socks)),
-                _ => self.http().await.map(|request| request.map(Asked::Http)),
+                socks::VERSION => self.socks().await.map(|peer| peer.map(ProxyRequest::Socks)),
+                _ => self.http().await.map(|request| request.map(ProxyRequest::Http)),
             }
         };
         let Ok(asked) = tokio::time::timeout(ASKING, asked).await else {
@@ -105,7 +105,7 @@ impl Client {
         };
         match asked? {
             None => Ok(()),
-            Some(Asked::Socks(peer)) => match self.connect(&peer, Form::Socks).await {
+            Some(ProxyRequest::Socks(peer)) => match self.connect(&peer, Form::Socks).await {
                 Ok(peer) => {
                     self.to.write_all(&Reply::Succeeded.message()).await?;
                     self.tunnel(peer.stream).await
@@ -113,7 +113,7 @@ impl Client {
                 Err(NoConnection::Denied(_)) => self.to.write_all(&Reply::NotAllowed.message()).await,
                 Err(_) => self.to.write_all(&Reply::Unreachable.message()).await,
             },
-            Some(Asked::Http(Request::Tunnel(peer))) => match self.connect(&peer, Form::Tunnel).await {
+            Some(ProxyRequest::Http(Request::Tunnel(peer))) => match self.connect(&peer, Form::Tunnel).await {
                 Ok(connected) => {
                     self.to.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await?;
                     match connected.use_of_it {
@@ -123,16 +123,18 @@ impl Client {
                 }
                 Err(error) => self.apologise(error).await,
             },
-            Some(Asked::Http(Request::Fetch(fetch))) => match self.connect(&fetch.authority, Form::Plain).await {
-                Ok(Connected { stream, host, use_of_it: Use::Anything }) => {
-                    self.fetch(fetch.head(&host), fetch.body, stream).await
+            Some(ProxyRequest::Http(Request::Fetch(fetch))) => {
+                match self.connect(&fetch.authority, Form::Plain).await {
+                    Ok(Connected { stream, host, use_of_it: Use::Anything }) => {
+                        self.fetch(fetch.head(&host), fetch.body, stream).await
+                    }
+                    Ok(Connected { stream, host, .. }) if fetch.fetches() => {
+                        self.fetch(fetch.fetching_head(&host), fetch.body, stream).await
+                    }
+                    Ok(_) => self.say(403, "Forbidden", ONLY_FETCHES).await,
+                    Err(error) => self.apologise(error).await,
                 }
-                Ok(Connected { stream, host, .. }) if fetch.fetches() => {
-                    self.fetch(fetch.fetching_head(&host), fetch.body, stream).await
-                }
-                Ok(_) => self.say(403, "Forbidden", ONLY_FETCHES).await,
-                Err(error) => self.apologise(error).await,
-            },
+            }
         }
     }
 
@@ -300,8 +302,8 @@ where
     }
 }
 
-/// What somebody asked for.
-enum Asked {
+/// What a client of the proxy asks for.
+enum ProxyRequest {
     Http(Request),
     Socks(Authority),
 }

@@ -82,8 +82,8 @@ struct RunTask {
     view: View,
 }
 
-/// What it takes to answer whoever waits for a command.
-struct Answer {
+/// Sends a result to the caller that waits for a command.
+struct ResultSender {
     settled: watch::Sender<Option<Settled>>,
     persistent: bool,
     view: View,
@@ -188,7 +188,7 @@ impl Pipeline {
             return Err(Failure::of("the policies have changed meanwhile; submit the command again"));
         }
         drop(decided.begins);
-        let answer = Answer { settled: settled.clone(), persistent: seat.lease.is_some(), view: view.clone() };
+        let answer = ResultSender { settled: settled.clone(), persistent: seat.lease.is_some(), view: view.clone() };
         let task = RunTask { seat, facts, grant, terms, terminal: call.terminal, permit, settled, view: view.clone() };
         let (pipeline, of) = (Arc::clone(self), Arc::clone(&job));
         tokio::spawn(async move {
@@ -574,7 +574,7 @@ impl Pipeline {
 
     /// Sees to it that whoever waits for a command at a target has an answer in time: at its end, or else with what is known by then.
     /// Done once there is one. Safe to drop.
-    async fn answer_in_time(&self, job: &Job, due: &Due, answer: &Answer) {
+    async fn answer_in_time(&self, job: &Job, due: &Due, answer: &ResultSender) {
         due.is_over().await;
         let mut told = job.answer.lock().await;
         let settled = match &*told {

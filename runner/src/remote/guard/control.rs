@@ -53,7 +53,7 @@ struct Inner {
     /// Where the program lies there, and its SHA-256.
     program: place::Placed,
     ready: Ready,
-    orders: mpsc::Sender<Asked>,
+    orders: mpsc::Sender<PendingOrder>,
     ledgers: Arc<Ledgers>,
     shells: AtomicU64,
 }
@@ -70,8 +70,9 @@ struct Hearer {
     limit: watch::Sender<Option<Exceeded>>,
 }
 
+/// An order, and where its answer goes.
 #[derive(Debug)]
-struct Asked {
+struct PendingOrder {
     order: Order,
     answer: oneshot::Sender<Answer>,
 }
@@ -312,13 +313,13 @@ impl Ledgers {
     }
 }
 
-async fn ask(orders: &mpsc::Sender<Asked>, order: Order) -> Result<oneshot::Receiver<Answer>, SessionError> {
+async fn ask(orders: &mpsc::Sender<PendingOrder>, order: Order) -> Result<oneshot::Receiver<Answer>, SessionError> {
     let (answer, answered) = oneshot::channel();
-    orders.send(Asked { order, answer }).await.map_err(|_| TargetError::Closed)?;
+    orders.send(PendingOrder { order, answer }).await.map_err(|_| TargetError::Closed)?;
     Ok(answered)
 }
 
-async fn asked_in(orders: &mpsc::Sender<Asked>, order: Order, time: Duration) -> Result<Answer, SessionError> {
+async fn asked_in(orders: &mpsc::Sender<PendingOrder>, order: Order, time: Duration) -> Result<Answer, SessionError> {
     let answered = ask(orders, order).await?;
     match tokio::time::timeout(time, answered).await {
         Ok(Ok(answer)) => Ok(answer),
@@ -375,12 +376,12 @@ fn not_started(ending: Ending, complaint: &[u8]) -> TargetError {
 }
 
 enum Event {
-    Asked(Option<Asked>),
+    Asked(Option<PendingOrder>),
     Piece(Option<Piece>),
 }
 
 /// Carries orders there and answers back, until the connection ends or nobody asks any more.
-async fn serve(mut wire: Wire, rest: Vec<u8>, mut asked: mpsc::Receiver<Asked>, ledgers: Arc<Ledgers>) {
+async fn serve(mut wire: Wire, rest: Vec<u8>, mut asked: mpsc::Receiver<PendingOrder>, ledgers: Arc<Ledgers>) {
     let mut talk = Conversation::new(&rest);
     loop {
         // Whatever comes that is none of its messages: nothing more of it is believed, and its end ends all that it holds.
@@ -394,7 +395,7 @@ async fn serve(mut wire: Wire, rest: Vec<u8>, mut asked: mpsc::Receiver<Asked>, 
             asked = async { if room.room().await { asked.recv().await } else { std::future::pending().await } } => Event::Asked(asked),
         };
         match event {
-            Event::Asked(Some(Asked { order, answer })) => {
+            Event::Asked(Some(PendingOrder { order, answer })) => {
                 let Ok(bytes) = talk.ask(order, answer) else { return };
                 if !wire.pass(Typed::Bytes(bytes)) {
                     return;
