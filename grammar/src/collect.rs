@@ -256,7 +256,7 @@ impl<'a> Collector<'a> {
         // No shell looks it up, and nothing is known of where it stands but that it is there.
         let setting = Setting { shell: false, functions: false, ..Setting::top() };
         let state = Shell::new().state();
-        let run = Run { span: whole, words, assignments: Vec::new(), redirects: &[], assigns: false, stdin: None };
+        let run = ListedCommand { span: whole, words, assignments: Vec::new(), redirects: &[], assigns: false, stdin: None };
         let ran = self.run(run, &setting, state).and_then(|(state, _)| self.afterwards(state));
         if let Err(Refusal { span, detail }) = ran {
             self.commands.truncate(1);
@@ -654,7 +654,7 @@ impl<'a> Collector<'a> {
         let span = setting.frame.map(simple.span);
         let assigns = !simple.assignments.is_empty();
         let redirects = &simple.redirects;
-        let run = Run { span, words: &words, assignments, redirects, assigns, stdin };
+        let run = ListedCommand { span, words: &words, assignments, redirects, assigns, stdin };
         self.disturbed += u32::from(disturbed);
         let (mut succeeded, mut failed) = self.run(run, setting, state)?;
         self.disturbed -= u32::from(disturbed);
@@ -739,7 +739,7 @@ impl<'a> Collector<'a> {
         let span = setting.frame.map(span);
         let value = Word { span, value: Value::Dynamic { prefix: String::new() }, ..program::empty_word() };
         let assignments = vec![Assignment { span, name: name.to_owned(), value, persistent: true }];
-        let run = Run { span, words: &[], assignments, redirects: &[], assigns: false, stdin: None };
+        let run = ListedCommand { span, words: &[], assignments, redirects: &[], assigns: false, stdin: None };
         self.run(run, setting, state.clone())?;
         state.set(name, Known::Unknown);
         Ok(())
@@ -790,7 +790,7 @@ impl<'a> Collector<'a> {
         }
         let stdin = state.input(redirects);
         let span = setting.frame.map(span);
-        let run = Run { span, words: &[], assignments, redirects, assigns: false, stdin };
+        let run = ListedCommand { span, words: &[], assignments, redirects, assigns: false, stdin };
         let (after, _) = self.run(run, setting, state.clone())?;
         *state = after;
         let own = index..self.commands.len();
@@ -830,7 +830,7 @@ impl<'a> Collector<'a> {
     }
 
     /// Lists one command and what it runs. Returns where the shell is if it succeeds, and if it fails.
-    fn run(&mut self, run: Run<'_>, setting: &Setting, mut state: ShellState) -> Result<Ends, Refusal> {
+    fn run(&mut self, run: ListedCommand<'_>, setting: &Setting, mut state: ShellState) -> Result<Ends, Refusal> {
         if setting.depth + setting.wrapped > MAX_DEPTH {
             let detail = format!("nested deeper than the limit of {MAX_DEPTH}");
             return Err(Refusal { span: run.span, detail });
@@ -1037,7 +1037,7 @@ impl<'a> Collector<'a> {
                 let inside = Setting { via: Via::Wrapper(name), shell: shell && setting.shell, ..inherited };
                 let assigns = assigns || !assignments.is_empty();
                 let stdin = state.stdin.clone();
-                let run = Run { span, words: &words, assigns, assignments, redirects: &[], stdin };
+                let run = ListedCommand { span, words: &words, assigns, assignments, redirects: &[], stdin };
                 let ends = self.run(run, &inside, ShellState { place, ..state.clone() })?;
                 Ok(inside.shell.then_some(ends))
             }
@@ -1234,7 +1234,7 @@ impl<'a> Collector<'a> {
 }
 
 /// One command about to be listed: words that are already decoded, as bash or a wrapper gives them.
-struct Run<'w> {
+struct ListedCommand<'w> {
     span: Span,
     words: &'w [program::Arg],
     assignments: Vec<Assignment>,

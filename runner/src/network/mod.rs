@@ -136,7 +136,7 @@ enum Use {
 
 /// How a program has asked for a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
+enum ProxyProtocol {
     /// A tunnel that a TLS session is expected in.
     Tunnel,
     /// A plain HTTP request.
@@ -177,7 +177,7 @@ struct Wanted<'a> {
     host: &'a str,
     port: u16,
     caller: &'a Caller,
-    form: Form,
+    form: ProxyProtocol,
 }
 
 impl Proxy {
@@ -249,7 +249,7 @@ impl Proxy {
     }
 
     /// Connects to a peer, if policy permits that and it is on record.
-    async fn connect(&self, peer: &Authority, caller: &Caller, form: Form) -> Result<Connected, NoConnection> {
+    async fn connect(&self, peer: &Authority, caller: &Caller, form: ProxyProtocol) -> Result<Connected, NoConnection> {
         let Authority { host, port } = peer;
         let port = *port;
         let Some(name) = one_spelling(host) else {
@@ -318,7 +318,7 @@ impl Proxy {
             Err(refused) => any(&installers)
                 .map(|policies| (policies, Use::Anything))
                 .or_else(|| {
-                    let may_fetch = self.inspector.is_some() && wanted.form != Form::Socks;
+                    let may_fetch = self.inspector.is_some() && wanted.form != ProxyProtocol::Socks;
                     any(&wanted.caller.copies).filter(|_| may_fetch).map(|policies| (policies, Use::Fetching))
                 })
                 .ok_or(refused),

@@ -18,7 +18,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::http::{self, Authority, Body, Request};
 use super::relay::{self, Life, Source};
 use super::socks::{self, Reply};
-use super::{Connected, Form, NoConnection, Proxy, Use};
+use super::{Connected, ProxyProtocol, NoConnection, Proxy, Use};
 
 /// Connections of one session at once.
 const MAX_CONNECTIONS: usize = 64;
@@ -105,7 +105,7 @@ impl Client {
         };
         match asked? {
             None => Ok(()),
-            Some(ProxyRequest::Socks(peer)) => match self.connect(&peer, Form::Socks).await {
+            Some(ProxyRequest::Socks(peer)) => match self.connect(&peer, ProxyProtocol::Socks).await {
                 Ok(peer) => {
                     self.to.write_all(&Reply::Succeeded.message()).await?;
                     self.tunnel(peer.stream).await
@@ -113,7 +113,7 @@ impl Client {
                 Err(NoConnection::Denied(_)) => self.to.write_all(&Reply::NotAllowed.message()).await,
                 Err(_) => self.to.write_all(&Reply::Unreachable.message()).await,
             },
-            Some(ProxyRequest::Http(Request::Tunnel(peer))) => match self.connect(&peer, Form::Tunnel).await {
+            Some(ProxyRequest::Http(Request::Tunnel(peer))) => match self.connect(&peer, ProxyProtocol::Tunnel).await {
                 Ok(connected) => {
                     self.to.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await?;
                     match connected.use_of_it {
@@ -124,7 +124,7 @@ impl Client {
                 Err(error) => self.apologise(error).await,
             },
             Some(ProxyRequest::Http(Request::Fetch(fetch))) => {
-                match self.connect(&fetch.authority, Form::Plain).await {
+                match self.connect(&fetch.authority, ProxyProtocol::Plain).await {
                     Ok(Connected { stream, host, use_of_it: Use::Anything }) => {
                         self.fetch(fetch.head(&host), fetch.body, stream).await
                     }
@@ -180,7 +180,7 @@ impl Client {
         }
     }
 
-    async fn connect(&self, peer: &Authority, form: Form) -> std::result::Result<Connected, NoConnection> {
+    async fn connect(&self, peer: &Authority, form: ProxyProtocol) -> std::result::Result<Connected, NoConnection> {
         // Some files of `/proc` are read: a thousandth of a second, in which others go on.
         let caller = tokio::task::block_in_place(|| self.gate.programs().at(self.first, self.at));
         self.gate.connect(peer, &caller, form).await

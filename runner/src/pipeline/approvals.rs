@@ -47,7 +47,7 @@ pub(super) struct About {
 }
 
 /// A restore that needs a yes.
-pub(super) struct Way<'a> {
+pub(super) struct RestoreApproval<'a> {
     pub(super) id: RequestId,
     /// What the yes binds.
     pub(super) binds: palisade_audit::Digest,
@@ -232,8 +232,8 @@ impl Pipeline {
     }
 
     /// What becomes of a restore that needs a yes. `what` says in words what it would do, `opens` to which paths.
-    pub(super) fn register_restore(&self, way: Way<'_>, what: Redacted, opens: Vec<Redacted>) -> RequestStatus {
-        let Way { id, binds, session, facts, act, files, report, explained } = way;
+    pub(super) fn register_restore(&self, way: RestoreApproval<'_>, what: Redacted, opens: Vec<Redacted>) -> RequestStatus {
+        let RestoreApproval { id, binds, session, facts, act, files, report, explained } = way;
         let about = || About {
             kind: "restore",
             explained: Explained { command: what, ..explained.clone() },

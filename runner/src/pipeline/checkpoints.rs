@@ -11,7 +11,7 @@ use palisade_engine::{AbsolutePath, Act, Approval, Decision, Facts, FileAction, 
 use palisade_redact::Redacted;
 use serde::Serialize;
 
-use super::approvals::Way;
+use super::approvals::RestoreApproval;
 use super::checkpoint_target::CheckpointTarget;
 use super::listed::in_parts;
 use super::{Client, Failure, Pipeline, WithClient, approval_binding};
@@ -255,7 +255,7 @@ impl Pipeline {
                         &report,
                     );
                     let (files, report, explained) = (&files, &report, &explained);
-                    let way = Way { id, binds, session, facts: &facts, act: &act, files, report, explained };
+                    let way = RestoreApproval { id, binds, session, facts: &facts, act: &act, files, report, explained };
                     match self.register_restore(way, self.in_words(&prospect.to, &plan), self.opened_by(&plan)) {
                         RequestStatus::Granted(id, people) => Some((id, people)),
                         RequestStatus::Waits(id) => {

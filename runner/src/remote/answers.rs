@@ -21,10 +21,10 @@ pub(super) async fn boot(wire: &mut Wire, lines: Vec<u8>, nonce: &Nonce) -> Resu
 }
 
 /// What a `sh` is, if it says so and that is not too much; `status` is that of the command before.
-pub(super) async fn kept(wire: &mut Wire, status: i32) -> Result<Option<posix::Kept>, SessionError> {
+pub(super) async fn kept(wire: &mut Wire, status: i32) -> Result<Option<posix::PosixState>, SessionError> {
     let nonce = Nonce::new()?;
     let (told, _) = answer(wire, posix::state_told(status, &nonce), &nonce, posix::MAX_KEPT).await?;
-    Ok(told.and_then(|told| posix::Kept::read(&told)))
+    Ok(told.and_then(|told| posix::PosixState::read(&told)))
 }
 
 /// Sends lines of our own; what they print, if that is not more than `most`, and their status.

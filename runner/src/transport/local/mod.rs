@@ -1,12 +1,12 @@
 //! A bash on this machine, under the sandbox.
 //!
-//! Output comes over a pair of pipes that nobody but the command can write to (`channel.rs`, `kept.rs`); the end comes over a
+//! Output comes over a pair of pipes that nobody but the command can write to (`channel.rs`, `output_pipes.rs`); the end comes over a
 //! descriptor that commands do not have; a command that does not end is ended in steps (`termination.rs`). This file starts a
 //! shell, carries its state over to another, and ends it; `run.rs` has what happens in between.
 
 mod channel;
 mod input;
-mod kept;
+mod output_pipes;
 mod pty;
 mod reports;
 mod run;
@@ -31,7 +31,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 
-use self::kept::{Keeping, Kept};
+use self::output_pipes::{Keeping, OutputPipes};
 use self::pty::Terminal;
 use self::reports::Reports;
 use crate::guard::{Desk, Guard};
@@ -125,7 +125,7 @@ impl LocalShell {
                 (Some(Arc::new(terminal)), Keeping::None, vec![(slave, TERMINAL_FD)])
             }
             None => {
-                let (kept, theirs) = Kept::make()?;
+                let (kept, theirs) = OutputPipes::make()?;
                 (None, Keeping::Free(kept), theirs.into())
             }
         };

@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod framing;
-mod kept;
+mod output_pipes;
 mod state;
 
 use std::path::PathBuf;
