@@ -20,7 +20,7 @@ use crate::ast::{
     Arg, Assign, Count, Join, Nested, NestedKind, Note, Part, Pipeline, Redirect, Script, SimpleCommand, Statement,
 };
 use crate::collect::directory::WorkingDirectory;
-use crate::collect::state::{Known, ShellState};
+use crate::collect::state::{ShellState, VariableValue};
 use crate::cross_check::Readers;
 use crate::inventory::{
     Assignment, Command, CommandId, Effect, EffectKind, Inventory, Opaque, Parser, Redirection, Resolved, Shell, Via,
@@ -256,7 +256,8 @@ impl<'a> Collector<'a> {
         // No shell looks it up, and nothing is known of where it stands but that it is there.
         let setting = Setting { shell: false, functions: false, ..Setting::top() };
         let state = Shell::new().state();
-        let run = ListedCommand { span: whole, words, assignments: Vec::new(), redirects: &[], assigns: false, stdin: None };
+        let run =
+            ListedCommand { span: whole, words, assignments: Vec::new(), redirects: &[], assigns: false, stdin: None };
         let ran = self.run(run, &setting, state).and_then(|(state, _)| self.afterwards(state));
         if let Err(Refusal { span, detail }) = ran {
             self.commands.truncate(1);
@@ -591,7 +592,7 @@ impl<'a> Collector<'a> {
                 self.apart(|collector| collector.part(&coproc.body, &inside, entered))?;
                 let mut state = ShellState { stdin: None, ..state };
                 self.named(&coproc.name, coproc.span, setting, &mut state)?;
-                state.set(&format!("{}_PID", coproc.name), Known::Unknown); // gone again when it ends
+                state.set(&format!("{}_PID", coproc.name), VariableValue::Unknown); // gone again when it ends
                 Ok((state.clone(), state))
             }
         }
@@ -613,7 +614,7 @@ impl<'a> Collector<'a> {
                 inside.push((arg, during.unwrap_or_else(|| state.clone())));
             }
             if let Some((name, _)) = arg.word.raw.split_once("=(") {
-                state.set(name.trim_end_matches('+'), Known::Unknown);
+                state.set(name.trim_end_matches('+'), VariableValue::Unknown);
             }
         }
         if !inside.is_empty() || simple.assignments.iter().any(|assign| !assign.value.nested.is_empty()) {
@@ -633,7 +634,7 @@ impl<'a> Collector<'a> {
             assignments.push(told);
             // A prefix is seen by the command alone; what it is to code that the command runs here is not followed.
             let lasts = persistent && !assign.partial;
-            let value = if lasts { state.assigned(&assign.value, assign.number) } else { Known::Unknown };
+            let value = if lasts { state.assigned(&assign.value, assign.number) } else { VariableValue::Unknown };
             state.set(&assign.name, value);
         }
         self.tell_targets(&simple.redirects, &state)?;
@@ -723,9 +724,10 @@ impl<'a> Collector<'a> {
                 self.escape(state.clone());
             }
             for name in &arithmetic.assigns {
-                let sure = sure && arithmetic.sure.contains(name) || state.value(name).is_some_and(Known::is_number);
+                let sure =
+                    sure && arithmetic.sure.contains(name) || state.value(name).is_some_and(VariableValue::is_number);
                 let number = plain && sure && !arithmetic.unset;
-                state.set(name, if number { Known::Number } else { Known::Unknown });
+                state.set(name, if number { VariableValue::Number } else { VariableValue::Unknown });
                 let value = Value::Dynamic { prefix: String::new() };
                 let value = Word { span, value, ..program::empty_word() };
                 assignments.push(Assignment { span, name: name.clone(), value, persistent: true });
@@ -741,7 +743,7 @@ impl<'a> Collector<'a> {
         let assignments = vec![Assignment { span, name: name.to_owned(), value, persistent: true }];
         let run = ListedCommand { span, words: &[], assignments, redirects: &[], assigns: false, stdin: None };
         self.run(run, setting, state.clone())?;
-        state.set(name, Known::Unknown);
+        state.set(name, VariableValue::Unknown);
         Ok(())
     }
 
@@ -955,18 +957,20 @@ impl<'a> Collector<'a> {
             let lasting = !reading.invocation.flags.is_empty() && first != Some("export") || first == Some("readonly");
             for assignment in &reading.assignments {
                 let value = match &assignment.value.value {
-                    _ if lasting && !matches!(first, Some("read" | "mapfile" | "readarray" | "printf")) => Known::Fixed,
-                    _ if first == Some("local") && !state.in_function => Known::Unknown,
-                    value if matches!(first, Some("export" | "declare" | "typeset" | "local")) => {
-                        state.exported(&assignment.name, &assignment.value.raw).unwrap_or_else(|| Known::of(value))
+                    _ if lasting && !matches!(first, Some("read" | "mapfile" | "readarray" | "printf")) => {
+                        VariableValue::Fixed
                     }
-                    _ => Known::Unknown,
+                    _ if first == Some("local") && !state.in_function => VariableValue::Unknown,
+                    value if matches!(first, Some("export" | "declare" | "typeset" | "local")) => state
+                        .exported(&assignment.name, &assignment.value.raw)
+                        .unwrap_or_else(|| VariableValue::of(value)),
+                    _ => VariableValue::Unknown,
                 };
                 state.set(&assignment.name, value);
             }
             for operand in reading.invocation.operands.iter().filter(|_| lasting) {
                 if let Some(name) = operand.value.literal() {
-                    state.set(name, Known::Fixed); // `readonly x`: set before, and not any more
+                    state.set(name, VariableValue::Fixed); // `readonly x`: set before, and not any more
                 }
             }
             let named = |name: &str| reading.invocation.operands.iter().any(|word| word.value.literal() == Some(name));
@@ -993,7 +997,7 @@ impl<'a> Collector<'a> {
             if matches!(first, Some("declare" | "typeset" | "local")) && !lasting {
                 // In a function it is another variable from here on.
                 let names = reading.invocation.operands.iter().filter_map(|word| word.value.literal());
-                names.filter(|name| name.bytes().all(is_name)).for_each(|name| state.set(name, Known::Unknown));
+                names.filter(|name| name.bytes().all(is_name)).for_each(|name| state.set(name, VariableValue::Unknown));
             }
             state.hazards.unset |= first == Some("set") && (flags.contains("-u") || option_named("nounset"));
             state.hazards.limits |= first == Some("ulimit") && sets_limits(&reading.invocation.operands);
@@ -1284,8 +1288,8 @@ fn assignment(assign: &Assign, persistent: bool, setting: &Setting, state: &Shel
     value.span = setting.frame.map(value.span);
     value.value = match state.assigned(&assign.value, false) {
         _ if assign.partial => Value::Dynamic { prefix: String::new() },
-        Known::Text(text) => Value::Literal(text.as_ref().to_owned()),
-        Known::Home(path) => Value::Home(path.as_ref().to_owned()),
+        VariableValue::Text(text) => Value::Literal(text.as_ref().to_owned()),
+        VariableValue::Home(path) => Value::Home(path.as_ref().to_owned()),
         // Of another home, or not one word.
         _ if matches!(value.value, Value::Home(_)) => Value::Dynamic { prefix: String::new() },
         _ => value.value,

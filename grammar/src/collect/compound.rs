@@ -10,7 +10,7 @@ use crate::ast::{
     Arg, Arm, Assign, Compound, CompoundKind, Count, Function, Note, Part, Pipeline, Redirect, Script, SimpleCommand,
 };
 use crate::collect::directory::WorkingDirectory;
-use crate::collect::state::{Defined, Known, ShellState};
+use crate::collect::state::{Defined, ShellState, VariableValue};
 use crate::collect::{
     Collector, Definition, Ends, MANY_COMMANDS, MANY_STEPS, Refusal, Setting, Stands, may_fail, redirect_args,
     sets_limits,
@@ -42,7 +42,7 @@ impl Collector<'_> {
         // They are expanded before anything inside runs, and listed behind it.
         let mut entered = outer.clone();
         let assigned = args().flat_map(|arg| &arg.arithmetic).flat_map(|arithmetic| &arithmetic.assigns);
-        assigned.for_each(|name| entered.set(name, Known::Unknown));
+        assigned.for_each(|name| entered.set(name, VariableValue::Unknown));
         entered.stdin = entered.input(&compound.redirects);
         self.disturbed += u32::from(disturbed);
         let ends = self.kind(compound, &inside, entered)?;
@@ -106,7 +106,7 @@ impl Collector<'_> {
                 });
                 let stands = Stands { span: compound.span, sure: false, doubt };
                 self.carried_with(stands, words.iter().collect(), &[], setting, &mut state)?;
-                state.set("BASH_REMATCH", Known::Unknown);
+                state.set("BASH_REMATCH", VariableValue::Unknown);
                 Ok(both(state))
             }
             CompoundKind::Evaluate(expression) => {
@@ -173,8 +173,8 @@ impl Collector<'_> {
             let mut changed = changes.apply(state.clone());
             let matches = words
                 .and_then(|words| matched(&state, words))
-                .map(|(prefix, raw)| Known::Match(prefix.into(), raw.into()));
-            let value = if numbers { Known::Number } else { matches.unwrap_or(Known::Unknown) };
+                .map(|(prefix, raw)| VariableValue::Match(prefix.into(), raw.into()));
+            let value = if numbers { VariableValue::Number } else { matches.unwrap_or(VariableValue::Unknown) };
             changed.set(name, value.clone());
             let mut at = state.meet(changed.clone());
             at.set(name, value);
@@ -184,7 +184,7 @@ impl Collector<'_> {
             return Ok(both(changed.meet(end)));
         };
         for value in values {
-            state.set(name, Known::Text(value.into()));
+            state.set(name, VariableValue::Text(value.into()));
             state = self.script(body, &setting, state)?;
         }
         Ok(both(state))
@@ -328,9 +328,9 @@ fn compared<'w>(words: &'w [Arg], state: &ShellState) -> Option<&'w Arg> {
 
 fn is_number(word: &Arg, state: &ShellState) -> bool {
     match state.assigned(word, word.is_number()) {
-        Known::Number | Known::Digits => true,
-        Known::Text(text) => is_integer(&text),
-        Known::Home(_) | Known::Match(..) | Known::Unknown | Known::Fixed => {
+        VariableValue::Number | VariableValue::Digits => true,
+        VariableValue::Text(text) => is_integer(&text),
+        VariableValue::Home(_) | VariableValue::Match(..) | VariableValue::Unknown | VariableValue::Fixed => {
             word.is_number() && word.arithmetic.is_empty()
         }
     }
@@ -589,8 +589,8 @@ impl Changes {
     fn apply(&self, mut state: ShellState) -> ShellState {
         let before = state.clone();
         for name in &self.names {
-            let number = !self.texts.contains(name) && before.value(name).is_some_and(Known::is_number);
-            state.set(name, if number { Known::Number } else { Known::Unknown });
+            let number = !self.texts.contains(name) && before.value(name).is_some_and(VariableValue::is_number);
+            state.set(name, if number { VariableValue::Number } else { VariableValue::Unknown });
         }
         if self.any {
             state.forget_values();

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use crate::ast::{Arg, CompoundKind, Count, NestedKind, Part, Redirect, Script, SimpleCommand};
 use crate::collect::redirect_args;
-use crate::collect::state::{Known, ShellState};
+use crate::collect::state::{ShellState, VariableValue};
 use crate::program;
 use crate::span::Frame;
 use crate::word::{Value, Word};
@@ -100,7 +100,7 @@ impl ShellState {
     /// The text of a word that is neither split nor a pattern.
     fn literal(&self, arg: &Arg) -> Option<String> {
         match self.assigned(arg, false) {
-            Known::Text(text) => Some(text.as_ref().to_owned()),
+            VariableValue::Text(text) => Some(text.as_ref().to_owned()),
             _ => None,
         }
     }

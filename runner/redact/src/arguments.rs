@@ -121,7 +121,11 @@ const SHORT_OPTIONS: [ShortOption; 12] = [
     ShortOption { programs: &["openssl"], option: "-pass", value: PasswordForm::Pass },
     ShortOption { programs: &["openssl"], option: "-passin", value: PasswordForm::Pass },
     ShortOption { programs: &["openssl"], option: "-passout", value: PasswordForm::Pass },
-    ShortOption { programs: &["smbclient", "rpcclient", "net", "smbget"], option: "-U", value: PasswordForm::User('%') },
+    ShortOption {
+        programs: &["smbclient", "rpcclient", "net", "smbget"],
+        option: "-U",
+        value: PasswordForm::User('%'),
+    },
     ShortOption { programs: &["sqlcmd", "bcp", "zip", "unzip", "isql"], option: "-P", value: PasswordForm::Either },
 ];
 

@@ -206,7 +206,7 @@ fn is_same(root: &OwnedFd, known: &Cache, name: &Name, entry: &Entry, found: &Fo
     digest_at(root, name) == Some(object)
 }
 
-/// Takes steps in a workspace.
+/// Takes the steps of a restore in a workspace.
 pub(super) struct Restorer<'a> {
     /// What comes back.
     objects: &'a Objects<'a>,

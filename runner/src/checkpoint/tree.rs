@@ -291,7 +291,13 @@ enum WalkFailure {
 }
 
 impl Walk<'_> {
-    fn directory(&mut self, directory: &OwnedFd, path: &mut Vec<u8>, part: Part, depth: usize) -> Result<(), WalkFailure> {
+    fn directory(
+        &mut self,
+        directory: &OwnedFd,
+        path: &mut Vec<u8>,
+        part: Part,
+        depth: usize,
+    ) -> Result<(), WalkFailure> {
         let entries = Dir::read_from(directory).map_err(WalkFailure::Unreadable)?;
         for entry in entries {
             let entry = entry.map_err(WalkFailure::Unreadable)?;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! sandbox/guard.rs ─ Execution ─▶ Guard ─ whose child? process_images.rs ─ as the text said? preapproved.rs ─▶ yes
-//!                                   └──── else: words ─▶ Inventory, Facts, variables ─▶ Engine ─▶ yes | Refused ─▶ Desk
+//!                                   └──── else: words ─▶ Inventory, Facts, variables ─▶ Engine ─▶ yes | ExecDenial ─▶ Desk
 //! ```
 //!
 //! The text of a script was judged before it ran. What is executed exactly as that text says was judged there, with more known
@@ -67,7 +67,7 @@ const MAX_SHOWN: usize = 80;
 
 /// Why something was refused.
 #[derive(Clone, Debug)]
-struct Refused {
+struct ExecDenial {
     policy: String,
     reason: String,
     suggest: String,
@@ -106,9 +106,9 @@ pub struct Guard {
     waiting: asking::Waiting,
 }
 
-/// A program whose words name no file, so that nothing but what is in here can change the answer.
+/// By which an answer is known again: that to a program whose words name no file, so that nothing but what is in here can change it.
 #[derive(Debug, Hash)]
-struct Question {
+struct AnswerKey {
     words: Vec<Vec<u8>>,
     /// What it is told that it is called.
     told: Option<Vec<u8>>,
@@ -187,8 +187,8 @@ impl Guard {
         self.desk.script(|| self.images.source(ancestry))
     }
 
-    fn judge(&mut self, steps: &[Execution]) -> Result<AdmittedStep, Refused> {
-        let Some((execution, before)) = steps.split_last() else { return Err(Refused::unknown()) };
+    fn judge(&mut self, steps: &[Execution]) -> Result<AdmittedStep, ExecDenial> {
+        let Some((execution, before)) = steps.split_last() else { return Err(ExecDenial::unknown()) };
         if before.is_empty() {
             self.pipes.note(execution.thread);
         }
@@ -269,7 +269,7 @@ impl Guard {
 
     /// Whether what reads from a pipe already could have been executed with this program, and with all that have come since it
     /// was, at its other end. Both ends of a pipeline start at once, so that the reader may have been asked about first.
-    fn feeds(&mut self, engine: &Engine, occasion: &mut Occasion, step: &AdmittedStep) -> Result<(), Refused> {
+    fn feeds(&mut self, engine: &Engine, occasion: &mut Occasion, step: &AdmittedStep) -> Result<(), ExecDenial> {
         let mut crowd = self.crowd.clone();
         crowd.extend(&step.words, &step.groups);
         let size = crowd.size();
@@ -308,13 +308,13 @@ impl Guard {
         engine: &Engine,
         occasion: &mut Occasion,
         asked: &ExecQuestion<'_>,
-    ) -> Result<AdmittedStep, Refused> {
+    ) -> Result<AdmittedStep, ExecDenial> {
         let ExecQuestion { execution, before, .. } = asked;
         let named = execution.named.as_os_str().as_bytes();
         let words: Vec<&[u8]> =
             std::iter::once(named).chain(execution.argv.iter().skip(1).map(Vec::as_slice)).collect();
         let inventory = palisade_grammar::execution(&words);
-        let Some(command) = inventory.commands().first() else { return Err(Refused::unknown()) };
+        let Some(command) = inventory.commands().first() else { return Err(ExecDenial::unknown()) };
         let mut step = AdmittedStep {
             words: command.invocation.words.clone(),
             groups: command.invocation.groups.clone(),
@@ -333,7 +333,7 @@ impl Guard {
         let may_connect = step.connects;
         let changes = self.changes(engine, asked, &receiver);
         let names_no_file = inventory.commands().iter().all(|command| command.effects.is_empty());
-        let question = Question {
+        let question = AnswerKey {
             words: words.iter().map(|word| word.to_vec()).collect(),
             told: execution.argv.first().cloned(),
             file: execution.file.clone(),
@@ -383,7 +383,7 @@ impl Guard {
         let is_open = refused.is_some();
         match (refused, checkpoint) {
             (Some(refused), _) if report.decision != Decision::Ask => return Err(refused),
-            (_, Some(policy)) => return Err(Refused::without_checkpoint(policy)),
+            (_, Some(policy)) => return Err(ExecDenial::without_checkpoint(policy)),
             (Some(refused), None) => self.open_words((inventory, facts, acts), (report, refused)),
             (None, None) => {}
         }
@@ -403,7 +403,7 @@ impl Guard {
         asked: &ExecQuestion<'_>,
         step: &AdmittedStep,
         seen: &AtExecve,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), ExecDenial> {
         for name in other_names(asked.execution) {
             let words = words_as(&name, asked.execution);
             let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
@@ -429,7 +429,7 @@ impl Guard {
         asked: &ExecQuestion<'_>,
         receiver: &Receiver<String>,
         changes: &[Change],
-    ) -> Result<bool, Refused> {
+    ) -> Result<bool, ExecDenial> {
         set_directory(occasion, asked.execution.cwd.as_deref());
         let facts = |unconnected| {
             let at = AtExecve { unconnected, ..AtExecve::default() };
@@ -451,7 +451,7 @@ impl Guard {
             match report.decision {
                 Decision::Allow => {}
                 Decision::Ask => self.open_variable((connected.clone(), act), report),
-                Decision::Deny => return Err(Refused::of(&report).about(&act)),
+                Decision::Deny => return Err(ExecDenial::of(&report).about(&act)),
             }
         }
         Ok(false)
@@ -782,11 +782,11 @@ impl Judge for Guard {
 
     fn refused(&mut self, execution: &Execution, reason: &'static str) {
         let script = self.script(&self.images.ancestry(execution.thread));
-        self.desk.refuse(execution, Refused { reason: reason.to_owned(), ..Refused::unknown() }, script);
+        self.desk.refuse(execution, ExecDenial { reason: reason.to_owned(), ..ExecDenial::unknown() }, script);
     }
 }
 
-impl Refused {
+impl ExecDenial {
     /// Says which variable with which value was refused, who set it and what would get it.
     fn about(mut self, act: &Act) -> Self {
         if let Act::SetEnv { name, value, program, receiver } = act {
@@ -921,13 +921,13 @@ fn acts(changes: &[Change], receiver: &Receiver<String>) -> Vec<Act> {
     changes.iter().map(act).collect()
 }
 
-fn allowed(report: &Report) -> Result<(), Refused> {
-    if report.decision == Decision::Allow { Ok(()) } else { Err(Refused::of(report)) }
+fn allowed(report: &Report) -> Result<(), ExecDenial> {
+    if report.decision == Decision::Allow { Ok(()) } else { Err(ExecDenial::of(report)) }
 }
 
 /// Under another name of its, only what forbids it counts: nobody permits a file by every name that it may have.
-fn not_forbidden(report: &Report) -> Result<(), Refused> {
-    if forbidding(report).next().is_some() { Err(Refused::of(report)) } else { Ok(()) }
+fn not_forbidden(report: &Report) -> Result<(), ExecDenial> {
+    if forbidding(report).next().is_some() { Err(ExecDenial::of(report)) } else { Ok(()) }
 }
 
 /// The requests that a policy stands in the way of.

@@ -114,7 +114,7 @@ pub(super) struct Change {
 
 /// Where a process comes from, as far as that tells which script started it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Source {
+pub(super) enum ProcessOrigin {
     /// It is the session's shell.
     Shell,
     /// The shell forked it, or what it descends from, at this time.
@@ -289,11 +289,13 @@ impl Images {
     }
 
     /// Where such a process comes from.
-    pub(super) fn source(&self, ancestry: &Ancestry) -> Source {
+    pub(super) fn source(&self, ancestry: &Ancestry) -> ProcessOrigin {
         match (ancestry.top, ancestry.below.last()) {
-            (Top::Shell, forked) => forked.map_or(Source::Shell, |forked| Source::Fork(*forked)),
-            (Top::Image(process, _), _) => Source::Program(self.known.get(&process).and_then(|image| image.script)),
-            (Top::Nobody, _) => ancestry.since().map_or(Source::Unknown, Source::Orphan),
+            (Top::Shell, forked) => forked.map_or(ProcessOrigin::Shell, |forked| ProcessOrigin::Fork(*forked)),
+            (Top::Image(process, _), _) => {
+                ProcessOrigin::Program(self.known.get(&process).and_then(|image| image.script))
+            }
+            (Top::Nobody, _) => ancestry.since().map_or(ProcessOrigin::Unknown, ProcessOrigin::Orphan),
         }
     }
 

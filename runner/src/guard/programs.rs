@@ -30,10 +30,11 @@ const PARTS: [(&str, &str); 4] =
 
 /// What the processes of one session have become.
 #[derive(Debug, Default)]
-pub struct Programs(Mutex<HashMap<i32, Known>>);
+pub struct Programs(Mutex<HashMap<i32, ProcessImage>>);
 
+/// What one process has become.
 #[derive(Debug)]
-struct Known {
+struct ProcessImage {
     /// When its process began, in clock ticks since the machine did.
     since: u64,
     /// When it was executed, likewise.
@@ -91,12 +92,12 @@ impl Programs {
         if known.len() >= MAX_KNOWN {
             known.retain(|process, known| ProcessStat::may_live(*process, known.since));
         }
-        known.insert(process, Known { since, executed: ProcessStat::now(), name, becomes, copies });
+        known.insert(process, ProcessImage { since, executed: ProcessStat::now(), name, becomes, copies });
     }
 
     /// A process that began at `since` is in another one's hands, and no program any more.
     pub(crate) fn traced(&self, process: i32, since: u64) {
-        let known = Known { since, executed: 0, name: String::new(), becomes: None, copies: BTreeSet::new() };
+        let known = ProcessImage { since, executed: 0, name: String::new(), becomes: None, copies: BTreeSet::new() };
         self.known().insert(process, known);
     }
 
@@ -126,7 +127,7 @@ impl Programs {
         None
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<i32, Known>> {
+    fn known(&self) -> MutexGuard<'_, HashMap<i32, ProcessImage>> {
         // Nothing that holds the lock can fail half-way.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

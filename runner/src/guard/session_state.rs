@@ -17,10 +17,10 @@ use palisade_sandbox::{Attempt, Execution, ProcessStat};
 
 use super::asking::Clerk;
 use super::preapproved::{self, Granted};
-use super::process_images::{Own, Parent, Source};
+use super::process_images::{Own, Parent, ProcessOrigin};
 use super::programs::Programs;
 use super::refusals::{Ledger, Refusal, Script, Teller};
-use super::{MAX_BEGUN, Refused};
+use super::{ExecDenial, MAX_BEGUN};
 use crate::facts::{Occasion, Surroundings};
 use crate::policies::Policies;
 use crate::session_directory::SessionDirectory;
@@ -196,7 +196,7 @@ impl Desk {
     }
 
     /// The script that a process belongs to; none if that cannot be told, or it was long ago.
-    pub(super) fn script(&self, source: impl FnOnce() -> Source) -> Option<u64> {
+    pub(super) fn script(&self, source: impl FnOnce() -> ProcessOrigin) -> Option<u64> {
         let only = Some(self.state().scripts).filter(|scripts| *scripts == 1);
         if only.is_some() {
             return only;
@@ -205,12 +205,12 @@ impl Desk {
         let state = self.state();
         let begun_by = |at: u64| state.begun.iter().rev().find(|begun| begun.at <= at).map(|begun| begun.number);
         match source {
-            Source::Shell => Some(state.scripts),
-            Source::Fork(at) => begun_by(at),
+            ProcessOrigin::Shell => Some(state.scripts),
+            ProcessOrigin::Fork(at) => begun_by(at),
             // Later than that, something that an earlier script has left may have forked it.
-            Source::Orphan(at) => begun_by(at).filter(|script| *script == 1),
-            Source::Program(script) => script,
-            Source::Unknown => None,
+            ProcessOrigin::Orphan(at) => begun_by(at).filter(|script| *script == 1),
+            ProcessOrigin::Program(script) => script,
+            ProcessOrigin::Unknown => None,
         }
     }
 
@@ -219,8 +219,8 @@ impl Desk {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn refuse(&self, execution: &Execution, why: Refused, script: Option<u64>) {
-        let Refused { policy, reason, suggest } = why;
+    pub(super) fn refuse(&self, execution: &Execution, why: ExecDenial, script: Option<u64>) {
+        let ExecDenial { policy, reason, suggest } = why;
         let argv = execution.argv.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect();
         let program = execution.named.to_string_lossy().into_owned();
         let refusal = Refusal { script, program, argv, policy, reason, suggest };

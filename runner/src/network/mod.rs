@@ -155,7 +155,7 @@ struct Connected {
 
 /// Why a peer may not be connected to.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Refused {
+struct PeerDenial {
     policy: String,
     reason: String,
     suggest: String,
@@ -253,7 +253,7 @@ impl Proxy {
         let Authority { host, port } = peer;
         let port = *port;
         let Some(name) = one_spelling(host) else {
-            let refused = Refused { reason: NO_NAME.to_owned(), ..Refused::default() };
+            let refused = PeerDenial { reason: NO_NAME.to_owned(), ..PeerDenial::default() };
             return Err(self.refuse(&Wanted { host, port, caller, form }, refused).await);
         };
         let wanted = Wanted { host: &name, port, caller, form };
@@ -274,7 +274,7 @@ impl Proxy {
 
     /// Asks about the name, and if that is permitted about each address that it means. Nothing is looked up for a name that is
     /// not: the question alone would tell its keeper something.
-    async fn permit(&self, wanted: &Wanted<'_>) -> Result<Result<Permitted, Refused>, NoConnection> {
+    async fn permit(&self, wanted: &Wanted<'_>) -> Result<Result<Permitted, PeerDenial>, NoConnection> {
         let literal = wanted.host.parse::<IpAddr>().ok();
         let found = match literal {
             Some(address) => vec![address],
@@ -309,7 +309,7 @@ impl Proxy {
 
     /// The engine's answer: the policies that permit it, to the program or to one that a person let install packages. An agent's own copy
     /// of an installer may fetch what the installer may connect to.
-    fn decide(&self, wanted: &Wanted<'_>, address: Option<IpAddr>) -> Result<(Vec<String>, Use), Refused> {
+    fn decide(&self, wanted: &Wanted<'_>, address: Option<IpAddr>) -> Result<(Vec<String>, Use), PeerDenial> {
         let installers = self.state().installers.clone();
         let permits = |program: &str| self.decide_for(wanted, program, address);
         let any = |programs: &BTreeSet<String>| programs.iter().find_map(|program| permits(program).ok());
@@ -325,7 +325,12 @@ impl Proxy {
         }
     }
 
-    fn decide_for(&self, wanted: &Wanted<'_>, program: &str, address: Option<IpAddr>) -> Result<Vec<String>, Refused> {
+    fn decide_for(
+        &self,
+        wanted: &Wanted<'_>,
+        program: &str,
+        address: Option<IpAddr>,
+    ) -> Result<Vec<String>, PeerDenial> {
         let (facts, approved) = {
             let state = self.state();
             (state.facts.clone(), state.approved.contains(&(wanted.host.to_owned(), wanted.port)))
@@ -335,7 +340,7 @@ impl Proxy {
         let act = Act::Connect { host: host.to_owned(), address, port, program: program.to_owned() };
         let report = engine.judge(&facts, &act, approved);
         if report.decision != Decision::Allow {
-            return Err(Refused::of(&report));
+            return Err(PeerDenial::of(&report));
         }
         let Some(address) = address.filter(|address| !address::is_public(*address)) else {
             return Ok(report.policies().into_iter().collect());
@@ -347,11 +352,11 @@ impl Proxy {
             return Ok(report.policies().into_iter().collect());
         }
         let reason = format!("`{host}` means {address}, and no policy permits that very address or its range.");
-        Err(Refused { policy: String::new(), reason, suggest: GRANT_ADDRESS.to_owned() })
+        Err(PeerDenial { policy: String::new(), reason, suggest: GRANT_ADDRESS.to_owned() })
     }
 
     /// Tells and records a refusal, once for each script. There is no connection either way.
-    async fn refuse(&self, wanted: &Wanted<'_>, refused: Refused) -> NoConnection {
+    async fn refuse(&self, wanted: &Wanted<'_>, refused: PeerDenial) -> NoConnection {
         let peer = format!("{}:{}", wanted.host, wanted.port);
         let told = if refused.policy.is_empty() {
             refused.reason.clone()
@@ -425,7 +430,7 @@ impl fmt::Debug for Proxy {
     }
 }
 
-impl Refused {
+impl PeerDenial {
     fn of(report: &Report) -> Self {
         match report.reasons.first() {
             Some(first) => {

@@ -16,9 +16,9 @@ use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::http::{self, Authority, Body, Request};
-use super::relay::{self, Life, Source};
+use super::relay::{self, Life, PeekedStream};
 use super::socks::{self, Reply};
-use super::{Connected, ProxyProtocol, NoConnection, Proxy, Use};
+use super::{Connected, NoConnection, Proxy, ProxyProtocol, Use};
 
 /// Connections of one session at once.
 const MAX_CONNECTIONS: usize = 64;
@@ -81,7 +81,7 @@ async fn take_up(gate: Arc<Proxy>, listener: TcpListener, first: i32) {
 /// One connection of a program's.
 struct Client {
     gate: Arc<Proxy>,
-    from: Source<OwnedReadHalf>,
+    from: PeekedStream<OwnedReadHalf>,
     to: OwnedWriteHalf,
     first: i32,
     at: SocketAddr,
@@ -90,7 +90,7 @@ struct Client {
 impl Client {
     fn new(gate: Arc<Proxy>, stream: TcpStream, first: i32, at: SocketAddr) -> Self {
         let (from, to) = stream.into_split();
-        Self { gate, from: Source::new(from), to, first, at }
+        Self { gate, from: PeekedStream::new(from), to, first, at }
     }
 
     async fn live(mut self) -> Result<()> {
@@ -189,7 +189,7 @@ impl Client {
     /// Passes everything on, in both directions.
     async fn tunnel(mut self, peer: TcpStream) -> Result<()> {
         let (from, mut to) = peer.into_split();
-        let mut from = Source::new(from);
+        let mut from = PeekedStream::new(from);
         let life = Life::new();
         let both = async {
             tokio::try_join!(relay::all(&mut self.from, &mut to, &life), relay::all(&mut from, &mut self.to, &life))
@@ -203,7 +203,7 @@ impl Client {
     /// Passes one request and its answer on.
     async fn fetch(self, head: Vec<u8>, body: Body, peer: TcpStream) -> Result<()> {
         let (from, to) = peer.into_split();
-        exchange((self.from, self.to), (head, body), (Source::new(from), to)).await
+        exchange((self.from, self.to), (head, body), (PeekedStream::new(from), to)).await
     }
 
     /// Takes the peer's place in the TLS session that the program begins, and passes on one request that only fetches, with its answer.
@@ -214,7 +214,7 @@ impl Client {
         let acceptor = inspector.acceptor(&connected.host)?;
         let accepted = async {
             let (from, mut to) = tokio::io::split(acceptor.accept(client).await?);
-            let mut from = Source::new(from);
+            let mut from = PeekedStream::new(from);
             let head = match from.head(http::MAX_HEAD).await? {
                 Some(head) => http::read_as(peer, &head).map_err(|bad| (400, "Bad Request", bad.0)),
                 None => Err((431, "Request Header Fields Too Large", "the request's head is too long")),
@@ -236,7 +236,7 @@ impl Client {
             Ok(Ok(peer)) => {
                 let (answers, asks) = tokio::io::split(peer);
                 let request = (fetch.fetching_head(&connected.host), fetch.body);
-                exchange((from, to), request, (Source::new(answers), asks)).await
+                exchange((from, to), request, (PeekedStream::new(answers), asks)).await
             }
             Ok(Err(_)) | Err(_) => {
                 to.write_all(&page(
@@ -266,9 +266,9 @@ impl Client {
 
 /// Passes one request on that was read, and its answer.
 async fn exchange<R, W, F, T>(
-    (mut client, mut answered): (Source<R>, W),
+    (mut client, mut answered): (PeekedStream<R>, W),
     (head, body): (Vec<u8>, Body),
-    (mut from, mut to): (Source<F>, T),
+    (mut from, mut to): (PeekedStream<F>, T),
 ) -> Result<()>
 where
     R: AsyncRead + Unpin,

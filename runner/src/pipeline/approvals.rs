@@ -232,7 +232,12 @@ impl Pipeline {
     }
 
     /// What becomes of a restore that needs a yes. `what` says in words what it would do, `opens` to which paths.
-    pub(super) fn register_restore(&self, way: RestoreApproval<'_>, what: Redacted, opens: Vec<Redacted>) -> RequestStatus {
+    pub(super) fn register_restore(
+        &self,
+        way: RestoreApproval<'_>,
+        what: Redacted,
+        opens: Vec<Redacted>,
+    ) -> RequestStatus {
         let RestoreApproval { id, binds, session, facts, act, files, report, explained } = way;
         let about = || About {
             kind: "restore",

@@ -255,7 +255,8 @@ impl Pipeline {
                         &report,
                     );
                     let (files, report, explained) = (&files, &report, &explained);
-                    let way = RestoreApproval { id, binds, session, facts: &facts, act: &act, files, report, explained };
+                    let way =
+                        RestoreApproval { id, binds, session, facts: &facts, act: &act, files, report, explained };
                     match self.register_restore(way, self.in_words(&prospect.to, &plan), self.opened_by(&plan)) {
                         RequestStatus::Granted(id, people) => Some((id, people)),
                         RequestStatus::Waits(id) => {

@@ -2,7 +2,7 @@
 
 use super::MAX_GREETING;
 use super::READY;
-use super::scan::{Found, Scan};
+use super::scan::{Found, ReportScanner};
 use crate::shell::{Nonce, SessionError, posix};
 use crate::target::TargetError;
 use crate::transport::wire::{Ending, Piece, Wire};
@@ -37,7 +37,7 @@ pub(super) async fn answer(
     if !wire.send(lines) {
         return Err(TargetError::Closed.into());
     }
-    let (mut out, mut err) = (Scan::new(nonce.clone(), true), Scan::new(nonce.clone(), false));
+    let (mut out, mut err) = (ReportScanner::new(nonce.clone(), true), ReportScanner::new(nonce.clone(), false));
     // At a terminal there is one stream.
     let (mut told, mut status, mut quiet) = (Some(Vec::new()), None, wire.is_terminal());
     let heard = async {

@@ -11,7 +11,7 @@ use palisade_engine::AbsolutePath;
 use palisade_sandbox::ProcessStat;
 use tokio::sync::{mpsc, oneshot};
 
-use super::scan::{Found, Scan};
+use super::scan::{Found, ReportScanner};
 use crate::facts::remote_view::ResolvedPath;
 use crate::shell::frame::Streams;
 use crate::shell::{Language, Nonce, SessionError};
@@ -47,7 +47,7 @@ const WAITS_IN_SH: &str = include_str!("waits.sh");
 /// Asks it. Cheap to copy.
 #[derive(Clone, Debug)]
 pub(crate) struct ControlShell {
-    questions: mpsc::Sender<Question>,
+    questions: mpsc::Sender<PendingQuery>,
     language: Language,
 }
 
@@ -78,8 +78,9 @@ impl Moment {
     }
 }
 
+/// A line for the control shell, and where its answer goes.
 #[derive(Debug)]
-struct Question {
+struct PendingQuery {
     line: String,
     answer: oneshot::Sender<Vec<u8>>,
 }
@@ -210,7 +211,7 @@ impl ControlShell {
 
     async fn tell(&self, line: String) -> Option<Vec<u8>> {
         let (answer, answered) = oneshot::channel();
-        self.questions.send(Question { line, answer }).await.ok()?;
+        self.questions.send(PendingQuery { line, answer }).await.ok()?;
         tokio::time::timeout(ANSWER, answered).await.ok()?.ok()
     }
 }
@@ -230,8 +231,8 @@ fn place(path: Option<&[u8]>, kind: Option<&[u8]>) -> Option<ResolvedPath> {
 }
 
 /// One question after the other, as long as somebody may ask and it answers.
-async fn serve(mut wire: Wire, mut asked: mpsc::Receiver<Question>, language: Language) {
-    while let Some(Question { line, answer }) = asked.recv().await {
+async fn serve(mut wire: Wire, mut asked: mpsc::Receiver<PendingQuery>, language: Language) {
+    while let Some(PendingQuery { line, answer }) = asked.recv().await {
         let Some(told) = tokio::time::timeout(ANSWER, told(&mut wire, &line, language)).await.ok().flatten() else {
             return;
         };
@@ -245,7 +246,7 @@ async fn told(wire: &mut Wire, line: &str, language: Language) -> Option<Vec<u8>
     // Its own standard output is the null device, as any shell's of ours.
     let script = format!("{{ {line}\n}}");
     let lines = language.command(script.as_bytes(), None, Streams::Kept, &nonce);
-    let mut scan = Scan::new(nonce, true);
+    let mut scan = ReportScanner::new(nonce, true);
     if !wire.send(lines) {
         return None;
     }

@@ -34,7 +34,7 @@ struct Slot {
     _permit: Arc<SessionPermit>,
 }
 
-/// What is kept of a session between calls.
+/// The content of a slot: what is kept of a session between calls.
 #[derive(Debug, Default)]
 enum SlotContent {
     /// Its shell.

@@ -18,7 +18,7 @@ mod state;
 
 use std::fmt::Write as _;
 
-pub(crate) use self::state::{PosixState, MAX_KEPT};
+pub(crate) use self::state::{MAX_KEPT, PosixState};
 use crate::shell::Nonce;
 use crate::shell::frame::Streams;
 

@@ -375,7 +375,8 @@ fn not_started(ending: Ending, complaint: &[u8]) -> TargetError {
     TargetError::Guard { why, help: String::new() }
 }
 
-enum Event {
+/// What comes next in a conversation with a guard.
+enum ConversationEvent {
     Asked(Option<PendingOrder>),
     Piece(Option<Piece>),
 }
@@ -391,19 +392,19 @@ async fn serve(mut wire: Wire, rest: Vec<u8>, mut asked: mpsc::Receiver<PendingO
         }
         let (output, room) = wire.halves();
         let event = tokio::select! {
-            piece = output.next() => Event::Piece(piece),
-            asked = async { if room.room().await { asked.recv().await } else { std::future::pending().await } } => Event::Asked(asked),
+            piece = output.next() => ConversationEvent::Piece(piece),
+            asked = async { if room.room().await { asked.recv().await } else { std::future::pending().await } } => ConversationEvent::Asked(asked),
         };
         match event {
-            Event::Asked(Some(PendingOrder { order, answer })) => {
+            ConversationEvent::Asked(Some(PendingOrder { order, answer })) => {
                 let Ok(bytes) = talk.ask(order, answer) else { return };
                 if !wire.pass(Typed::Bytes(bytes)) {
                     return;
                 }
             }
-            Event::Piece(Some(Piece::Out(bytes))) => talk.push(&bytes),
-            Event::Piece(Some(Piece::Err(_))) => {}
-            Event::Asked(None) | Event::Piece(Some(Piece::Ended(_)) | None) => return,
+            ConversationEvent::Piece(Some(Piece::Out(bytes))) => talk.push(&bytes),
+            ConversationEvent::Piece(Some(Piece::Err(_))) => {}
+            ConversationEvent::Asked(None) | ConversationEvent::Piece(Some(Piece::Ended(_)) | None) => return,
         }
     }
 }

@@ -42,7 +42,7 @@ const OWN: [&str; 19] = [
 /// Options that are set again. The others are of a shell that somebody types at, or say how it was started.
 const OPTIONS: [&str; 8] = ["allexport", "noclobber", "noglob", "pipefail", "nounset", "verbose", "xtrace", "errexit"];
 
-/// What a shell was.
+/// The state of a `sh`: its variables, umask, options and arguments.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PosixState {
     variables: BTreeMap<String, Vec<u8>>,

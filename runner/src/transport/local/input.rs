@@ -23,7 +23,7 @@ pub(super) struct Input {
     queue: VecDeque<u8>,
 }
 
-/// How it gets there.
+/// The channel that it goes through.
 #[derive(Debug)]
 enum InputChannel {
     Pipe(Pipe),

@@ -18,7 +18,7 @@ use git2::Repository;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, fchmod, fstat, openat, openat2};
 
 use super::message::{Answer, Begin, Bytes, Deed, MUCH, Object, Order, Steps, Why, read, record};
-use crate::checkpoint::restore::{Step, Restorer};
+use crate::checkpoint::restore::{Restorer, Step};
 use crate::checkpoint::store::{Objects, digest_at, open_bare};
 use crate::checkpoint::tree::{self, Also, Scope, Tree};
 use crate::checkpoint::{CheckpointError, manifest};
@@ -183,7 +183,7 @@ struct Keeper {
     scratch: Scratch,
 }
 
-/// What is kept.
+/// Where the objects of a workspace are kept.
 struct WorkspaceStore {
     directory: OwnedFd,
     objects: PathBuf,
