@@ -10,9 +10,9 @@ use palisade_grammar::{Command, Cwd, EffectKind, Inventory, RemoteLocation, Reso
 
 use crate::command_facts::{self, Remote, Repository};
 use crate::facts::{Facts, Origin, Program, Transport};
-use crate::inert;
-use crate::installed;
+use crate::inert_effects;
 use crate::no_gain;
+use crate::package_fetch;
 use crate::path::AbsolutePath;
 use crate::vocabulary::Vocabulary;
 
@@ -49,8 +49,8 @@ impl World {
             }
             facts.programs.insert(command.id, self.program(&facts, command, directory.as_ref()));
             for (index, effect) in command.effects.iter().enumerate() {
-                if no_gain::may_hold(&facts) && inert::names_remote(command, index)
-                    || inert::may_change_settings(command, index, no_gain::may_hold(&facts))
+                if no_gain::may_hold(&facts) && inert_effects::names_remote(command, index)
+                    || inert_effects::may_change_settings(command, index, no_gain::may_hold(&facts))
                 {
                     facts.inert.insert((command.id, index));
                 }
@@ -68,7 +68,9 @@ impl World {
                 if effect.kind == EffectKind::Import && !self.shadows(&path) && !writes_module(inventory) {
                     facts.inert.insert((command.id, index));
                 }
-                if no_gain::may_hold(&facts) && (inert::links_to(command, index) || inert::is_staged(command, index)) {
+                if no_gain::may_hold(&facts)
+                    && (inert_effects::links_to(command, index) || inert_effects::is_staged(command, index))
+                {
                     facts.inert.insert((command.id, index));
                 }
                 if effect.tree && !links {
@@ -96,12 +98,12 @@ impl World {
             let there = |name: &str| {
                 fold(&format!("{}/{name}", facts.workspace)).is_some_and(|path| self.exists(&facts, &path))
             };
-            if installed::is_installed(inventory, command, there, |_| None) {
+            if package_fetch::is_installed(inventory, command, there, |_| None) {
                 facts.told.entry(command.id).or_default().installed = true;
-            } else if installed::is_locked(inventory, command, there, |_| None) {
+            } else if package_fetch::is_locked(inventory, command, there, |_| None) {
                 facts.told.entry(command.id).or_default().locked = true;
             }
-            if installed::says_offline(command) {
+            if package_fetch::says_offline(command) {
                 facts.told.entry(command.id).or_default().offline = true;
             }
         }

@@ -12,7 +12,7 @@ use cedar_policy::{ActionConstraint, Effect, Policy, ResourceConstraint};
 use serde_json::Value;
 
 use crate::bundle::Bundle;
-use crate::indexed::Indexed;
+use crate::policy_json::Indexed;
 use crate::vocabulary::Vocabulary;
 
 /// What a file rule may be scoped to.

@@ -23,7 +23,6 @@
 
 mod acts;
 mod answer;
-mod apart;
 mod bound_request;
 mod bundle;
 mod case;
@@ -38,33 +37,33 @@ mod engine_spec;
 mod explain;
 mod facts;
 mod host;
-mod indexed;
-mod inert;
-mod installed;
+mod inert_effects;
 mod kernel_coverage;
 mod lint;
 mod nearest;
 mod no_gain;
 mod obligation;
+mod package_fetch;
 mod path;
 mod peers;
 mod policy_clauses;
+mod policy_json;
 mod questions;
 mod replay;
 mod replay_input;
 mod report;
 mod request;
+mod separate_shell;
 mod slice;
 mod source;
 mod stack;
-mod standing;
+mod standing_permits;
 mod variables;
 mod verdict;
 mod visible_policies;
 mod vocabulary;
 
 pub use crate::acts::{Act, Approval, FileAction, Oversight, Receiver};
-pub use crate::apart::is_apart;
 pub use crate::bundle::{Bundle, BundleError, Note};
 pub use crate::case::{Case, CaseError, Cases, Checked, Moment, TimeZones};
 pub use crate::case_facts::{makes_links, writes_module};
@@ -77,12 +76,12 @@ pub use crate::facts::{
     SessionShell, Transport,
 };
 pub use crate::host::canonical as canonical_host;
-pub use crate::inert::{is_staged, links_to, may_change_settings, names_remote};
-pub use crate::installed::{installer, is_installed, is_locked, is_offline, says_offline};
+pub use crate::inert_effects::{is_staged, links_to, may_change_settings, names_remote};
 pub use crate::kernel_coverage::Unheld;
 pub use crate::lint::{Lint, RULES, Rule, Severity, Surroundings, lint};
 pub use crate::nearest::nearest_name;
 pub use crate::no_gain::{hides_options, is_lock_bound, may_connect, says_it_connects};
+pub use crate::package_fetch::{installer, is_installed, is_locked, is_offline, says_offline};
 pub use crate::path::AbsolutePath;
 pub use crate::peers::Connection;
 pub use crate::replay::{Again, Groups, LeftOut};
@@ -91,8 +90,9 @@ pub use crate::replay_input::{
     Session as ReplaySession, Variable, What, Who,
 };
 pub use crate::report::{Decision, Judged, Reason, Report, Unread};
+pub use crate::separate_shell::is_apart;
 pub use crate::source::{Finding, Findings, Source};
-pub use crate::standing::{Given, MAKES_WHAT_IT_NAMES, Standing, StandingError, StandingYes, Unfit};
+pub use crate::standing_permits::{Given, MAKES_WHAT_IT_NAMES, Standing, StandingError, StandingYes, Unfit};
 pub use crate::variables::{guarded_variable, is_listed as is_listed_variable};
 pub use crate::verdict::{ApprovalRequest, Authority, Denial, Grant, Verdict};
 pub use crate::visible_policies::VisiblePolicy;

@@ -11,9 +11,9 @@ use serde_json::Value;
 
 use crate::coverage::Coverage;
 use crate::engine::Engine;
-use crate::indexed::Indexed;
 use crate::nearest::nearest;
 use crate::no_gain;
+use crate::policy_json::Indexed;
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

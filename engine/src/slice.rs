@@ -13,7 +13,7 @@ use cedar_policy::{
 
 use crate::bound_request::BoundRequest;
 use crate::cedar_values::text;
-use crate::indexed::Indexed;
+use crate::policy_json::Indexed;
 
 /// Slices that are kept. One that is not there costs some 30 µs.
 const MAX_CACHED: usize = 512;

@@ -20,7 +20,7 @@ use crate::path::AbsolutePath;
 use crate::questions;
 use crate::report::{Decision, Judged, Reason, Report, Unread};
 use crate::request::{PolicyContext, RequestBatch, RequestBuilder, RequestDraft};
-use crate::standing::{Given, MAKES_WHAT_IT_NAMES, Standing, StandingYes, Unfit};
+use crate::standing_permits::{Given, MAKES_WHAT_IT_NAMES, Standing, StandingYes, Unfit};
 
 /// Requests that one script may raise. 64 KiB of `a;` would raise 30,000, each of which costs a decision.
 pub(crate) const MAX_REQUESTS: usize = 1_000;

@@ -15,7 +15,7 @@ use palisade_redact::output::{Capture, Stripper};
 use palisade_redact::{Redactor, Stream};
 use palisade_runner::View;
 use palisade_runner::shell::Nonce;
-use palisade_runner::shell::hearing::{Forged, Hearing, ReportReader};
+use palisade_runner::shell::report_check::{Forged, Hearing, ReportReader};
 
 static REDACTOR: LazyLock<Redactor> = LazyLock::new(|| Redactor::builtin().expect("the shipped rules load"));
 

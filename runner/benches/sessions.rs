@@ -7,9 +7,9 @@
 
 #[path = "support/memory.rs"]
 mod memory;
+#[path = "support/stopwatch.rs"]
+mod stopwatch;
 mod support;
-#[path = "support/timed.rs"]
-mod timed;
 
 use std::io::Read;
 use std::process::{Command, Stdio};
@@ -30,8 +30,8 @@ use palisade_runner::{Call, Outcome, Settings, Status, Stop};
 use palisade_sandbox::plan;
 
 use crate::memory::{memory, reset_peak};
+use crate::stopwatch::{median, shown, timed};
 use crate::support::{Bench, RawBash, settings};
-use crate::timed::{median, shown, timed};
 
 /// A group of figures, by name, that runs as many rounds as its argument divides them by.
 type Part = (&'static str, fn(usize));

@@ -3,9 +3,9 @@
 //! Decides what a path means: which file the kernel would open. It judges nothing. What cannot be told is left out,
 //! and the engine takes what is missing for unknown.
 
-mod activated;
 mod option;
 mod pattern;
+mod python_environment;
 pub(crate) mod remote_view;
 mod repository;
 mod settings;
@@ -31,7 +31,7 @@ use palisade_sandbox::{NPM_SETTINGS, is_own, public_content};
 
 use serde::{Deserialize, Serialize};
 
-use self::activated::Activated;
+use self::python_environment::Activated;
 use self::remote_view::{ResolvedPath, View};
 pub use self::repository::hook_directories;
 use self::sight::{Sight, Steps, is_no_directory};

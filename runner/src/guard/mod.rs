@@ -1,7 +1,7 @@
 //! What may be executed in a session: the engine's answer at each `execve`.
 //!
 //! ```text
-//! sandbox/guard.rs ─ Execution ─▶ Guard ─ whose child? process_images.rs ─ as the text said? preapproved.rs ─▶ yes
+//! sandbox/guard.rs ─ Execution ─▶ Guard ─ whose child? process_images.rs ─ as the text said? preapproved_commands.rs ─▶ yes
 //!                                   └──── else: words ─▶ Inventory, Facts, variables ─▶ Engine ─▶ yes | ExecDenial ─▶ Desk
 //! ```
 //!
@@ -13,13 +13,13 @@
 //! A program goes by several names: as it is called, as its file is really named, and as it is told that it is called (busybox
 //! looks at that). What a policy forbids to any of them is forbidden; what it permits, it permits to the first.
 //!
-//! What a person's yes would lift is put to one where one can be asked, and waits meanwhile (`asking.rs`).
+//! What a person's yes would lift is put to one where one can be asked, and waits meanwhile (`exec_approval.rs`).
 //!
 //! Not decided here: how the kernel is made to ask (`sandbox/guard.rs`), and what policy says.
 
-mod asking;
+mod exec_approval;
 mod pipes;
-mod preapproved;
+mod preapproved_commands;
 mod process_images;
 mod programs;
 mod refusals;
@@ -42,10 +42,10 @@ use palisade_engine::{
 use palisade_grammar::{Command, Inventory};
 use palisade_sandbox::{Execution, Judge, Patience, ProcessStat, Settled, WaitState, leader};
 
-pub(crate) use self::asking::root_of;
-pub use self::asking::{Answered, Asking, Clerk, Open};
+pub(crate) use self::exec_approval::root_of;
+pub use self::exec_approval::{Answered, Asking, Clerk, Open};
 use self::pipes::Pipes;
-use self::preapproved::{Match, Yes};
+use self::preapproved_commands::{Match, Yes};
 pub(crate) use self::process_images::Own;
 use self::process_images::{Ancestry, Change, Guise, Image, Images, Lineage, Parent, PipeReader};
 pub(crate) use self::programs::Caller;
@@ -103,7 +103,7 @@ pub struct Guard {
     /// The variables that it gets changed: name, value, setter.
     told: Vec<(String, String, String)>,
     /// What waits for a person.
-    waiting: asking::Waiting,
+    waiting: exec_approval::Waiting,
 }
 
 /// By which an answer is known again: that to a program whose words name no file, so that nothing but what is in here can change it.
@@ -178,7 +178,7 @@ impl Guard {
             script: None,
             open: Vec::new(),
             told: Vec::new(),
-            waiting: asking::Waiting::default(),
+            waiting: exec_approval::Waiting::default(),
         }
     }
 
@@ -213,7 +213,8 @@ impl Guard {
         for granted in &state.granted {
             self.crowd.extend(&granted.words, &granted.groups);
         }
-        let matching = if before.is_empty() { preapproved::find(&state.granted, &parent, execution) } else { None };
+        let matching =
+            if before.is_empty() { preapproved_commands::find(&state.granted, &parent, execution) } else { None };
         // An execution that is refused all the same, or that the kernel refuses, has used it up too.
         let yes = matching.as_ref().map_or(Yes::None, |(granted, _)| granted.take());
         let approved = yes == Yes::Given;

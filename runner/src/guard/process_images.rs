@@ -18,7 +18,7 @@ use palisade_engine::{AbsolutePath, Facts};
 use palisade_grammar::Inventory;
 use palisade_sandbox::{ProcessStat, leader};
 
-use super::preapproved::Match;
+use super::preapproved_commands::Match;
 use crate::environment::is_bookkeeping;
 use crate::facts::real_path;
 

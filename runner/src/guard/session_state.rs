@@ -15,8 +15,8 @@ use palisade_grammar::Shell;
 use palisade_redact::Redactor;
 use palisade_sandbox::{Attempt, Execution, ProcessStat};
 
-use super::asking::Clerk;
-use super::preapproved::{self, Granted};
+use super::exec_approval::Clerk;
+use super::preapproved_commands::{self, Granted};
 use super::process_images::{Own, Parent, ProcessOrigin};
 use super::programs::Programs;
 use super::refusals::{Ledger, Refusal, Script, Teller};
@@ -167,7 +167,7 @@ impl Desk {
         let number = state.scripts + 1;
         state.behind_checkpoint = progress.checkpoint().is_some();
         // What an earlier script left in the background is judged by its words: a yes is to one script, under its policies.
-        state.granted = preapproved::of(grant, number);
+        state.granted = preapproved_commands::of(grant, number);
         state.begins(number);
         if let RefusalSink::Here(ledger) = &self.refusals {
             ledger.begin(number, progress);
@@ -183,7 +183,7 @@ impl Desk {
         let occasion = Occasion { temp: self.state().occasion.temp.clone(), left, ..occasion };
         let facts = self.surroundings.gather(&occasion, &inventory, &engine);
         let is_lifted = |command: &palisade_grammar::Command| lifted.contains(&command.id.0);
-        let mut granted = preapproved::read(&inventory, &facts, is_lifted, engine.policy_set(), number);
+        let mut granted = preapproved_commands::read(&inventory, &facts, is_lifted, engine.policy_set(), number);
         let is_same = lifted.is_empty() && engine.rehearse(inventory, &facts, false).decision == Decision::Allow;
         if !is_same {
             granted = granted.into_iter().map(Granted::by_words).collect();

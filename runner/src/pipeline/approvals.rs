@@ -14,7 +14,7 @@ use palisade_engine::{
 use palisade_redact::Redacted;
 
 use super::approval_binding::{self, BoundFile};
-use super::asked::Intent;
+use super::job_approval::Intent;
 use super::{ApprovedRun, Failure, Outcome, Pending, PendingAct, Pipeline, Reached};
 use crate::control::approvals::{Anywhere, Approvals, MAX_WAITING, No, PendingApproval, RequestStatus};
 use crate::control::peer::Peer;

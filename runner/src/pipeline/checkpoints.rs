@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::approvals::RestoreApproval;
 use super::checkpoint_target::CheckpointTarget;
-use super::listed::in_parts;
+use super::path_lists::in_parts;
 use super::{Client, Failure, Pipeline, WithClient, approval_binding};
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::plan::Plan;

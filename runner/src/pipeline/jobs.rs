@@ -17,7 +17,7 @@ use palisade_redact::output::{Cursor, View};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{self, PermitIterator};
 
-use super::asked::{Intent, JobRequest, Judged};
+use super::job_approval::{Intent, JobRequest, Judged};
 use super::{Client, Failure, Outcome, Pipeline, Reached, WithClient};
 use crate::facts::Occasion;
 use crate::hint::{self, Bounds};

@@ -9,13 +9,13 @@ mod answers;
 mod base;
 mod control_shell;
 pub mod guard;
+mod input_wait;
 mod purpose;
 mod run;
 mod scan;
-mod started;
+mod started_processes;
 mod task;
 mod terminal;
-mod waits;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

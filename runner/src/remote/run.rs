@@ -13,10 +13,10 @@ use rustix::process::Signal;
 
 use super::RemoteShell;
 use super::control_shell::Moment;
+use super::input_wait::Quiet;
 use super::scan::{Found, ReportScanner};
-use super::started::Started;
+use super::started_processes::Started;
 use super::terminal::Keyboard;
-use super::waits::Quiet;
 use crate::shell::frame::{self, Streams};
 use crate::shell::{Chunk, End, Nonce, Order, RunEnd, SessionError, ShellLoss, StreamName, Terms, Typed};
 use crate::transport::line_ends::LineEnds;

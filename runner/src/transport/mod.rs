@@ -5,9 +5,9 @@
 //! decided here (`remote/`).
 
 pub mod docker;
-mod left;
 pub(crate) mod line_ends;
 pub mod local;
+mod server_instance;
 pub mod ssh;
 pub(crate) mod turn;
 pub(crate) mod wire;

@@ -10,7 +10,7 @@ use palisade_sandbox::Enforced;
 use palisade_sandbox::meter::Exceeded;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::heard::{Conversation, Greeting, Heard};
+use super::conversation::{Conversation, Greeting, Heard};
 use super::message::{Answer, Init, Launch, Launched, NoMessage, Order, Ready};
 use super::place;
 use crate::guard::{Ledger, Script, occasion};

@@ -9,8 +9,8 @@ use std::time::Duration;
 use rustix::fs::{CWD, Mode};
 use tokio::net::unix::pipe;
 
+use super::input_wait::waits_for;
 use super::pty::Terminal;
-use super::waits::waits_for;
 use crate::shell::{Nonce, SessionError};
 
 /// How often the shell is looked for at the other end: it blocks there until we have come.

@@ -6,6 +6,7 @@
 
 mod channel;
 mod input;
+pub(crate) mod input_wait;
 mod output_pipes;
 mod pty;
 mod reports;
@@ -13,7 +14,6 @@ mod run;
 pub(crate) mod termination;
 #[cfg(test)]
 mod tests;
-pub(crate) mod waits;
 
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;

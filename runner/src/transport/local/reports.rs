@@ -3,7 +3,7 @@
 use tokio::net::UnixStream;
 
 use crate::shell::frame::Report;
-use crate::shell::hearing::{Forged, ReportReader};
+use crate::shell::report_check::{Forged, ReportReader};
 
 /// Bytes read at a time.
 const BUFFER: usize = 256;

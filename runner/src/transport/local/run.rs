@@ -15,13 +15,13 @@ use tokio::io::AsyncWriteExt;
 use super::LocalShell;
 use super::channel::{After, BUFFER, Channel, Turn};
 use super::input::Input;
+use super::input_wait::QUIET;
 use super::output_pipes::{Keeping, OutputPipes};
 use super::reports::Closed;
 use super::termination::{Step, Termination};
-use super::waits::QUIET;
 use crate::shell::frame::{self, Report, Streams};
-use crate::shell::hearing::{Forged, Hearing};
 use crate::shell::progress::Progress;
+use crate::shell::report_check::{Forged, Hearing};
 use crate::shell::{End, Nonce, Order, RunEnd, SessionError, ShellLoss, StreamName, Terms, Typed};
 
 /// Silence after which output that can no longer become a secret is let go.
