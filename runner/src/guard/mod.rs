@@ -899,7 +899,7 @@ fn goes_offline(command: &Command, execution: &Execution) -> bool {
     is_offline(command, value)
 }
 
-/// Whether the machine's files tell that a command needs no peer ([`palisade_engine::Told::stays_here`]).
+/// Whether the machine's files tell that a command needs no peer ([`palisade_engine::CommandFacts::stays_here`]).
 fn told_to_stay(facts: &Facts, approved: bool) -> bool {
     !facts.told.is_empty() && facts.told.values().all(|told| told.stays_here(approved))
 }
