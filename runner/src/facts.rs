@@ -3,13 +3,13 @@
 //! Decides what a path means: which file the kernel would open. It judges nothing. What cannot be told is left out,
 //! and the engine takes what is missing for unknown.
 
+mod lookup_budget;
 mod option;
 mod pattern;
 mod python_environment;
 pub(crate) mod remote_view;
 mod repository;
 mod settings;
-mod sight;
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -31,10 +31,10 @@ use palisade_sandbox::{NPM_SETTINGS, is_own, public_content};
 
 use serde::{Deserialize, Serialize};
 
+use self::lookup_budget::{Sight, Steps, is_no_directory};
 use self::python_environment::Activated;
 use self::remote_view::{ResolvedPath, View};
 pub use self::repository::hook_directories;
-use self::sight::{Sight, Steps, is_no_directory};
 use crate::clock::Zone;
 use crate::git;
 use crate::sandbox::earlier;

@@ -39,7 +39,7 @@ use crate::target::{Target, TargetError};
 use crate::transport::TERMINAL_KIND;
 use crate::transport::docker::Container;
 use crate::transport::ssh::Connection;
-use crate::transport::turn::{RemotePhase, Turn};
+use crate::transport::start_limit::{RemotePhase, Turn};
 use crate::transport::wire::Wire;
 
 /// How long a shell may take to answer where nothing of the agent's runs.

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::conversation::{Conversation, Greeting, Heard};
 use super::message::{Answer, Init, Launch, Launched, NoMessage, Order, Ready};
-use super::place;
+use super::program_upload;
 use crate::guard::{Ledger, Script, occasion};
 use crate::remote::{Base, Errands, Purpose};
 use crate::shell::progress::Progress;
@@ -51,7 +51,7 @@ pub(crate) struct Outpost(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     /// Where the program lies there, and its SHA-256.
-    program: place::Placed,
+    program: program_upload::Placed,
     ready: Ready,
     orders: mpsc::Sender<PendingOrder>,
     ledgers: Arc<Ledgers>,
@@ -94,7 +94,7 @@ impl Outpost {
     /// If it cannot be brought there, or cannot hold there what it has to.
     pub(crate) async fn start(base: &Base, terms: Terms) -> Result<Self, SessionError> {
         let Terms { init, state, settings } = terms;
-        let program = place::place(base, &state, settings.binary.as_deref()).await?;
+        let program = program_upload::place(base, &state, settings.binary.as_deref()).await?;
         let nonce = Nonce::new()?;
         let mut wire = base.open(Purpose::Guard { program: &program.program, nonce: &nonce }).await?;
         let rest = tokio::time::timeout(READY, greeted(&mut wire, &nonce)).await;
@@ -111,7 +111,7 @@ impl Outpost {
             return Err(TargetError::Home { target: base.name().to_owned(), home: shown(&ready.home) }.into());
         }
         // It is a word of a login shell's line.
-        if !place::is_plain(&ready.directory) {
+        if !program_upload::is_plain(&ready.directory) {
             return Err(failed(Answer::Done));
         }
         Ok(Self(Arc::new(Inner { program, ready, orders, ledgers, shells: AtomicU64::new(0) })))

@@ -24,7 +24,7 @@ use tokio::net::TcpStream;
 pub(crate) use self::connection::Connection;
 use self::connection::Line;
 use self::host_key::{HostKeyMatch, KnownHosts, Shown};
-use super::turn::{RemotePhase, Turn};
+use super::start_limit::{RemotePhase, Turn};
 use crate::target::{SshTarget, TargetError};
 
 /// What one channel may have under way; more is only sent once it has been taken. All of it has to come before a report can.
