@@ -10,8 +10,8 @@
     reason = "figures are printed, or there are none"
 )]
 
-#[path = "../runner/benches/support/timed.rs"]
-mod timed;
+#[path = "../runner/benches/support/stopwatch.rs"]
+mod stopwatch;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::timed::{shown, timed};
+use crate::stopwatch::{shown, timed};
 
 /// What proves the client.
 const TOKEN: &str = "a-token-of-the-bench-that-is-32-characters-long";

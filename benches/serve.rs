@@ -9,8 +9,8 @@
     reason = "figures are printed, or there are none"
 )]
 
-#[path = "../runner/benches/support/timed.rs"]
-mod timed;
+#[path = "../runner/benches/support/stopwatch.rs"]
+mod stopwatch;
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::timed::{shown, timed};
+use crate::stopwatch::{shown, timed};
 
 fn main() {
     // `cargo test` runs benches, too, to see that they still work.

@@ -1,4 +1,5 @@
-//! The crates' walls: what each may depend on, that only the runner reaches the sandbox, and that no module needs one that needs it.
+//! The crates' walls: what each may depend on, that only the runner reaches the sandbox, and that no module needs one that needs it. And the
+//! names: none for more than a few types, and none of a module that says nothing of what it holds.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -151,4 +152,153 @@ fn circles_are_found() {
         "use crate::{one, two::X};\nuse super::three;\n// crate::four\n#[cfg(test)]\nmod tests { use crate::five; }";
     let names = named_at_the_top(code, "x.rs");
     assert!(["one", "two", "three"].iter().all(|name| names.contains(*name)) && names.len() == 3, "{names:?}");
+}
+
+/// Directories that the test of names leaves out: those that cargo and git make, tests and benchmarks.
+const NOT_PRODUCT: [&str; 5] = ["target", ".git", "tests", "benches", "fuzz"];
+
+/// The product's own files of Rust below the repository, by their paths there, each without its test modules.
+fn sources() -> BTreeMap<String, String> {
+    let (root, mut sources) = (repository(), BTreeMap::new());
+    let mut open = vec![root.to_owned()];
+    while let Some(directory) = open.pop() {
+        for entry in fs::read_dir(&directory).expect("a directory").flatten() {
+            let path = entry.path();
+            let inside = path.strip_prefix(root).expect("below").display().to_string();
+            let name = entry.file_name().display().to_string();
+            if path.is_dir() {
+                // A module of the runner is called `target`, as cargo's directory is.
+                if !NOT_PRODUCT.contains(&&*name) || inside.contains("/src/target") {
+                    open.push(path);
+                }
+            } else if name.ends_with(".rs") && name != "tests.rs" {
+                let text = fs::read_to_string(&path).expect("text");
+                sources.insert(inside, without_test_modules(&text));
+            }
+        }
+    }
+    sources
+}
+
+/// A file's text without each module that stands behind `#[cfg(test)]` and is written out, up to its closing bracket.
+fn without_test_modules(text: &str) -> String {
+    let (mut kept, mut attributes, mut inside) = (String::new(), false, false);
+    for line in text.lines() {
+        if inside {
+            inside = line != "}";
+        } else if attributes && line.starts_with("mod ") {
+            inside = line.ends_with('{');
+            attributes = false;
+        } else {
+            attributes = line == "#[cfg(test)]" || attributes && line.starts_with("#[");
+            kept.push_str(line);
+            kept.push('\n');
+        }
+    }
+    kept
+}
+
+/// The types that a file defines by `struct`, `enum`, `trait` or `type`. A `type` that is indented belongs to a trait.
+fn types(text: &str) -> BTreeSet<&str> {
+    let mut names = BTreeSet::new();
+    for line in text.lines() {
+        let mut words = line
+            .split_whitespace()
+            .skip_while(|word| word.starts_with("pub") || word.ends_with(')') || *word == "unsafe");
+        if let (Some(kind), Some(rest)) = (words.next(), words.next())
+            && (["struct", "enum", "trait"].contains(&kind) || kind == "type" && !line.starts_with(' '))
+        {
+            names.insert(rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default());
+        }
+    }
+    names
+}
+
+/// How many files may define a type of one name.
+const MOST_OF_A_NAME: usize = 3;
+
+/// Names that more files may define. Each module that is set up has its `Settings`, which are called by the module's name.
+const COMMON: [&str; 1] = ["Settings"];
+
+/// The names that too many files define, each with these files.
+fn overused(sources: &BTreeMap<String, String>) -> Vec<String> {
+    let mut defined: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (file, text) in sources {
+        types(text).into_iter().for_each(|name| defined.entry(name).or_default().push(file));
+    }
+    let too_many = |(name, files): &(&str, Vec<&str>)| files.len() > MOST_OF_A_NAME && !COMMON.contains(name);
+    defined.into_iter().filter(too_many).map(|(name, files)| format!("{name}: {}", files.join(", "))).collect()
+}
+
+/// Names of modules that say nothing of what the module holds, beside the words in `-ed` and `-ing`.
+const RIDDLES: [&str; 26] = [
+    "again", "apart", "been", "begun", "done", "found", "given", "gone", "heard", "held", "hidden", "inert", "kept",
+    "known", "left", "made", "met", "said", "seen", "sent", "shown", "stood", "taken", "there", "told", "waits",
+];
+
+/// Words in `-ed` and `-ing` that name a thing.
+const THINGS: [&str; 3] = ["drawing", "listing", "sed"];
+
+/// Modules that keep such a name: the first three have those of a verb's words and of a table of the settings; the last one is what other
+/// crates import the file of remembered yeses by.
+const KEPT: [&str; 4] = [
+    "src/commands/redact/learned.rs",
+    "src/commands/approvals/remembered.rs",
+    "src/config/serving.rs",
+    "runner/src/remembered.rs",
+];
+
+/// Whether a module's name is one bare word that is a participle or a riddle.
+fn is_riddle(stem: &str) -> bool {
+    let is_participle = ["ed", "ing"].iter().any(|end| stem.ends_with(end)) && !stem.contains('_');
+    is_participle && !THINGS.contains(&stem) || RIDDLES.contains(&stem)
+}
+
+/// The files whose modules have such names.
+fn riddles<'a>(files: impl Iterator<Item = &'a String>) -> Vec<&'a String> {
+    let stem = |file: &str| file.rsplit('/').next().unwrap_or_default().trim_end_matches(".rs").to_owned();
+    // A directory's module has the directory's name.
+    let named = |file: &&String| is_riddle(&stem(file.strip_suffix("/mod.rs").unwrap_or(file)));
+    files.filter(named).filter(|file| !KEPT.contains(&file.as_str())).collect()
+}
+
+#[test]
+fn names_of_types_and_modules_say_what_they_are() {
+    let sources = sources();
+    let has = |file: &str| sources.contains_key(file);
+    assert!(sources.len() > 300 && has("runner/src/target/mod.rs") && KEPT.iter().all(|file| has(file)), "all is read");
+    assert!(sources.values().map(|text| types(text).len()).sum::<usize>() > 1000, "types are found");
+    let overused = overused(&sources);
+    assert!(
+        overused.is_empty(),
+        "more than {MOST_OF_A_NAME} files define a type of this name:\n  {}",
+        overused.join("\n  ")
+    );
+    let riddles = riddles(sources.keys());
+    assert!(riddles.is_empty(), "a module is named for the thing that it holds: {riddles:?}");
+}
+
+#[test]
+fn overused_names_and_riddles_are_found() {
+    let text = "pub(crate) struct Place<T>(T);\n/// enum Comment {}\n    type Item = u8;\n\
+                #[cfg(test)]\n#[expect(clippy::unwrap_used)]\nmod tests {\n    struct InTests;\n}\npub type Alias = u8;\n";
+    let text = without_test_modules(text);
+    assert_eq!(types(&text), BTreeSet::from(["Alias", "Place"]));
+    let of = |files: &[&str]| files.iter().map(|file| ((*file).to_owned(), text.clone())).collect::<BTreeMap<_, _>>();
+    assert!(overused(&of(&["a.rs", "b.rs", "c.rs"])).is_empty());
+    assert_eq!(
+        overused(&of(&["a.rs", "b.rs", "c.rs", "d.rs"])),
+        ["Alias: a.rs, b.rs, c.rs, d.rs", "Place: a.rs, b.rs, c.rs, d.rs"]
+    );
+    let files = [
+        "x/told.rs",
+        "x/asked.rs",
+        "x/running.rs",
+        "x/kept/mod.rs",
+        "x/vouch/sed.rs",
+        "x/learned_values.rs",
+        "x/mod.rs",
+    ];
+    let files = files.map(str::to_owned);
+    assert_eq!(riddles(files.iter()), files[..4].iter().collect::<Vec<_>>());
 }

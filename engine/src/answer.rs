@@ -11,7 +11,7 @@ use crate::cedar_values::Built;
 use crate::report::Decision;
 
 /// What Cedar says to one request.
-pub(crate) struct Answer {
+pub(crate) struct CedarAnswer {
     pub(crate) decision: Decision,
     /// Ids of the policies that made it, sorted.
     pub(crate) determining: Vec<String>,
@@ -21,10 +21,10 @@ pub(crate) struct Answer {
 
 /// Asks Cedar. Allow only if Cedar allows and no policy erred; a request that could not be built, or that does not fit
 /// the schema, is a denial.
-pub(crate) fn answer(bundle: &Bundle, bound: Built<BoundRequest>) -> Answer {
+pub(crate) fn answer(bundle: &Bundle, bound: Built<BoundRequest>) -> CedarAnswer {
     let bound = match bound {
         Ok(bound) => bound,
-        Err(error) => return Answer { decision: Decision::Deny, determining: Vec::new(), errors: vec![error] },
+        Err(error) => return CedarAnswer { decision: Decision::Deny, determining: Vec::new(), errors: vec![error] },
     };
     let slice = bundle.index.slice_of(&bound);
     let response = Authorizer::new().is_authorized(&bound.request, &slice.set, &bound.entities);
@@ -33,5 +33,5 @@ pub(crate) fn answer(bundle: &Bundle, bound: Built<BoundRequest>) -> Answer {
     determining.sort();
     let errors: Vec<String> = response.diagnostics().errors().map(ToString::to_string).collect();
     let allowed = response.decision() == CedarDecision::Allow && errors.is_empty();
-    Answer { decision: if allowed { Decision::Allow } else { Decision::Deny }, determining, errors }
+    CedarAnswer { decision: if allowed { Decision::Allow } else { Decision::Deny }, determining, errors }
 }

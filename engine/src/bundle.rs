@@ -18,10 +18,10 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::depth::too_deep;
-use crate::indexed::Indexed;
 use crate::no_gain::{self, Privileged};
 use crate::path::AbsolutePath;
 use crate::policy_clauses::{PolicyClauses, may_name};
+use crate::policy_json::Indexed;
 use crate::slice::Index;
 use crate::source::{Finding, Findings, Source};
 use crate::stack::{DEEP, deep};

@@ -13,9 +13,9 @@ use toml::de::{DeTable, DeValue};
 use toml::value::Datetime;
 
 use crate::acts::{Act, Approval, Oversight, Receiver};
-use crate::apart;
 use crate::bound_request::BoundRequest;
 use crate::case_facts::World;
+use crate::command_facts::Repository;
 use crate::engine::Engine;
 use crate::facts::{Auth, Channel, Clock, Facts, Lasts, Machine, Principal, Scratch, Session, SessionShell, Transport};
 use crate::no_gain::{hides_options, is_lock_bound};
@@ -23,8 +23,8 @@ use crate::path::AbsolutePath;
 use crate::replay::{self, Again};
 use crate::report::{Decision, Report};
 use crate::request::{PolicyContext, RequestBuilder};
+use crate::separate_shell;
 use crate::source::Source;
-use crate::told::Repository;
 use crate::verdict::{self, ApprovalRequest, Verdict};
 use crate::vocabulary::Vocabulary;
 
@@ -470,7 +470,7 @@ impl Case {
     fn inventory(&self, policies: PolicyContext<'_>, script: &str) -> Inventory {
         let inventory = palisade_grammar::inventory(script.as_bytes());
         let no_gain = || RequestBuilder::new(policies, &self.facts).no_gain();
-        let instead = apart::instead(&inventory, &self.facts, no_gain);
+        let instead = separate_shell::instead(&inventory, &self.facts, no_gain);
         instead.map_or(inventory, |instead| palisade_grammar::inventory(&instead))
     }
 

@@ -6,14 +6,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use palisade_grammar::{Command, Cwd, EffectKind, Inventory, Place, Resolved, Value, place};
+use palisade_grammar::{Command, Cwd, EffectKind, Inventory, RemoteLocation, Resolved, Value, remote_location};
 
+use crate::command_facts::{self, Remote, Repository};
 use crate::facts::{Facts, Origin, Program, Transport};
-use crate::inert;
-use crate::installed;
+use crate::inert_effects;
 use crate::no_gain;
+use crate::package_fetch;
 use crate::path::AbsolutePath;
-use crate::told::{self, Remote, Repository};
 use crate::vocabulary::Vocabulary;
 
 /// Where the installed system keeps its programs.
@@ -49,8 +49,8 @@ impl World {
             }
             facts.programs.insert(command.id, self.program(&facts, command, directory.as_ref()));
             for (index, effect) in command.effects.iter().enumerate() {
-                if no_gain::may_hold(&facts) && inert::names_remote(command, index)
-                    || inert::may_change_settings(command, index, no_gain::may_hold(&facts))
+                if no_gain::may_hold(&facts) && inert_effects::names_remote(command, index)
+                    || inert_effects::may_change_settings(command, index, no_gain::may_hold(&facts))
                 {
                     facts.inert.insert((command.id, index));
                 }
@@ -68,7 +68,9 @@ impl World {
                 if effect.kind == EffectKind::Import && !self.shadows(&path) && !writes_module(inventory) {
                     facts.inert.insert((command.id, index));
                 }
-                if no_gain::may_hold(&facts) && (inert::links_to(command, index) || inert::is_staged(command, index)) {
+                if no_gain::may_hold(&facts)
+                    && (inert_effects::links_to(command, index) || inert_effects::is_staged(command, index))
+                {
                     facts.inert.insert((command.id, index));
                 }
                 if effect.tree && !links {
@@ -80,9 +82,9 @@ impl World {
             let plain = |index| facts.paths.get(&(command.id, index)).is_some_and(|path| self.exists(&facts, path));
             links |= makes_links(inventory, command, plain);
         }
-        let resolve = |repository: &Repository, url: &str| match place(url)? {
-            Place::Peer(peer) => Some(Remote::Peer(peer)),
-            Place::Path(path) => {
+        let resolve = |repository: &Repository, url: &str| match remote_location(url)? {
+            RemoteLocation::Peer(peer) => Some(Remote::Peer(peer)),
+            RemoteLocation::Path(path) => {
                 let top = AbsolutePath::new(&repository.top);
                 let path = self.locate(&Value::Literal(path), top.as_ref())?;
                 Some(Remote::Path { below: Some(self.groups_below(vocabulary, &path)), path })
@@ -90,17 +92,18 @@ impl World {
         };
         let directory = |command: &Command| facts.directories.get(&command.id).cloned();
         let held = no_gain::may_hold(&facts);
-        facts.told = told::remotes(inventory, &facts.cwd, held, directory, |_| self.repository.clone(), resolve);
+        facts.told =
+            command_facts::remotes(inventory, &facts.cwd, held, directory, |_| self.repository.clone(), resolve);
         for command in inventory.commands().iter().filter(|_| self.files.is_some()) {
             let there = |name: &str| {
                 fold(&format!("{}/{name}", facts.workspace)).is_some_and(|path| self.exists(&facts, &path))
             };
-            if installed::is_installed(inventory, command, there, |_| None) {
+            if package_fetch::is_installed(inventory, command, there, |_| None) {
                 facts.told.entry(command.id).or_default().installed = true;
-            } else if installed::is_locked(inventory, command, there, |_| None) {
+            } else if package_fetch::is_locked(inventory, command, there, |_| None) {
                 facts.told.entry(command.id).or_default().locked = true;
             }
-            if installed::says_offline(command) {
+            if package_fetch::says_offline(command) {
                 facts.told.entry(command.id).or_default().offline = true;
             }
         }

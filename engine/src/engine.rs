@@ -18,11 +18,11 @@ use crate::replay::{Again, Groups};
 use crate::replay_input::ReplayInput;
 use crate::report::Report;
 use crate::request::{PolicyContext, RequestBuilder};
-use crate::standing::{Given, Standing, StandingYes, Unfit};
+use crate::standing_permits::{Given, Standing, StandingYes, Unfit};
 use crate::verdict::{ApprovalRequest, Authority, Verdict};
 use crate::visible_policies::VisiblePolicy;
 use crate::vocabulary::Vocabulary;
-use crate::{apart, kernel_coverage, peers, replay, verdict, visible_policies};
+use crate::{kernel_coverage, peers, replay, separate_shell, verdict, visible_policies};
 
 /// Decides scripts: a validated set of policies, and the groups that they name.
 #[derive(Debug)]
@@ -316,7 +316,7 @@ impl Engine {
     /// What runs in place of a script that the session's own shell is not given: one that was not read completely becomes the code of
     /// another shell, where the agent could as well write it into a file and run that. None if the script stays as it is.
     pub fn apart(&self, inventory: &Inventory, facts: &Facts) -> Option<Vec<u8>> {
-        apart::instead(inventory, facts, || self.is_no_gain(facts))
+        separate_shell::instead(inventory, facts, || self.is_no_gain(facts))
     }
 
     /// Whether a decision on these facts can depend on what lies below a directory. Where the no-gain principle holds, the shipped

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use palisade_grammar::CommandId;
 use serde::{Deserialize, Serialize};
 
+use crate::command_facts::CommandFacts;
 use crate::path::AbsolutePath;
-use crate::told::Told;
 
 /// The facts that one script is judged on.
 #[derive(Clone, Debug)]
@@ -54,7 +54,7 @@ pub struct Facts {
     /// The working directory of each command. One that is not in here is unknown.
     pub directories: BTreeMap<CommandId, AbsolutePath>,
     /// What the machine tells of a command beyond its words.
-    pub told: BTreeMap<CommandId, Told>,
+    pub told: BTreeMap<CommandId, CommandFacts>,
     /// The commands are what a running program starts, seen at its `execve`, with these programs above them; `None`:
     /// the agent wrote them.
     pub started_by: Option<BTreeSet<String>>,

@@ -12,7 +12,7 @@ use cedar_policy::{ActionConstraint, Effect, Policy, ResourceConstraint};
 use serde_json::Value;
 
 use crate::bundle::Bundle;
-use crate::indexed::Indexed;
+use crate::policy_json::Indexed;
 use crate::vocabulary::Vocabulary;
 
 /// What a file rule may be scoped to.
@@ -55,7 +55,7 @@ pub(crate) fn beyond_places(bundle: &Bundle, vocabulary: &Vocabulary) -> Vec<Unh
     let policies = bundle.index.policies().iter().filter(|policy| policy.effect() == Effect::Forbid);
     let found = policies.filter(|policy| touches_files(policy)).map(|policy| {
         let (by_name, unheld) = (BTreeSet::new(), BTreeSet::new());
-        let mut reader = Reader { vocabulary, deletes: deletes(policy), by_name, unheld, lifting: Vec::new() };
+        let mut reader = PolicyReader { vocabulary, deletes: deletes(policy), by_name, unheld, lifting: Vec::new() };
         reader.policy(policy);
         Unheld {
             policy: policy.id().to_string(),
@@ -86,7 +86,7 @@ fn actions(policy: &Policy) -> Option<Vec<String>> {
 }
 
 /// Walks the scope and the conditions of one policy.
-struct Reader<'a> {
+struct PolicyReader<'a> {
     vocabulary: &'a Vocabulary,
     /// The policy forbids to delete.
     deletes: bool,
@@ -97,7 +97,7 @@ struct Reader<'a> {
     lifting: Vec<&'static str>,
 }
 
-impl Reader<'_> {
+impl PolicyReader<'_> {
     fn policy(&mut self, policy: &Indexed) {
         match policy.resource_constraint() {
             ResourceConstraint::Any | ResourceConstraint::Is(_) => {}

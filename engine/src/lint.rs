@@ -11,9 +11,9 @@ use serde_json::Value;
 
 use crate::coverage::Coverage;
 use crate::engine::Engine;
-use crate::indexed::Indexed;
 use crate::nearest::nearest;
 use crate::no_gain;
+use crate::policy_json::Indexed;
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -388,7 +388,7 @@ impl Linter<'_> {
         };
         // A program without a table has its options as they are written.
         let untabled = scope.is_some() && programs.is_empty();
-        let is_known = |option: &str| known.contains(option) || crate::told::TAGS.contains(&option);
+        let is_known = |option: &str| known.contains(option) || crate::command_facts::TAGS.contains(&option);
         if scope.is_none() {
             // The conditions may name a program that calls it otherwise. Which of several is meant, they need not say.
             let named: BTreeSet<String> = self.literals("Program").chain(facts.programs.iter().cloned()).collect();

@@ -22,7 +22,7 @@ use serde_json::Value;
 use crate::acts::Receiver;
 use crate::cedar_values::uid;
 use crate::facts::{Facts, Origin};
-use crate::indexed::Indexed;
+use crate::policy_json::Indexed;
 use crate::replay_input::Exec;
 use crate::slice::Index;
 use crate::stack::DEEP;

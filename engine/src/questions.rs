@@ -11,13 +11,13 @@ use palisade_grammar::{
 };
 
 use crate::acts::{Approval, FileAction, Receiver};
+use crate::command_facts::Remote;
 use crate::facts::{AtExecve, Crowd, Facts, Machine, Origin, Program};
 use crate::no_gain;
 use crate::path::AbsolutePath;
 use crate::replay_input::{
     Exec, Files, Host, Item, Neighbours, Peer, REPLAY_INPUT_VERSION, ReplayInput, Script, Session, Variable, What, Who,
 };
-use crate::told::Remote;
 
 /// How deep a command may stand in a text: what the grammar refuses to go beyond.
 const MAX_DEPTH: usize = 64;

@@ -11,8 +11,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::acts::Approval;
 use crate::facts::{Clock, Facts, Machine, Principal, Scratch, Session};
-use crate::indexed::Indexed;
 use crate::path::AbsolutePath;
+use crate::policy_json::Indexed;
 use crate::questions::Question;
 use crate::replay_input::{Approver, Field, Files, Item, REPLAY_INPUT_VERSION, ReplayInput, What};
 use crate::report::{Decision, Judged};

@@ -13,7 +13,7 @@ use cedar_policy::{
 
 use crate::bound_request::BoundRequest;
 use crate::cedar_values::text;
-use crate::indexed::Indexed;
+use crate::policy_json::Indexed;
 
 /// Slices that are kept. One that is not there costs some 30 µs.
 const MAX_CACHED: usize = 512;
@@ -37,14 +37,15 @@ pub(crate) struct Slice {
 
 #[derive(Default)]
 struct ActionLists {
-    any_resource: Vec<Entry>,
-    by_resource: HashMap<u32, Vec<Entry>>,
+    any_resource: Vec<SliceEntry>,
+    by_resource: HashMap<u32, Vec<SliceEntry>>,
     /// Keys that scopes of this action name as principal.
     principals: BTreeSet<u32>,
 }
 
+/// A policy by its number, and the principal that its scope names.
 #[derive(Clone, Copy)]
-struct Entry {
+struct SliceEntry {
     policy: usize,
     principal: Option<u32>,
 }
@@ -94,7 +95,7 @@ impl Index {
                     Some(key) => lists.by_resource.entry(key).or_default(),
                     None => &mut lists.any_resource,
                 };
-                list.push(Entry { policy: at, principal });
+                list.push(SliceEntry { policy: at, principal });
             }
         }
         index.policies = policies.into_iter().map(Indexed::new).collect();
@@ -156,7 +157,7 @@ impl Index {
 
     fn gather(&self, lists: &ActionLists, key: &Key) -> Slice {
         let scoped = key.resources.iter().filter_map(|key| lists.by_resource.get(key));
-        let fits = |entry: &&Entry| entry.principal.is_none_or(|principal| key.principals.contains(&principal));
+        let fits = |entry: &&SliceEntry| entry.principal.is_none_or(|principal| key.principals.contains(&principal));
         let mut members: Vec<usize> =
             scoped.flatten().chain(&lists.any_resource).filter(fits).map(|entry| entry.policy).collect();
         members.sort_unstable();

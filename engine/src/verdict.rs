@@ -9,7 +9,7 @@ use cedar_policy::EvalResult;
 use palisade_grammar::{Inventory, OpaqueReason, Span};
 
 use crate::acts::{Act, Approval, FileAction, Oversight};
-use crate::answer::{Answer, answer};
+use crate::answer::{CedarAnswer, answer};
 use crate::bound_request::BoundRequest;
 use crate::bundle::Bundle;
 use crate::decision_cache::DecisionCache;
@@ -20,7 +20,7 @@ use crate::path::AbsolutePath;
 use crate::questions;
 use crate::report::{Decision, Judged, Reason, Report, Unread};
 use crate::request::{PolicyContext, RequestBatch, RequestBuilder, RequestDraft};
-use crate::standing::{Given, MAKES_WHAT_IT_NAMES, Standing, StandingYes, Unfit};
+use crate::standing_permits::{Given, MAKES_WHAT_IT_NAMES, Standing, StandingYes, Unfit};
 
 /// Requests that one script may raise. 64 KiB of `a;` would raise 30,000, each of which costs a decision.
 pub(crate) const MAX_REQUESTS: usize = 1_000;
@@ -544,7 +544,7 @@ pub(crate) fn rehearse_oversight(
         Reason { policy, place: note.place, text, span, reason: note.reason, suggest, nearest: String::new() }
     });
     let reasons = reasons.collect();
-    let Answer { decision, determining, errors } = answer;
+    let CedarAnswer { decision, determining, errors } = answer;
     let (program, via, hard) = (String::new(), Vec::new(), Vec::new());
     let judged =
         Judged { action, resource, program, span, via, decision, determining, errors, hard, quorum: 1, lifted: false };
@@ -574,7 +574,7 @@ pub(crate) fn trace_oversight(
     }
 }
 
-fn authority(bundle: &Bundle, answer: Answer) -> Authority {
+fn authority(bundle: &Bundle, answer: CedarAnswer) -> Authority {
     let allowed = answer.decision == Decision::Allow;
     let mut reasons: Vec<String> = answer.determining.iter().map(|id| bundle.note(id).reason).collect();
     reasons.retain(|reason| !reason.is_empty());
@@ -777,7 +777,7 @@ pub(crate) fn judge(
     let approved = answer(bundle, builder.bind(batch, draft, true));
     if approved.decision == Decision::Allow && now.errors.is_empty() {
         let quorum = quorum(bundle, now.determining.iter().chain(&approved.determining));
-        return Judged { quorum, ..judged(draft, Answer { decision: Decision::Ask, ..now }) };
+        return Judged { quorum, ..judged(draft, CedarAnswer { decision: Decision::Ask, ..now }) };
     }
     Judged { hard: approved.determining, ..judged(draft, now) }
 }
@@ -807,7 +807,7 @@ pub(crate) fn lift(
         who.insert(&person.user);
     }
     if who.len() < takes {
-        return judged(draft, Answer { decision: Decision::Deny, ..now });
+        return judged(draft, CedarAnswer { decision: Decision::Deny, ..now });
     }
     let lifted = approved.decision == Decision::Allow;
     Judged { lifted, ..judged(draft, approved) }
@@ -818,7 +818,7 @@ pub(crate) fn strictest(requests: &[Judged]) -> Decision {
     requests.iter().map(|judged| judged.decision).max().unwrap_or(Decision::Deny)
 }
 
-fn judged(draft: &RequestDraft, answer: Answer) -> Judged {
+fn judged(draft: &RequestDraft, answer: CedarAnswer) -> Judged {
     Judged {
         action: draft.action,
         resource: draft.resource.clone(),

@@ -15,7 +15,7 @@ use palisade_redact::output::{Capture, Stripper};
 use palisade_redact::{Redactor, Stream};
 use palisade_runner::View;
 use palisade_runner::shell::Nonce;
-use palisade_runner::shell::hearing::{Forged, Hearing, Reader};
+use palisade_runner::shell::report_check::{Forged, Hearing, ReportReader};
 
 static REDACTOR: LazyLock<Redactor> = LazyLock::new(|| Redactor::builtin().expect("the shipped rules load"));
 
@@ -24,7 +24,7 @@ const KEEP: usize = 64;
 
 fuzz_target!(|input: &[u8]| {
     // One reader for the session, as in a shell: what a command leaves in it is the next one's to meet.
-    let mut reader = Reader::default();
+    let mut reader = ReportReader::default();
     let mut known = Vec::new();
     for (number, acts) in input.splitn(2, |byte| *byte == 0xff).enumerate() {
         let status = i32::try_from(number).expect("two") + 40;
@@ -35,7 +35,7 @@ fuzz_target!(|input: &[u8]| {
 });
 
 /// Plays one command; whether its session lives.
-fn command(acts: &[u8], status: i32, reader: &mut Reader, known: &mut Vec<String>) -> bool {
+fn command(acts: &[u8], status: i32, reader: &mut ReportReader, known: &mut Vec<String>) -> bool {
     let own = Nonce::new().expect("random bytes");
     let mut hearing = Hearing::new(own.clone());
     let mut asked = vec![report(&own, status)];
@@ -104,7 +104,7 @@ fn report(nonce: &Nonce, status: i32) -> String {
     format!("{}/ {status}\n", nonce.as_str())
 }
 
-fn listen(reader: &mut Reader, hearing: &mut Hearing, bytes: &[u8]) -> Option<Result<Option<i32>, Forged>> {
+fn listen(reader: &mut ReportReader, hearing: &mut Hearing, bytes: &[u8]) -> Option<Result<Option<i32>, Forged>> {
     reader.push(bytes);
     loop {
         match reader.report() {

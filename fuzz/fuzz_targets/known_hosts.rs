@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
-use palisade_runner::transport::ssh::host_key::{Answer, KnownHosts, Shown};
+use palisade_runner::transport::ssh::host_key::{HostKeyMatch, KnownHosts, Shown};
 
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKRBl+Q0zsUQvsYOqLPNlA6mvOPoH/65ns0YCa6lt9p6";
 
@@ -22,16 +22,16 @@ fuzz_target!(|text: &[u8]| {
         let answer = decide(&[text], port);
         let blob = KEY.split(' ').nth(1).expect("a blob").as_bytes();
         let is_in = text.windows(blob.len()).any(|window| window == blob);
-        assert!(is_in || answer != Answer::Known, "a key that is not there is known");
+        assert!(is_in || answer != HostKeyMatch::Known, "a key that is not there is known");
 
         let revoked = format!("\n@revoked * {KEY}\n");
-        assert!(matches!(decide(&[text, revoked.as_bytes()], port), Answer::Revoked(_)));
-        assert!(matches!(decide(&[revoked.as_bytes(), text], port), Answer::Revoked(_)));
+        assert!(matches!(decide(&[text, revoked.as_bytes()], port), HostKeyMatch::Revoked(_)));
+        assert!(matches!(decide(&[revoked.as_bytes(), text], port), HostKeyMatch::Revoked(_)));
 
         let ours = format!("{name} {KEY}\n");
         let beside = decide(&[text, ours.as_bytes()], port);
-        assert!(matches!(beside, Answer::Known | Answer::Revoked(_)), "our own line is lost: {beside:?}");
-        let is_revoked = |answer: &Answer| matches!(answer, Answer::Revoked(_));
+        assert!(matches!(beside, HostKeyMatch::Known | HostKeyMatch::Revoked(_)), "our own line is lost: {beside:?}");
+        let is_revoked = |answer: &HostKeyMatch| matches!(answer, HostKeyMatch::Revoked(_));
         // As for OpenSSH: a line without a port, one that revokes too, counts at another port only if none has that port.
         assert!(
             is_revoked(&beside) == is_revoked(&answer) || port != 22 && is_revoked(&answer),

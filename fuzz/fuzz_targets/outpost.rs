@@ -10,7 +10,7 @@
 use std::collections::BTreeSet;
 
 use libfuzzer_sys::fuzz_target;
-use palisade_runner::remote::guard::heard::{Conversation, Greeting, Heard};
+use palisade_runner::remote::guard::conversation::{Conversation, Greeting, Heard};
 use palisade_runner::remote::guard::message::{Answer, Frames, MAX_ANSWER, MAX_ORDER, Numbered, Order, encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -19,8 +19,8 @@ use std::time::Instant;
 use crate::ast::{
     Arg, Assign, Count, Join, Nested, NestedKind, Note, Part, Pipeline, Redirect, Script, SimpleCommand, Statement,
 };
-use crate::collect::directory::Place;
-use crate::collect::state::{Known, State};
+use crate::collect::directory::WorkingDirectory;
+use crate::collect::state::{ShellState, VariableValue};
 use crate::cross_check::Readers;
 use crate::inventory::{
     Assignment, Command, CommandId, Effect, EffectKind, Inventory, Opaque, Parser, Redirection, Resolved, Shell, Via,
@@ -143,9 +143,9 @@ struct Collector<'a> {
     /// Loops around this place that are not followed turn by turn.
     turning: u32,
     /// Where the shell may be when bash gives up the line that it runs.
-    escaped: Option<State>,
+    escaped: Option<ShellState>,
     /// Where the shell may be when the function ends early that is being followed.
-    returned: Option<State>,
+    returned: Option<ShellState>,
     /// Functions may reach shells that the script starts (`set -a`).
     exports: bool,
     flows: usize,
@@ -221,7 +221,7 @@ struct Stands {
 }
 
 /// Where the shell is when something succeeds, and when it fails.
-type Ends = (State, State);
+type Ends = (ShellState, ShellState);
 
 impl<'a> Collector<'a> {
     fn new(text: &'a [u8], shell: &Shell) -> Self {
@@ -256,7 +256,8 @@ impl<'a> Collector<'a> {
         // No shell looks it up, and nothing is known of where it stands but that it is there.
         let setting = Setting { shell: false, functions: false, ..Setting::top() };
         let state = Shell::new().state();
-        let run = Run { span: whole, words, assignments: Vec::new(), redirects: &[], assigns: false, stdin: None };
+        let run =
+            ListedCommand { span: whole, words, assignments: Vec::new(), redirects: &[], assigns: false, stdin: None };
         let ran = self.run(run, &setting, state).and_then(|(state, _)| self.afterwards(state));
         if let Err(Refusal { span, detail }) = ran {
             self.commands.truncate(1);
@@ -294,7 +295,7 @@ impl<'a> Collector<'a> {
 
     /// What earlier scripts of the shell left behind. Their functions were judged where they were defined, and are
     /// judged again where they are called: one that cannot be read in time would stand for a program that it is not.
-    fn inherited(&mut self, setting: &Setting) -> Result<State, Refusal> {
+    fn inherited(&mut self, setting: &Setting) -> Result<ShellState, Refusal> {
         let mut state = self.shell.state();
         for (name, (texts, certain)) in &self.shell.functions.clone() {
             for text in texts {
@@ -322,7 +323,7 @@ impl<'a> Collector<'a> {
     }
 
     /// What the script leaves behind.
-    fn leave(&mut self, state: &State) {
+    fn leave(&mut self, state: &ShellState) {
         let mut shell = self.shell.then(state);
         for (name, defined) in state.functions() {
             let bodies = defined.bodies.iter().filter_map(|index| self.definitions.get(*index));
@@ -333,8 +334,8 @@ impl<'a> Collector<'a> {
     }
 
     /// What runs at a time of its own, and functions that nothing in the text calls: something else may.
-    fn afterwards(&mut self, state: State) -> Result<(), Refusal> {
-        let mut state = State { place: Place::Unknown, stdin: None, ..state };
+    fn afterwards(&mut self, state: ShellState) -> Result<(), Refusal> {
+        let mut state = ShellState { place: WorkingDirectory::Unknown, stdin: None, ..state };
         state.forget();
         for (index, definition) in self.definitions.iter().enumerate() {
             if !state.function(&definition.name).is_some_and(|defined| defined.bodies.contains(&index)) {
@@ -401,7 +402,13 @@ impl<'a> Collector<'a> {
 
     /// A text that bash reads line by line: what goes wrong in one gives up the rest of that line, or of the whole text,
     /// and the shell goes on behind it.
-    fn lines(&mut self, script: &Script, setting: &Setting, mut state: State, each: bool) -> Result<State, Refusal> {
+    fn lines(
+        &mut self,
+        script: &Script,
+        setting: &Setting,
+        mut state: ShellState,
+        each: bool,
+    ) -> Result<ShellState, Refusal> {
         let outer = self.escaped.take();
         for statement in &script.statements {
             state = self.statement(statement, setting, state)?;
@@ -419,7 +426,7 @@ impl<'a> Collector<'a> {
     }
 
     /// bash may go on behind the line from here.
-    fn escape(&mut self, state: State) {
+    fn escape(&mut self, state: ShellState) {
         self.escaped = Some(match self.escaped.take() {
             Some(escaped) => escaped.meet(state),
             None => state,
@@ -436,7 +443,7 @@ impl<'a> Collector<'a> {
         Ok(done)
     }
 
-    fn script(&mut self, script: &Script, setting: &Setting, mut state: State) -> Result<State, Refusal> {
+    fn script(&mut self, script: &Script, setting: &Setting, mut state: ShellState) -> Result<ShellState, Refusal> {
         for statement in &script.statements {
             state = self.statement(statement, setting, state)?;
         }
@@ -444,7 +451,7 @@ impl<'a> Collector<'a> {
     }
 
     /// The script as a condition: where the shell is if it succeeds, and if it fails.
-    fn condition(&mut self, script: &Script, setting: &Setting, mut state: State) -> Result<Ends, Refusal> {
+    fn condition(&mut self, script: &Script, setting: &Setting, mut state: ShellState) -> Result<Ends, Refusal> {
         let Some((last, before)) = script.statements.split_last() else { return Ok((state.clone(), state)) };
         for statement in before {
             state = self.statement(statement, setting, state)?;
@@ -452,12 +459,17 @@ impl<'a> Collector<'a> {
         self.outcome(last, setting, state)
     }
 
-    fn statement(&mut self, statement: &Statement, setting: &Setting, state: State) -> Result<State, Refusal> {
+    fn statement(
+        &mut self,
+        statement: &Statement,
+        setting: &Setting,
+        state: ShellState,
+    ) -> Result<ShellState, Refusal> {
         let (succeeded, failed) = self.outcome(statement, setting, state)?;
         Ok(succeeded.meet(failed))
     }
 
-    fn outcome(&mut self, statement: &Statement, setting: &Setting, mut state: State) -> Result<Ends, Refusal> {
+    fn outcome(&mut self, statement: &Statement, setting: &Setting, mut state: ShellState) -> Result<Ends, Refusal> {
         self.steps += 1;
         if self.steps > MAX_STEPS {
             return Err(self.too_much(&format!("following this script takes more than {MAX_STEPS} steps")));
@@ -470,7 +482,7 @@ impl<'a> Collector<'a> {
         self.chain(statement, setting, state)
     }
 
-    fn chain(&mut self, statement: &Statement, setting: &Setting, state: State) -> Result<Ends, Refusal> {
+    fn chain(&mut self, statement: &Statement, setting: &Setting, state: ShellState) -> Result<Ends, Refusal> {
         let alone = statement.rest.is_empty();
         if alone && !statement.background {
             return self.pipeline(&statement.first, setting, state);
@@ -495,7 +507,7 @@ impl<'a> Collector<'a> {
     }
 
     /// Returns where the shell is if the pipeline succeeds, and if it fails.
-    fn pipeline(&mut self, pipeline: &Pipeline, setting: &Setting, state: State) -> Result<Ends, Refusal> {
+    fn pipeline(&mut self, pipeline: &Pipeline, setting: &Setting, state: ShellState) -> Result<Ends, Refusal> {
         if let [part] = pipeline.parts.as_slice() {
             let (succeeded, failed) = self.part(part, setting, state)?;
             return Ok(if pipeline.negated { (failed, succeeded) } else { (succeeded, failed) });
@@ -505,7 +517,7 @@ impl<'a> Collector<'a> {
         for (index, part) in (0..).zip(&pipeline.parts) {
             let start = self.commands.len();
             let setting = Setting { via: Via::Pipe(index), ..setting.clone() };
-            let inside = State { stdin, ..state.clone() };
+            let inside = ShellState { stdin, ..state.clone() };
             // What `set -x` shows goes through `|&` as well.
             stdin = inside.printed(part).filter(|_| pipeline.both == 0);
             // Each part is a process of its own: what it changes stays in it.
@@ -517,7 +529,7 @@ impl<'a> Collector<'a> {
                 self.flow(from.clone(), to.clone())?;
             }
         }
-        let state = State { stdin: None, ..state };
+        let state = ShellState { stdin: None, ..state };
         Ok((state.clone(), state))
     }
 
@@ -540,7 +552,7 @@ impl<'a> Collector<'a> {
     }
 
     /// So are the words of redirections, once they are filled in.
-    fn tell_targets(&mut self, redirects: &[Redirect], state: &State) -> Result<(), Refusal> {
+    fn tell_targets(&mut self, redirects: &[Redirect], state: &ShellState) -> Result<(), Refusal> {
         let targets = redirects.iter().filter(|redirect| redirect.body.is_none()).map(|redirect| &redirect.target);
         for arg in targets.filter(|arg| !arg.holes.is_empty()) {
             let words = state.expand(arg);
@@ -566,7 +578,7 @@ impl<'a> Collector<'a> {
         Ok(())
     }
 
-    fn part(&mut self, part: &Part, setting: &Setting, state: State) -> Result<Ends, Refusal> {
+    fn part(&mut self, part: &Part, setting: &Setting, state: ShellState) -> Result<Ends, Refusal> {
         match part {
             Part::Simple(command) => self.simple(command, setting, state),
             Part::Compound(compound) => self.compound(compound, setting, state),
@@ -576,17 +588,17 @@ impl<'a> Collector<'a> {
             Part::Function(_) => Err(self.too_much(&format!("more than {MAX_DEFINITIONS} functions are defined"))),
             Part::Coproc(coproc) => {
                 let inside = Setting { via: Via::Coproc, background: true, ..setting.clone() };
-                let entered = State { stdin: None, ..state.clone() };
+                let entered = ShellState { stdin: None, ..state.clone() };
                 self.apart(|collector| collector.part(&coproc.body, &inside, entered))?;
-                let mut state = State { stdin: None, ..state };
+                let mut state = ShellState { stdin: None, ..state };
                 self.named(&coproc.name, coproc.span, setting, &mut state)?;
-                state.set(&format!("{}_PID", coproc.name), Known::Unknown); // gone again when it ends
+                state.set(&format!("{}_PID", coproc.name), VariableValue::Unknown); // gone again when it ends
                 Ok((state.clone(), state))
             }
         }
     }
 
-    fn simple(&mut self, simple: &SimpleCommand, setting: &Setting, mut state: State) -> Result<Ends, Refusal> {
+    fn simple(&mut self, simple: &SimpleCommand, setting: &Setting, mut state: ShellState) -> Result<Ends, Refusal> {
         let index = self.commands.len();
         let known = self.opaque.len();
         let persistent = simple.words.is_empty();
@@ -602,7 +614,7 @@ impl<'a> Collector<'a> {
                 inside.push((arg, during.unwrap_or_else(|| state.clone())));
             }
             if let Some((name, _)) = arg.word.raw.split_once("=(") {
-                state.set(name.trim_end_matches('+'), Known::Unknown);
+                state.set(name.trim_end_matches('+'), VariableValue::Unknown);
             }
         }
         if !inside.is_empty() || simple.assignments.iter().any(|assign| !assign.value.nested.is_empty()) {
@@ -622,7 +634,7 @@ impl<'a> Collector<'a> {
             assignments.push(told);
             // A prefix is seen by the command alone; what it is to code that the command runs here is not followed.
             let lasts = persistent && !assign.partial;
-            let value = if lasts { state.assigned(&assign.value, assign.number) } else { Known::Unknown };
+            let value = if lasts { state.assigned(&assign.value, assign.number) } else { VariableValue::Unknown };
             state.set(&assign.name, value);
         }
         self.tell_targets(&simple.redirects, &state)?;
@@ -643,7 +655,7 @@ impl<'a> Collector<'a> {
         let span = setting.frame.map(simple.span);
         let assigns = !simple.assignments.is_empty();
         let redirects = &simple.redirects;
-        let run = Run { span, words: &words, assignments, redirects, assigns, stdin };
+        let run = ListedCommand { span, words: &words, assignments, redirects, assigns, stdin };
         self.disturbed += u32::from(disturbed);
         let (mut succeeded, mut failed) = self.run(run, setting, state)?;
         self.disturbed -= u32::from(disturbed);
@@ -686,9 +698,9 @@ impl<'a> Collector<'a> {
         sure: bool,
         index: usize,
         setting: &Setting,
-        state: &mut State,
+        state: &mut ShellState,
         assignments: &mut Vec<Assignment>,
-    ) -> Option<State> {
+    ) -> Option<ShellState> {
         for note in &arg.notes {
             let note = Note { span: setting.frame.map(note.span), ..note.clone() };
             self.finding(note, command_id(index));
@@ -712,9 +724,10 @@ impl<'a> Collector<'a> {
                 self.escape(state.clone());
             }
             for name in &arithmetic.assigns {
-                let sure = sure && arithmetic.sure.contains(name) || state.value(name).is_some_and(Known::is_number);
+                let sure =
+                    sure && arithmetic.sure.contains(name) || state.value(name).is_some_and(VariableValue::is_number);
                 let number = plain && sure && !arithmetic.unset;
-                state.set(name, if number { Known::Number } else { Known::Unknown });
+                state.set(name, if number { VariableValue::Number } else { VariableValue::Unknown });
                 let value = Value::Dynamic { prefix: String::new() };
                 let value = Word { span, value, ..program::empty_word() };
                 assignments.push(Assignment { span, name: name.clone(), value, persistent: true });
@@ -724,13 +737,13 @@ impl<'a> Collector<'a> {
     }
 
     /// A variable that syntax sets (`for`, `coproc`), to something that is not known.
-    fn named(&mut self, name: &str, span: Span, setting: &Setting, state: &mut State) -> Result<(), Refusal> {
+    fn named(&mut self, name: &str, span: Span, setting: &Setting, state: &mut ShellState) -> Result<(), Refusal> {
         let span = setting.frame.map(span);
         let value = Word { span, value: Value::Dynamic { prefix: String::new() }, ..program::empty_word() };
         let assignments = vec![Assignment { span, name: name.to_owned(), value, persistent: true }];
-        let run = Run { span, words: &[], assignments, redirects: &[], assigns: false, stdin: None };
+        let run = ListedCommand { span, words: &[], assignments, redirects: &[], assigns: false, stdin: None };
         self.run(run, setting, state.clone())?;
-        state.set(name, Known::Unknown);
+        state.set(name, VariableValue::Unknown);
         Ok(())
     }
 
@@ -741,7 +754,7 @@ impl<'a> Collector<'a> {
         words: Vec<&Arg>,
         redirects: &[Redirect],
         setting: &Setting,
-        state: &mut State,
+        state: &mut ShellState,
     ) -> Result<Range<usize>, Refusal> {
         self.carried_with(Stands { span, sure: true, doubt: None }, words, redirects, setting, state)
     }
@@ -753,7 +766,7 @@ impl<'a> Collector<'a> {
         words: Vec<&Arg>,
         redirects: &[Redirect],
         setting: &Setting,
-        state: &mut State,
+        state: &mut ShellState,
     ) -> Result<Range<usize>, Refusal> {
         let Stands { span, sure, doubt } = stands;
         let index = self.commands.len();
@@ -779,7 +792,7 @@ impl<'a> Collector<'a> {
         }
         let stdin = state.input(redirects);
         let span = setting.frame.map(span);
-        let run = Run { span, words: &[], assignments, redirects, assigns: false, stdin };
+        let run = ListedCommand { span, words: &[], assignments, redirects, assigns: false, stdin };
         let (after, _) = self.run(run, setting, state.clone())?;
         *state = after;
         let own = index..self.commands.len();
@@ -789,7 +802,7 @@ impl<'a> Collector<'a> {
         Ok(own)
     }
 
-    fn nested(&mut self, arg: &Arg, index: usize, setting: &Setting, state: &State) -> Result<(), Refusal> {
+    fn nested(&mut self, arg: &Arg, index: usize, setting: &Setting, state: &ShellState) -> Result<(), Refusal> {
         for Nested { kind, script, frame } in &arg.nested {
             let via = match kind {
                 NestedKind::Substitution => Via::Substitution,
@@ -799,7 +812,7 @@ impl<'a> Collector<'a> {
             let (depth, shell, functions) = (setting.depth + 1, true, true);
             let inside = Setting { via, depth, shell, functions, frame, ..setting.clone() };
             let start = self.commands.len();
-            let entered = State { stdin: None, ..state.clone() };
+            let entered = ShellState { stdin: None, ..state.clone() };
             self.apart(|collector| collector.script(script, &inside, entered))?;
             let ran = start..self.commands.len();
             match kind {
@@ -819,7 +832,7 @@ impl<'a> Collector<'a> {
     }
 
     /// Lists one command and what it runs. Returns where the shell is if it succeeds, and if it fails.
-    fn run(&mut self, run: Run<'_>, setting: &Setting, mut state: State) -> Result<Ends, Refusal> {
+    fn run(&mut self, run: ListedCommand<'_>, setting: &Setting, mut state: ShellState) -> Result<Ends, Refusal> {
         if setting.depth + setting.wrapped > MAX_DEPTH {
             let detail = format!("nested deeper than the limit of {MAX_DEPTH}");
             return Err(Refusal { span: run.span, detail });
@@ -843,7 +856,7 @@ impl<'a> Collector<'a> {
         let own_place = match reading.cwd.take() {
             None => state.place.clone(),
             Some(Directory::To(to)) => state.place.change(&to, self.is_settled(&state)).0,
-            Some(Directory::Unknown) => Place::Unknown,
+            Some(Directory::Unknown) => WorkingDirectory::Unknown,
         };
         let directory = reading.directory.take();
         let (redirections, opened) = redirections(run.redirects, setting.frame, moved, &state);
@@ -852,7 +865,7 @@ impl<'a> Collector<'a> {
         let (entered, stayed) = match directory {
             None => (state.place.clone(), state.place.clone()),
             Some(Directory::To(to)) if !run.assigns => state.place.change(&to, self.is_settled(&state)),
-            Some(_) => (Place::Unknown, Place::Unknown),
+            Some(_) => (WorkingDirectory::Unknown, WorkingDirectory::Unknown),
         };
         let replaces_stdin = redirections.iter().any(|redirection| redirection.fd == Some(0));
         let reopens = reading.invocation.words == ["exec"] && reading.children.is_empty() && replaces_stdin;
@@ -899,11 +912,11 @@ impl<'a> Collector<'a> {
             let detail = "the shell's own standard input changes, which may be where it reads commands from".to_owned();
             self.finding(Note { reason: OpaqueReason::StdinCode, span: run.span, detail }, id);
         }
-        let inner = State { place: own_place, stdin: run.stdin.clone(), ..state.clone() };
+        let inner = ShellState { place: own_place, stdin: run.stdin.clone(), ..state.clone() };
         if consumes {
             state.stdin = None;
         }
-        let mut ended = (State { place: entered, ..state.clone() }, State { place: stayed, ..state });
+        let mut ended = (ShellState { place: entered, ..state.clone() }, ShellState { place: stayed, ..state });
         for child in reading.children {
             let after = self.child(child, id, run.assigns, setting, &inner)?;
             ended = after.unwrap_or(ended);
@@ -930,12 +943,12 @@ impl<'a> Collector<'a> {
     }
 
     /// Whether a directory that can be entered now can be entered here.
-    fn is_settled(&self, state: &State) -> bool {
+    fn is_settled(&self, state: &ShellState) -> bool {
         self.settled && self.disturbed == 0 && !state.hazards.directories
     }
 
     /// What a command does to the shell that runs it, besides changing its directory.
-    fn changed(&mut self, reading: &program::Reading, setting: &Setting, state: &mut State) {
+    fn changed(&mut self, reading: &program::Reading, setting: &Setting, state: &mut ShellState) {
         if !setting.shell {
             return;
         }
@@ -944,18 +957,20 @@ impl<'a> Collector<'a> {
             let lasting = !reading.invocation.flags.is_empty() && first != Some("export") || first == Some("readonly");
             for assignment in &reading.assignments {
                 let value = match &assignment.value.value {
-                    _ if lasting && !matches!(first, Some("read" | "mapfile" | "readarray" | "printf")) => Known::Fixed,
-                    _ if first == Some("local") && !state.in_function => Known::Unknown,
-                    value if matches!(first, Some("export" | "declare" | "typeset" | "local")) => {
-                        state.exported(&assignment.name, &assignment.value.raw).unwrap_or_else(|| Known::of(value))
+                    _ if lasting && !matches!(first, Some("read" | "mapfile" | "readarray" | "printf")) => {
+                        VariableValue::Fixed
                     }
-                    _ => Known::Unknown,
+                    _ if first == Some("local") && !state.in_function => VariableValue::Unknown,
+                    value if matches!(first, Some("export" | "declare" | "typeset" | "local")) => state
+                        .exported(&assignment.name, &assignment.value.raw)
+                        .unwrap_or_else(|| VariableValue::of(value)),
+                    _ => VariableValue::Unknown,
                 };
                 state.set(&assignment.name, value);
             }
             for operand in reading.invocation.operands.iter().filter(|_| lasting) {
                 if let Some(name) = operand.value.literal() {
-                    state.set(name, Known::Fixed); // `readonly x`: set before, and not any more
+                    state.set(name, VariableValue::Fixed); // `readonly x`: set before, and not any more
                 }
             }
             let named = |name: &str| reading.invocation.operands.iter().any(|word| word.value.literal() == Some(name));
@@ -982,7 +997,7 @@ impl<'a> Collector<'a> {
             if matches!(first, Some("declare" | "typeset" | "local")) && !lasting {
                 // In a function it is another variable from here on.
                 let names = reading.invocation.operands.iter().filter_map(|word| word.value.literal());
-                names.filter(|name| name.bytes().all(is_name)).for_each(|name| state.set(name, Known::Unknown));
+                names.filter(|name| name.bytes().all(is_name)).for_each(|name| state.set(name, VariableValue::Unknown));
             }
             state.hazards.unset |= first == Some("set") && (flags.contains("-u") || option_named("nounset"));
             state.hazards.limits |= first == Some("ulimit") && sets_limits(&reading.invocation.operands);
@@ -1003,7 +1018,7 @@ impl<'a> Collector<'a> {
         let code =
             |note: &Note| matches!(note.reason, DynamicProgram | InlineCode | ScriptFile | StdinCode | UnknownSyntax);
         if here && reading.opaque.iter().any(code) {
-            state.place = Place::Unknown;
+            state.place = WorkingDirectory::Unknown;
         }
     }
 
@@ -1014,7 +1029,7 @@ impl<'a> Collector<'a> {
         parent: CommandId,
         assigns: bool,
         setting: &Setting,
-        state: &State,
+        state: &ShellState,
     ) -> Result<Option<Ends>, Refusal> {
         let name = self.name_of(parent);
         let wrapped = setting.wrapped + 1;
@@ -1022,12 +1037,12 @@ impl<'a> Collector<'a> {
         match child {
             Child::Command { words, assignments, elsewhere, shell } => {
                 let Some(span) = words.iter().map(|arg| arg.word.span).reduce(Span::to) else { return Ok(None) };
-                let place = if elsewhere { Place::Unknown } else { state.place.clone() };
+                let place = if elsewhere { WorkingDirectory::Unknown } else { state.place.clone() };
                 let inside = Setting { via: Via::Wrapper(name), shell: shell && setting.shell, ..inherited };
                 let assigns = assigns || !assignments.is_empty();
                 let stdin = state.stdin.clone();
-                let run = Run { span, words: &words, assigns, assignments, redirects: &[], stdin };
-                let ends = self.run(run, &inside, State { place, ..state.clone() })?;
+                let run = ListedCommand { span, words: &words, assigns, assignments, redirects: &[], stdin };
+                let ends = self.run(run, &inside, ShellState { place, ..state.clone() })?;
                 Ok(inside.shell.then_some(ends))
             }
             Child::Code { text, word, runs } => {
@@ -1047,7 +1062,7 @@ impl<'a> Collector<'a> {
                 }
                 let other = matches!(runs, Runs::Elsewhere | Runs::Begun | Runs::Stdin);
                 let state = if other { state.elsewhere() } else { state.clone() };
-                let state = if runs == Runs::Stdin { State { stdin: None, ..state } } else { state };
+                let state = if runs == Runs::Stdin { ShellState { stdin: None, ..state } } else { state };
                 let start = self.commands.len();
                 self.others += u32::from(other);
                 let after = self.code(&text, &word, &inside, state, runs == Runs::Begun)?;
@@ -1066,7 +1081,7 @@ impl<'a> Collector<'a> {
         variable: &Assignment,
         parent: CommandId,
         setting: &Setting,
-        state: &State,
+        state: &ShellState,
     ) -> Result<(), Refusal> {
         let word = &variable.value;
         match variables::run(&variable.name, word.value.literal()) {
@@ -1087,14 +1102,21 @@ impl<'a> Collector<'a> {
                     functions: true,
                     ..setting.clone()
                 };
-                let elsewhere = State { place: Place::Unknown, stdin: None, ..state.elsewhere() };
+                let elsewhere = ShellState { place: WorkingDirectory::Unknown, stdin: None, ..state.elsewhere() };
                 self.code(&text, word, &inside, elsewhere, false).map(|_| ())
             }
         }
     }
 
     /// What is known behind a trap, which may run at any time unless it is one that runs at the end.
-    fn trapped(&mut self, text: &str, parent: CommandId, word: &Word, setting: &Setting, mut state: State) -> State {
+    fn trapped(
+        &mut self,
+        text: &str,
+        parent: CommandId,
+        word: &Word,
+        setting: &Setting,
+        mut state: ShellState,
+    ) -> ShellState {
         let command = self.commands.get(parent.0 as usize);
         let behind = |signal: &&Word| signal.span.start > word.span.start;
         let mut signals = command.iter().flat_map(|command| &command.argv).filter(behind);
@@ -1115,7 +1137,7 @@ impl<'a> Collector<'a> {
                 state.forget_arguments();
                 state.hazards.directories = true;
                 self.settled = false;
-                State { place: Place::Unknown, ..state }
+                ShellState { place: WorkingDirectory::Unknown, ..state }
             }
         }
     }
@@ -1141,9 +1163,9 @@ impl<'a> Collector<'a> {
         text: &str,
         word: &Word,
         setting: &Setting,
-        mut state: State,
+        mut state: ShellState,
         begun: bool,
-    ) -> Result<State, Refusal> {
+    ) -> Result<ShellState, Refusal> {
         let setting = Setting { frame: code_frame(self.text, text, word), ..setting.clone() };
         if let Err(detail) = limits(text.as_bytes()) {
             if self.others == 0 {
@@ -1153,7 +1175,7 @@ impl<'a> Collector<'a> {
             let note = Note { reason: OpaqueReason::UnknownSyntax, span: word.span, detail };
             setting.parent.into_iter().for_each(|parent| self.finding(note.clone(), parent));
             state.forget();
-            return Ok(State { place: Place::Unknown, ..state });
+            return Ok(ShellState { place: WorkingDirectory::Unknown, ..state });
         }
         self.same_forms(text.as_bytes(), Some(word.span))?;
         let rest = match self.readers.read(text.as_bytes(), setting.depth, self.deadline) {
@@ -1170,7 +1192,7 @@ impl<'a> Collector<'a> {
         };
         if let Some(rest) = rest {
             state.forget();
-            state.place = Place::Unknown;
+            state.place = WorkingDirectory::Unknown;
             if !begun || rest.reason != OpaqueReason::UnknownSyntax {
                 self.unread(rest, &setting);
             }
@@ -1216,7 +1238,7 @@ impl<'a> Collector<'a> {
 }
 
 /// One command about to be listed: words that are already decoded, as bash or a wrapper gives them.
-struct Run<'w> {
+struct ListedCommand<'w> {
     span: Span,
     words: &'w [program::Arg],
     assignments: Vec<Assignment>,
@@ -1261,13 +1283,13 @@ fn redirect_args(redirect: &Redirect) -> impl Iterator<Item = &Arg> {
     Some(&redirect.target).filter(|_| redirect.body.is_none()).into_iter().chain(body)
 }
 
-fn assignment(assign: &Assign, persistent: bool, setting: &Setting, state: &State) -> Assignment {
+fn assignment(assign: &Assign, persistent: bool, setting: &Setting, state: &ShellState) -> Assignment {
     let mut value = assign.value.word.clone();
     value.span = setting.frame.map(value.span);
     value.value = match state.assigned(&assign.value, false) {
         _ if assign.partial => Value::Dynamic { prefix: String::new() },
-        Known::Text(text) => Value::Literal(text.as_ref().to_owned()),
-        Known::Home(path) => Value::Home(path.as_ref().to_owned()),
+        VariableValue::Text(text) => Value::Literal(text.as_ref().to_owned()),
+        VariableValue::Home(path) => Value::Home(path.as_ref().to_owned()),
         // Of another home, or not one word.
         _ if matches!(value.value, Value::Home(_)) => Value::Dynamic { prefix: String::new() },
         _ => value.value,
@@ -1342,7 +1364,12 @@ fn leaves_stdin(command: &Command) -> bool {
     }
 }
 
-fn redirections(redirects: &[Redirect], frame: Frame, moved: bool, state: &State) -> (Vec<Redirection>, Vec<Effect>) {
+fn redirections(
+    redirects: &[Redirect],
+    frame: Frame,
+    moved: bool,
+    state: &ShellState,
+) -> (Vec<Redirection>, Vec<Effect>) {
     let (mut redirections, mut effects) = (Vec::new(), Vec::new());
     for redirect in redirects {
         let target = match redirect.body {

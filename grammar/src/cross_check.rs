@@ -92,7 +92,7 @@ fn commands(text: &[u8], script: &Script) -> Result<(), ReadError> {
     let refuse = |detail: String| ReadError::Refuse { span: Span::new(0, text.len()), detail };
     let readable = std::str::from_utf8(text).ok().and_then(brush::told);
     let mut theirs = readable.ok_or_else(|| refuse("one of three parsers cannot read this".to_owned()))?;
-    let mut ours = Told::default();
+    let mut ours = CommandList::default();
     ours.script(script);
     ours.0.sort_unstable();
     theirs.sort_unstable();
@@ -106,11 +106,11 @@ fn commands(text: &[u8], script: &Script) -> Result<(), ReadError> {
     Err(refuse(format!("three parsers do not see the same commands here: `{told}`; write it more plainly")))
 }
 
-/// Our own tree in the words of the third reading.
+/// The commands and redirections of our own tree, in the words of the third reading.
 #[derive(Default)]
-struct Told(Vec<String>);
+struct CommandList(Vec<String>);
 
-impl Told {
+impl CommandList {
     fn script(&mut self, script: &Script) {
         for statement in &script.statements {
             self.pipeline(&statement.first);

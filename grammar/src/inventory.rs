@@ -302,14 +302,14 @@ pub struct Peer {
 #[serde(rename_all = "kebab-case")]
 pub enum Cwd {
     /// From where the script starts, each step in turn; no step: where the script starts.
-    Known(Vec<Step>),
+    Known(Vec<CdStep>),
     /// Not known before it runs.
     Unknown,
 }
 
 /// One literal `cd`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Step {
+pub struct CdStep {
     /// Where to; never [`Value::Dynamic`] or [`Value::Pattern`].
     pub to: Value,
     /// The script goes on if the `cd` fails (`cd x; …`): whoever resolves this step must take the directory as

@@ -57,12 +57,12 @@ mod word;
 mod tests;
 
 pub use inventory::{
-    Assignment, Command, CommandId, Cwd, Effect, EffectKind, Inventory, Invocation, Opaque, Parser, Peer, Redirection,
-    Resolved, Shell, Step, Via,
+    Assignment, CdStep, Command, CommandId, Cwd, Effect, EffectKind, Inventory, Invocation, Opaque, Parser, Peer,
+    Redirection, Resolved, Shell, Via,
 };
 pub use opaque::OpaqueReason;
 pub use program::catalogue::Catalogue;
-pub use program::peer::{Place, place};
+pub use program::peer::{RemoteLocation, remote_location};
 pub use span::Span;
 pub use word::{Value, Word};
 

@@ -5,16 +5,16 @@
 
 pub(crate) mod catalogue;
 mod embedded_commands;
-pub(crate) mod peer;
-#[cfg(test)]
-mod project;
 #[cfg(test)]
 #[expect(
     clippy::disallowed_methods,
     clippy::disallowed_types,
     reason = "tests ask the installed programs for their help"
 )]
-mod reviewed;
+mod help_check;
+pub(crate) mod peer;
+#[cfg(test)]
+mod project;
 mod role;
 pub(crate) mod table;
 mod vouch;

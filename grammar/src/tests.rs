@@ -1024,7 +1024,7 @@ fn directories() {
             Cwd::Unknown => "unknown".to_owned(),
             Cwd::Known(steps) => {
                 let step =
-                    |step: &crate::Step| format!("{}{}", value(&step.to), if step.must_exist { "?" } else { "" });
+                    |step: &crate::CdStep| format!("{}{}", value(&step.to), if step.must_exist { "?" } else { "" });
                 steps.iter().map(step).collect::<Vec<_>>().join(" ")
             }
         };
@@ -1043,7 +1043,7 @@ fn a_function_that_cannot_be_read_again_refuses_the_script() {
     assert!(told.commands().is_empty());
     let left = crate::inventory_in(b"set -m", &crate::Shell::new());
     let next = crate::inventory_in(b"cd a || exit 1; x", left.leaves());
-    let stays = |steps: &[crate::Step]| steps[0].must_exist;
+    let stays = |steps: &[crate::CdStep]| steps[0].must_exist;
     assert!(matches!(&next.commands().last().unwrap().cwd, Cwd::Known(steps) if stays(steps)), "it may have come back");
 }
 

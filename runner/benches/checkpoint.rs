@@ -7,8 +7,8 @@
 
 #[path = "support/memory.rs"]
 mod memory;
-#[path = "support/timed.rs"]
-mod timed;
+#[path = "support/stopwatch.rs"]
+mod stopwatch;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ use palisade_runner::shell::pace::Pace;
 use tempfile::TempDir;
 
 use crate::memory::{memory, reset_peak};
-use crate::timed::{shown, timed};
+use crate::stopwatch::{shown, timed};
 
 /// Bytes of each file; one of a thousand has a MiB.
 const SIZE: usize = 4_800;

@@ -7,9 +7,9 @@
 
 #[path = "support/memory.rs"]
 mod memory;
+#[path = "support/stopwatch.rs"]
+mod stopwatch;
 mod support;
-#[path = "support/timed.rs"]
-mod timed;
 
 use std::io::Read;
 use std::process::{Command, Stdio};
@@ -25,13 +25,13 @@ use palisade_runner::session::{Session, ShellSnapshot};
 use palisade_runner::session_directory::SessionDirectory;
 use palisade_runner::shell::progress::Progress;
 use palisade_runner::shell::{End, SessionId, Terms};
-use palisade_runner::transport::local::Place;
+use palisade_runner::transport::local::LaunchSpec;
 use palisade_runner::{Call, Outcome, Settings, Status, Stop};
 use palisade_sandbox::plan;
 
 use crate::memory::{memory, reset_peak};
+use crate::stopwatch::{median, shown, timed};
 use crate::support::{Bench, RawBash, settings};
-use crate::timed::{median, shown, timed};
 
 /// A group of figures, by name, that runs as many rounds as its argument divides them by.
 type Part = (&'static str, fn(usize));
@@ -338,7 +338,7 @@ async fn by_itself(settings: &Settings) -> (Session, Occasion) {
     let start = Start::new("bench", Term::new("bench"), Digest::ZERO, Digest::ZERO);
     let audit = Audit::open(&settings.audit, start).expect("a record");
     let guard = Desk::new(settings.for_guard(), audit, &facts, &environment, &directory, None);
-    let place = Place {
+    let spec = LaunchSpec {
         plan,
         environment,
         cwd: settings.cwd.clone(),
@@ -348,5 +348,5 @@ async fn by_itself(settings: &Settings) -> (Session, Occasion) {
         gate: None,
         terminal: None,
     };
-    (Session::open(id, place, ShellSnapshot::default(), 0).await.expect("a session"), occasion)
+    (Session::open(id, spec, ShellSnapshot::default(), 0).await.expect("a session"), occasion)
 }

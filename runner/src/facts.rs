@@ -3,13 +3,13 @@
 //! Decides what a path means: which file the kernel would open. It judges nothing. What cannot be told is left out,
 //! and the engine takes what is missing for unknown.
 
-mod activated;
+mod lookup_budget;
 mod option;
 mod pattern;
+mod python_environment;
 pub(crate) mod remote_view;
 mod repository;
 mod settings;
-mod sight;
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -22,7 +22,7 @@ use palisade_engine::{
     Transport, is_installed, is_locked, makes_links, remotes, says_offline, writes_module,
 };
 use palisade_grammar::{
-    Command, Cwd, Effect, EffectKind, Inventory, Place as RemotePlace, Resolved, Shell, Value, Word, place,
+    Command, Cwd, Effect, EffectKind, Inventory, RemoteLocation, Resolved, Shell, Value, Word, remote_location,
     shadows_python_module,
 };
 use palisade_sandbox::file_marks::Earlier;
@@ -31,10 +31,10 @@ use palisade_sandbox::{NPM_SETTINGS, is_own, public_content};
 
 use serde::{Deserialize, Serialize};
 
-use self::activated::Activated;
-use self::remote_view::View;
+use self::lookup_budget::{Sight, Steps, is_no_directory};
+use self::python_environment::Activated;
+use self::remote_view::{ResolvedPath, View};
 pub use self::repository::hook_directories;
-use self::sight::{Sight, Steps, is_no_directory};
 use crate::clock::Zone;
 use crate::git;
 use crate::sandbox::earlier;
@@ -368,9 +368,9 @@ impl Surroundings {
 
     /// What the files of a project tell of the commands that stand in it.
     fn tell(&self, inventory: &Inventory, sight: &Sight<'_>, facts: &mut Facts) {
-        let resolve = |repository: &Repository, url: &str| match place(url)? {
-            RemotePlace::Peer(peer) => Some(Remote::Peer(peer)),
-            RemotePlace::Path(path) => {
+        let resolve = |repository: &Repository, url: &str| match remote_location(url)? {
+            RemoteLocation::Peer(peer) => Some(Remote::Peer(peer)),
+            RemoteLocation::Path(path) => {
                 let found = real(&Path::new(&repository.top).join(path), Last::Followed)?;
                 let below = sight.below(&found.path).map(|below| below.groups.into_iter().collect());
                 Some(Remote::Path { path: found.path, below })
@@ -611,7 +611,13 @@ impl Surroundings {
         paths
     }
 
-    fn locate(&self, value: &Value, directory: Option<&AbsolutePath>, last: Last, steps: &Steps) -> Option<Place> {
+    fn locate(
+        &self,
+        value: &Value,
+        directory: Option<&AbsolutePath>,
+        last: Last,
+        steps: &Steps,
+    ) -> Option<ResolvedPath> {
         let path = match value {
             Value::Literal(text) if text.is_empty() => return None,
             Value::Literal(text) if text.starts_with('/') => match own_link(text) {
@@ -632,14 +638,13 @@ impl Surroundings {
 
 /// The file that the kernel at the other end would open for an absolute path, as far as is known. What is not there is taken for no
 /// directory of anything else, and a link that would be removed itself is known by the directory that it lies in.
-fn real_there(path: &Path, last: Last, view: &View) -> Option<Place> {
+fn real_there(path: &Path, last: Last, view: &View) -> Option<ResolvedPath> {
     if let Some(stream) = standard_stream(path) {
-        return Some(Place { path: stream, exists: true, enters: false });
+        return Some(ResolvedPath { path: stream, exists: true, enters: false });
     }
     let found = |path: &Path| view.place(path.to_str()?);
     if last == Last::Followed {
-        let found = found(path)?;
-        return Some(Place { path: found.path, exists: found.exists, enters: found.enters });
+        return found(path);
     }
     let name = path.file_name()?;
     // A name behind which the path goes on (`x/.`, `x/`) is that of a directory, and followed.
@@ -648,7 +653,7 @@ fn real_there(path: &Path, last: Last, view: &View) -> Option<Place> {
     }
     let directory = found(path.parent()?)?;
     let path = directory.path.child(name.to_str()?)?;
-    Some(Place { path, exists: false, enters: false })
+    Some(ResolvedPath { path, exists: false, enters: false })
 }
 
 /// A link of /proc that means the same to whoever opens it.
@@ -840,24 +845,17 @@ fn last_of(kind: EffectKind) -> Option<Last> {
     }
 }
 
-struct Place {
-    path: AbsolutePath,
-    exists: bool,
-    /// It is a directory at the other end that can be entered.
-    enters: bool,
-}
-
 /// The file that the kernel would open for an absolute path. `None` if that cannot be told: not UTF-8, too many links,
 /// more names than are looked up, a directory that may not be searched, `..` behind something that does not exist, or a link below /proc, which means
 /// something else to every process.
-fn real(path: &Path, last: Last) -> Option<Place> {
+fn real(path: &Path, last: Last) -> Option<ResolvedPath> {
     follow(path, last, &Steps::new(), |_| {})
 }
 
 /// The same, and `look_up` is told of every entry that is met.
-fn follow(path: &Path, last: Last, steps: &Steps, mut look_up: impl FnMut(&Path)) -> Option<Place> {
+fn follow(path: &Path, last: Last, steps: &Steps, mut look_up: impl FnMut(&Path)) -> Option<ResolvedPath> {
     if let Some(stream) = standard_stream(path) {
-        return Some(Place { path: stream, exists: true, enters: false });
+        return Some(ResolvedPath { path: stream, exists: true, enters: false });
     }
     let mut pending: VecDeque<OsString> = names(path)?;
     let mut found = PathBuf::from("/");
@@ -901,7 +899,7 @@ fn follow(path: &Path, last: Last, steps: &Steps, mut look_up: impl FnMut(&Path)
             Err(_) => return None,
         }
     }
-    Some(Place { path: AbsolutePath::new(found.to_str()?)?, exists, enters: false })
+    Some(ResolvedPath { path: AbsolutePath::new(found.to_str()?)?, exists, enters: false })
 }
 
 /// `/dev/stdout` and its kin name a descriptor that the command already has; where they link to is its own affair.

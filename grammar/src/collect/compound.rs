@@ -9,8 +9,8 @@ use std::rc::Rc;
 use crate::ast::{
     Arg, Arm, Assign, Compound, CompoundKind, Count, Function, Note, Part, Pipeline, Redirect, Script, SimpleCommand,
 };
-use crate::collect::directory::Place;
-use crate::collect::state::{Defined, Known, State};
+use crate::collect::directory::WorkingDirectory;
+use crate::collect::state::{Defined, ShellState, VariableValue};
 use crate::collect::{
     Collector, Definition, Ends, MANY_COMMANDS, MANY_STEPS, Refusal, Setting, Stands, may_fail, redirect_args,
     sets_limits,
@@ -25,7 +25,12 @@ use crate::word::{Value, Word, is_integer, is_name};
 const MAX_TURNS: usize = 32;
 
 impl Collector<'_> {
-    pub(super) fn compound(&mut self, compound: &Compound, setting: &Setting, state: State) -> Result<Ends, Refusal> {
+    pub(super) fn compound(
+        &mut self,
+        compound: &Compound,
+        setting: &Setting,
+        state: ShellState,
+    ) -> Result<Ends, Refusal> {
         let inside = Setting { depth: setting.depth + 1, functions: true, shell: true, ..setting.clone() };
         let start = self.commands.len();
         let mut outer = state;
@@ -37,7 +42,7 @@ impl Collector<'_> {
         // They are expanded before anything inside runs, and listed behind it.
         let mut entered = outer.clone();
         let assigned = args().flat_map(|arg| &arg.arithmetic).flat_map(|arithmetic| &arithmetic.assigns);
-        assigned.for_each(|name| entered.set(name, Known::Unknown));
+        assigned.for_each(|name| entered.set(name, VariableValue::Unknown));
         entered.stdin = entered.input(&compound.redirects);
         self.disturbed += u32::from(disturbed);
         let ends = self.kind(compound, &inside, entered)?;
@@ -54,16 +59,17 @@ impl Collector<'_> {
         self.flow(own, ran)?;
         let ends = if may_fail(&compound.redirects) { (ends.0, ends.1.meet(around)) } else { ends };
         Ok(match &compound.kind {
-            CompoundKind::Subshell(_) => both(State { stdin: None, ..outer }),
+            CompoundKind::Subshell(_) => both(ShellState { stdin: None, ..outer }),
             _ if compound.redirects.is_empty() => ends,
             _ => {
-                let restored = |end: State| State { stdin: outer.stdin.clone().filter(|_| end.stdin.is_some()), ..end };
+                let restored =
+                    |end: ShellState| ShellState { stdin: outer.stdin.clone().filter(|_| end.stdin.is_some()), ..end };
                 (restored(ends.0), restored(ends.1))
             }
         })
     }
 
-    fn kind(&mut self, compound: &Compound, setting: &Setting, mut state: State) -> Result<Ends, Refusal> {
+    fn kind(&mut self, compound: &Compound, setting: &Setting, mut state: ShellState) -> Result<Ends, Refusal> {
         match &compound.kind {
             CompoundKind::Subshell(script) => {
                 let via = if setting.via == Via::Top { Via::Subshell } else { setting.via.clone() };
@@ -100,7 +106,7 @@ impl Collector<'_> {
                 });
                 let stands = Stands { span: compound.span, sure: false, doubt };
                 self.carried_with(stands, words.iter().collect(), &[], setting, &mut state)?;
-                state.set("BASH_REMATCH", Known::Unknown);
+                state.set("BASH_REMATCH", VariableValue::Unknown);
                 Ok(both(state))
             }
             CompoundKind::Evaluate(expression) => {
@@ -115,10 +121,10 @@ impl Collector<'_> {
         arms: &[(Script, Script)],
         otherwise: Option<&Script>,
         setting: &Setting,
-        mut state: State,
+        mut state: ShellState,
     ) -> Result<Ends, Refusal> {
         let mut setting = setting.clone();
-        let mut ends: Option<State> = None;
+        let mut ends: Option<ShellState> = None;
         for (condition, body) in arms {
             let (held, failed) = self.condition(condition, &setting, state)?;
             setting.conditional = true;
@@ -133,7 +139,7 @@ impl Collector<'_> {
     }
 
     /// A loop of which nobody knows how often it turns.
-    fn repeat(&mut self, scripts: &[&Script], setting: &Setting, state: State) -> Result<Ends, Refusal> {
+    fn repeat(&mut self, scripts: &[&Script], setting: &Setting, state: ShellState) -> Result<Ends, Refusal> {
         let changed = self.changes(scripts, &state).apply(state.clone());
         let mut at = state.meet(changed.clone());
         let mut setting = setting.clone();
@@ -153,7 +159,7 @@ impl Collector<'_> {
         words: Option<&[Arg]>,
         body: &Script,
         setting: &Setting,
-        mut state: State,
+        mut state: ShellState,
     ) -> Result<Ends, Refusal> {
         let changes = self.changes(&[body], &state);
         let setting = Setting { conditional: true, ..setting.clone() };
@@ -167,8 +173,8 @@ impl Collector<'_> {
             let mut changed = changes.apply(state.clone());
             let matches = words
                 .and_then(|words| matched(&state, words))
-                .map(|(prefix, raw)| Known::Match(prefix.into(), raw.into()));
-            let value = if numbers { Known::Number } else { matches.unwrap_or(Known::Unknown) };
+                .map(|(prefix, raw)| VariableValue::Match(prefix.into(), raw.into()));
+            let value = if numbers { VariableValue::Number } else { matches.unwrap_or(VariableValue::Unknown) };
             changed.set(name, value.clone());
             let mut at = state.meet(changed.clone());
             at.set(name, value);
@@ -178,7 +184,7 @@ impl Collector<'_> {
             return Ok(both(changed.meet(end)));
         };
         for value in values {
-            state.set(name, Known::Text(value.into()));
+            state.set(name, VariableValue::Text(value.into()));
             state = self.script(body, &setting, state)?;
         }
         Ok(both(state))
@@ -190,7 +196,7 @@ impl Collector<'_> {
         subject: &Arg,
         arms: &[Arm],
         setting: &Setting,
-        mut state: State,
+        mut state: ShellState,
     ) -> Result<Ends, Refusal> {
         let patterns = arms.iter().flat_map(|arm| &arm.patterns);
         self.carried(span, vec![subject], &[], setting, &mut state)?;
@@ -198,7 +204,7 @@ impl Collector<'_> {
         self.carried_with(stands, patterns.collect(), &[], setting, &mut state)?;
         let setting = Setting { conditional: true, ..setting.clone() };
         let mut ends = state.clone();
-        let mut fallen: Option<State> = None;
+        let mut fallen: Option<ShellState> = None;
         for arm in arms {
             let entry = fallen.take().map_or(state.clone(), |fallen| fallen.meet(state.clone()));
             let end = self.script(&arm.body, &setting, entry)?;
@@ -210,7 +216,7 @@ impl Collector<'_> {
         Ok(both(ends))
     }
 
-    pub(super) fn define(&mut self, function: &Function, setting: &Setting, mut state: State) -> Ends {
+    pub(super) fn define(&mut self, function: &Function, setting: &Setting, mut state: ShellState) -> Ends {
         let index = self.definitions.len();
         let via = Via::Function(function.name.clone());
         self.definitions.push(Definition {
@@ -233,9 +239,9 @@ impl Collector<'_> {
         caller: CommandId,
         words: &[program::Arg],
         setting: &Setting,
-        state: State,
-    ) -> Result<State, Refusal> {
-        let (mut ended, mut lost): (Option<State>, bool) = (None, false);
+        state: ShellState,
+    ) -> Result<ShellState, Refusal> {
+        let (mut ended, mut lost): (Option<ShellState>, bool) = (None, false);
         for index in defined.bodies.iter().copied() {
             let long = self.is_long();
             let Some(definition) = self.definitions.get_mut(index) else { continue };
@@ -281,7 +287,7 @@ impl Collector<'_> {
             ended = Some(ended.map_or(end.clone(), |ended| ended.meet(end)));
         }
         if lost {
-            let mut lost = State { place: Place::Unknown, stdin: None, ..state.clone() };
+            let mut lost = ShellState { place: WorkingDirectory::Unknown, stdin: None, ..state.clone() };
             lost.forget();
             ended = Some(ended.map_or(lost.clone(), |ended| ended.meet(lost)));
         }
@@ -294,7 +300,7 @@ impl Collector<'_> {
     }
 
     /// What a loop's body may change.
-    pub(super) fn changes(&self, scripts: &[&Script], state: &State) -> Changes {
+    pub(super) fn changes(&self, scripts: &[&Script], state: &ShellState) -> Changes {
         let mut changes = Changes::default();
         let around = Around { state, definitions: &self.definitions };
         for script in scripts {
@@ -305,7 +311,7 @@ impl Collector<'_> {
 }
 
 /// A word of `[[ … ]]` that is evaluated and may hold code: a side of `-eq`, a name behind `-v` and `-R`.
-fn compared<'w>(words: &'w [Arg], state: &State) -> Option<&'w Arg> {
+fn compared<'w>(words: &'w [Arg], state: &ShellState) -> Option<&'w Arg> {
     const NUMERIC: [&str; 6] = ["-eq", "-ne", "-lt", "-le", "-gt", "-ge"];
     words.iter().enumerate().find_map(|(index, word)| {
         let next = words.get(index + 1);
@@ -320,11 +326,11 @@ fn compared<'w>(words: &'w [Arg], state: &State) -> Option<&'w Arg> {
     })
 }
 
-fn is_number(word: &Arg, state: &State) -> bool {
+fn is_number(word: &Arg, state: &ShellState) -> bool {
     match state.assigned(word, word.is_number()) {
-        Known::Number | Known::Digits => true,
-        Known::Text(text) => is_integer(&text),
-        Known::Home(_) | Known::Match(..) | Known::Unknown | Known::Fixed => {
+        VariableValue::Number | VariableValue::Digits => true,
+        VariableValue::Text(text) => is_integer(&text),
+        VariableValue::Home(_) | VariableValue::Match(..) | VariableValue::Unknown | VariableValue::Fixed => {
             word.is_number() && word.arithmetic.is_empty()
         }
     }
@@ -361,7 +367,7 @@ pub(super) struct Changes {
 /// What the words of a script may stand for.
 #[derive(Clone, Copy)]
 struct Around<'s> {
-    state: &'s State,
+    state: &'s ShellState,
     definitions: &'s [Definition],
 }
 
@@ -557,12 +563,12 @@ impl Changes {
     }
 
     /// What is known from now on, if all of this may happen whenever it likes.
-    pub(super) fn at_any_time(&self, mut state: State) -> State {
+    pub(super) fn at_any_time(&self, mut state: ShellState) -> ShellState {
         if self.any || !self.names.is_empty() {
             state.forget();
         }
         if self.moves {
-            state.place = Place::Unknown;
+            state.place = WorkingDirectory::Unknown;
         }
         if self.functions || !self.gone.is_empty() {
             state.forget_functions();
@@ -574,23 +580,23 @@ impl Changes {
         state
     }
 
-    fn options(&self, state: &mut State) {
+    fn options(&self, state: &mut ShellState) {
         state.hazards.unset |= self.strict;
         state.hazards.limits |= self.limits;
     }
 
     /// What is known after any number of turns.
-    fn apply(&self, mut state: State) -> State {
+    fn apply(&self, mut state: ShellState) -> ShellState {
         let before = state.clone();
         for name in &self.names {
-            let number = !self.texts.contains(name) && before.value(name).is_some_and(Known::is_number);
-            state.set(name, if number { Known::Number } else { Known::Unknown });
+            let number = !self.texts.contains(name) && before.value(name).is_some_and(VariableValue::is_number);
+            state.set(name, if number { VariableValue::Number } else { VariableValue::Unknown });
         }
         if self.any {
             state.forget_values();
         }
         if self.moves {
-            state.place = Place::Unknown;
+            state.place = WorkingDirectory::Unknown;
         }
         if self.reads {
             state.stdin = None;
@@ -610,7 +616,7 @@ fn is_strict(word: &str) -> bool {
 }
 
 /// The words of a loop, if each is literal.
-fn literal_words(state: &State, words: &[Arg]) -> Option<Vec<String>> {
+fn literal_words(state: &ShellState, words: &[Arg]) -> Option<Vec<String>> {
     let words = words.iter().flat_map(|word| state.expand(word));
     words
         .map(|(word, count): (Word, Count)| match word.value {
@@ -627,7 +633,7 @@ fn arguments(words: &[program::Arg]) -> Option<Vec<Word>> {
 }
 
 /// How everything begins that a loop goes over, if that is a pattern.
-fn matched(state: &State, words: &[Arg]) -> Option<(String, String)> {
+fn matched(state: &ShellState, words: &[Arg]) -> Option<(String, String)> {
     let [word] = words else { return None };
     match state.expand(word).as_slice() {
         [(Word { value: Value::Pattern { prefix }, raw, .. }, _)] => Some((prefix.clone(), raw.clone())),
@@ -635,7 +641,7 @@ fn matched(state: &State, words: &[Arg]) -> Option<(String, String)> {
     }
 }
 
-fn both(state: State) -> Ends {
+fn both(state: ShellState) -> Ends {
     (state.clone(), state)
 }
 

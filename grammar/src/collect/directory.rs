@@ -3,7 +3,7 @@
 //! This file decides when a `cd` is sure to have happened. A `cd` has two outcomes, and a script can go on after both:
 //! where two ways meet, what they disagree about is either decided by "the directory can be entered" or unknown.
 
-use crate::inventory::{Cwd, Step};
+use crate::inventory::{CdStep, Cwd};
 use crate::word::Value;
 
 /// More `cd`s than anybody writes in one script; beyond it the directory is unknown.
@@ -11,7 +11,7 @@ const MAX_STEPS: usize = 32;
 
 /// Where the shell is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum WorkingDirectory {
     Unknown,
     /// From where the script starts, each `cd` that was tried, in turn.
     Tried(Vec<Attempt>),
@@ -34,7 +34,7 @@ enum Outcome {
     Depends,
 }
 
-impl Place {
+impl WorkingDirectory {
     pub(crate) fn start() -> Self {
         Self::Tried(Vec::new())
     }
@@ -78,7 +78,7 @@ impl Place {
             match attempt.outcome {
                 Outcome::Failed => {}
                 Outcome::Depends if !attempt.settled => return Cwd::Unknown,
-                outcome => steps.push(Step { to: attempt.to.clone(), must_exist: outcome == Outcome::Depends }),
+                outcome => steps.push(CdStep { to: attempt.to.clone(), must_exist: outcome == Outcome::Depends }),
             }
         }
         Cwd::Known(steps)
@@ -86,24 +86,24 @@ impl Place {
 }
 
 /// If the directory can be entered only this way was taken, and if it cannot the step says so.
-fn depends_from(mut steps: Vec<Attempt>, index: usize) -> Place {
+fn depends_from(mut steps: Vec<Attempt>, index: usize) -> WorkingDirectory {
     if let Some(step) = steps.get_mut(index) {
         step.outcome = Outcome::Depends;
     }
-    Place::Tried(steps)
+    WorkingDirectory::Tried(steps)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn cd(to: &str, place: &Place) -> (Place, Place) {
+    fn cd(to: &str, place: &WorkingDirectory) -> (WorkingDirectory, WorkingDirectory) {
         place.change(&Value::Literal(to.to_owned()), true)
     }
 
     #[test]
     fn ways_meet() {
-        let start = Place::start();
+        let start = WorkingDirectory::start();
         let (entered, failed) = cd("a", &start);
         assert_eq!(known(&entered), "a");
         assert_eq!(known(&failed), "");
@@ -117,12 +117,12 @@ mod tests {
 
     #[test]
     fn an_unsettled_cd_is_unknown_where_ways_meet() {
-        let (entered, failed) = Place::start().change(&Value::Literal("a".to_owned()), false);
+        let (entered, failed) = WorkingDirectory::start().change(&Value::Literal("a".to_owned()), false);
         assert_eq!(known(&entered), "a");
         assert_eq!(known(&entered.meet(failed)), "unknown");
     }
 
-    fn known(place: &Place) -> String {
+    fn known(place: &WorkingDirectory) -> String {
         match place.cwd() {
             Cwd::Unknown => "unknown".to_owned(),
             Cwd::Known(steps) => steps

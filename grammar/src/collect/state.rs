@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use crate::ast::{Arg, Arithmetic, Count, Hole};
 use crate::collect::brace::expanded;
-use crate::collect::directory::Place;
+use crate::collect::directory::WorkingDirectory;
 use crate::inventory::{Hazards, Shell};
 use crate::word::{Value, Word, is_integer};
 
@@ -17,11 +17,11 @@ const MAX_VARIABLES: usize = 128;
 
 /// The shell at one point of a script.
 #[derive(Clone, Debug)]
-pub(crate) struct State {
-    pub(crate) place: Place,
+pub(crate) struct ShellState {
+    pub(crate) place: WorkingDirectory,
     /// What standard input holds, if that is literal text of which nothing has been read.
     pub(crate) stdin: Option<Rc<str>>,
-    pub(super) variables: Rc<BTreeMap<String, Known>>,
+    pub(super) variables: Rc<BTreeMap<String, VariableValue>>,
     /// Variables that were set since the function began that is being followed.
     pub(super) touched: Rc<BTreeSet<String>>,
     /// The positional parameters, where they are known: inside a function.
@@ -45,7 +45,7 @@ pub(crate) struct State {
 
 /// What a variable holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Known {
+pub(crate) enum VariableValue {
     Text(Rc<str>),
     /// A path below the home directory that the script begins with, from there on.
     Home(Rc<str>),
@@ -119,8 +119,8 @@ const MAX_PRINTING: u8 = 3;
 
 impl Shell {
     /// What is known at the beginning of a script, functions left out.
-    pub(crate) fn state(&self) -> State {
-        let mut state = State::start();
+    pub(crate) fn state(&self) -> ShellState {
+        let mut state = ShellState::start();
         if let Some(directory) = self.temporary.as_ref().filter(|_| !self.moved_temporary) {
             state.begin_with("TMPDIR", directory);
         }
@@ -150,7 +150,7 @@ impl Shell {
 
     /// The shell behind a script that ended in this state, functions left out. What was so before stays so: the script
     /// may have stopped anywhere.
-    pub(crate) fn then(&self, state: &State) -> Self {
+    pub(crate) fn then(&self, state: &ShellState) -> Self {
         Self {
             functions: BTreeMap::new(),
             aliases: self.aliases.iter().chain(state.aliases.iter()).cloned().collect(),
@@ -171,10 +171,10 @@ impl Shell {
     }
 }
 
-impl State {
+impl ShellState {
     pub(crate) fn start() -> Self {
         Self {
-            place: Place::start(),
+            place: WorkingDirectory::start(),
             stdin: None,
             variables: Rc::default(),
             touched: Rc::default(),
@@ -204,12 +204,12 @@ impl State {
             stdin: self.stdin.filter(|text| other.stdin.as_ref() == Some(text)),
             variables: meet_maps(self.variables, &other.variables, |ours, theirs| match (ours, theirs) {
                 (Some(a), Some(b)) if a == b => a.clone(),
-                (Some(Known::Fixed), _) | (_, Some(Known::Fixed)) => Known::Fixed,
+                (Some(VariableValue::Fixed), _) | (_, Some(VariableValue::Fixed)) => VariableValue::Fixed,
                 (Some(a), Some(b)) if a.is_number() && b.is_number() => match (a, b) {
-                    (Known::Digits, _) | (_, Known::Digits) => Known::Digits,
-                    _ => Known::Number,
+                    (VariableValue::Digits, _) | (_, VariableValue::Digits) => VariableValue::Digits,
+                    _ => VariableValue::Number,
                 },
-                _ => Known::Unknown,
+                _ => VariableValue::Unknown,
             }),
             touched: union(self.touched, &other.touched),
             arguments: self.arguments.filter(|ours| other.arguments.as_ref() == Some(ours)),
@@ -231,11 +231,11 @@ impl State {
     }
 
     /// The value of a variable, if it is known.
-    pub(crate) fn value(&self, name: &str) -> Option<&Known> {
+    pub(crate) fn value(&self, name: &str) -> Option<&VariableValue> {
         self.variables.get(name).filter(|_| !self.wild)
     }
 
-    pub(crate) fn set(&mut self, name: &str, value: Known) {
+    pub(crate) fn set(&mut self, name: &str, value: VariableValue) {
         if !self.variables.contains_key(name) && self.variables.len() >= MAX_VARIABLES {
             self.forget();
         }
@@ -243,9 +243,9 @@ impl State {
             return;
         }
         let special = SPECIAL.contains(&name) || name.starts_with("BASH") || name.starts_with("COMP");
-        let value = if special && value != Known::Fixed { Known::Unknown } else { value };
-        let fixed = self.variables.get(name) == Some(&Known::Fixed);
-        Rc::make_mut(&mut self.variables).insert(name.to_owned(), if fixed { Known::Fixed } else { value });
+        let value = if special && value != VariableValue::Fixed { VariableValue::Unknown } else { value };
+        let fixed = self.variables.get(name) == Some(&VariableValue::Fixed);
+        Rc::make_mut(&mut self.variables).insert(name.to_owned(), if fixed { VariableValue::Fixed } else { value });
         if !self.touched.contains(name) {
             Rc::make_mut(&mut self.touched).insert(name.to_owned());
         }
@@ -253,13 +253,13 @@ impl State {
 
     /// The shell began with this variable.
     pub(crate) fn begin_with(&mut self, name: &str, value: &str) {
-        Rc::make_mut(&mut self.variables).insert(name.to_owned(), Known::Text(value.into()));
+        Rc::make_mut(&mut self.variables).insert(name.to_owned(), VariableValue::Text(value.into()));
     }
 
     /// Whether a variable still holds the value that the shell began with.
     pub(crate) fn still_holds(&self, name: &str, value: Option<&str>) -> bool {
         match value {
-            Some(value) => self.value(name) == Some(&Known::Text(value.into())),
+            Some(value) => self.value(name) == Some(&VariableValue::Text(value.into())),
             None => !self.is_set(name),
         }
     }
@@ -267,7 +267,7 @@ impl State {
     /// An assignment to it may fail.
     pub(crate) fn refuses(&self, name: &str) -> bool {
         const READONLY: [&str; 6] = ["BASHOPTS", "BASH_VERSINFO", "EUID", "PPID", "SHELLOPTS", "UID"];
-        self.wild || READONLY.contains(&name) || self.variables.get(name) == Some(&Known::Fixed)
+        self.wild || READONLY.contains(&name) || self.variables.get(name) == Some(&VariableValue::Fixed)
     }
 
     /// The positional parameters are these, or not known.
@@ -278,14 +278,14 @@ impl State {
     /// Every variable may have changed; what is assigned from here on lasts.
     pub(crate) fn forget_values(&mut self) {
         let names: Vec<String> = self.variables.keys().cloned().chain(["HOME".to_owned(), "IFS".to_owned()]).collect();
-        names.iter().for_each(|name| self.set(name, Known::Unknown));
+        names.iter().for_each(|name| self.set(name, VariableValue::Unknown));
         self.arguments = None;
     }
 
     /// Gives a variable back what it held before, unless that may not have happened.
     pub(crate) fn restore(&mut self, name: &str, before: &Self, uncertain: bool) {
         match before.variables.get(name) {
-            _ if uncertain => self.set(name, Known::Unknown),
+            _ if uncertain => self.set(name, VariableValue::Unknown),
             Some(value) => _ = Rc::make_mut(&mut self.variables).insert(name.to_owned(), value.clone()),
             None => _ = Rc::make_mut(&mut self.variables).remove(name),
         }
@@ -319,12 +319,12 @@ impl State {
 
     /// No assignment says what this variable holds.
     pub(crate) fn fix(&mut self, name: &str) {
-        self.set(name, Known::Fixed);
+        self.set(name, VariableValue::Fixed);
     }
 
     /// The variables of which no assignment says what they hold.
     pub(crate) fn fixed(&self) -> impl Iterator<Item = String> {
-        self.variables.iter().filter(|(_, value)| **value == Known::Fixed).map(|(name, _)| name.clone())
+        self.variables.iter().filter(|(_, value)| **value == VariableValue::Fixed).map(|(name, _)| name.clone())
     }
 
     /// One of bash's own numbers was set or unset, which makes it a variable like others.
@@ -369,7 +369,7 @@ impl State {
     pub(crate) fn blur(&mut self, before: &Self) {
         let touched = std::mem::take(&mut self.touched);
         for name in touched.iter() {
-            self.set(name, Known::Unknown);
+            self.set(name, VariableValue::Unknown);
         }
         self.touched = union(touched, &before.touched);
     }
@@ -414,7 +414,12 @@ impl State {
     /// Something in the word may not be set where that is an error.
     pub(crate) fn gives_up(&self, arg: &Arg) -> bool {
         let known = |name: &str| {
-            matches!(self.value(name), Some(Known::Text(_) | Known::Home(_) | Known::Number | Known::Match(..)))
+            matches!(
+                self.value(name),
+                Some(
+                    VariableValue::Text(_) | VariableValue::Home(_) | VariableValue::Number | VariableValue::Match(..)
+                )
+            )
         };
         let given = |position: usize| self.arguments.as_ref().is_some_and(|words| position <= words.len());
         let set = |hole: &Hole| match hole.name.as_deref() {
@@ -433,7 +438,7 @@ impl State {
     /// Whether every variable that an expression evaluates is known to hold a number.
     pub(crate) fn is_plain(&self, arithmetic: &Arithmetic) -> bool {
         let own = |name: &str| NUMBERS.contains(&name) && !self.wild && !self.variables.contains_key(name);
-        let number = |name: &String| own(name) || self.value(name).is_some_and(Known::is_number);
+        let number = |name: &String| own(name) || self.value(name).is_some_and(VariableValue::is_number);
         !arithmetic.unknown && arithmetic.names.iter().all(number)
     }
 
@@ -464,18 +469,18 @@ impl State {
             filled.copy(arg, copied..hole.at);
             copied = hole.at;
             match self.content(arg, hole) {
-                Some(Known::Text(text))
+                Some(VariableValue::Text(text))
                     if (hole.quoted || !needs_splitting(&text) && !self.splits_oddly())
                         && filled.text.len() + text.len() <= MAX_TEXT =>
                 {
                     filled.text.push_str(&text);
                 }
-                Some(Known::Home(path)) if hole.at == 0 && filled.is_empty() && !self.splits_oddly() => {
+                Some(VariableValue::Home(path)) if hole.at == 0 && filled.is_empty() && !self.splits_oddly() => {
                     filled.home = true;
                     filled.text.push_str(&path);
                 }
-                Some(Known::Number) if !self.splits_oddly() => filled.unknown(Count::One),
-                Some(Known::Match(text, raw)) if hole.quoted => {
+                Some(VariableValue::Number) if !self.splits_oddly() => filled.unknown(Count::One),
+                Some(VariableValue::Match(text, raw)) if hole.quoted => {
                     filled.pattern.get_or_insert(filled.text.len() + text.len());
                     filled.text.push_str(&text);
                     filled.matched = Some(raw);
@@ -492,7 +497,7 @@ impl State {
         vec![filled.finish(arg)]
     }
 
-    fn content(&self, arg: &Arg, hole: &Hole) -> Option<Known> {
+    fn content(&self, arg: &Arg, hole: &Hole) -> Option<VariableValue> {
         if let Some(nested) = hole.nested.and_then(|index| arg.nested.get(index)) {
             if self.hazards.limits {
                 return None;
@@ -503,13 +508,13 @@ impl State {
                 return None;
             }
             let printed = inner.script_prints(&nested.script);
-            let text = printed.map(|printed| Known::Text(printed.trim_end_matches('\n').into()));
-            return text.or_else(|| inner.script_counts(&nested.script).then_some(Known::Digits));
+            let text = printed.map(|printed| VariableValue::Text(printed.trim_end_matches('\n').into()));
+            return text.or_else(|| inner.script_counts(&nested.script).then_some(VariableValue::Digits));
         }
         let name = hole.name.as_deref()?;
         let Ok(position) = name.parse::<usize>() else { return self.value(name).cloned() };
         let word = self.arguments.as_ref()?.get(position.checked_sub(1)?)?;
-        word.value.literal().map(|text| Known::Text(text.into()))
+        word.value.literal().map(|text| VariableValue::Text(text.into()))
     }
 
     /// `"$@"` and nothing else.
@@ -526,7 +531,7 @@ impl State {
     /// A word that is nothing but one unquoted variable: its value becomes several words.
     fn split(&self, arg: &Arg) -> Option<Vec<(Word, Count)>> {
         let [hole] = arg.holes.as_slice() else { return None };
-        let Some(Known::Text(text)) = self.content(arg, hole) else { return None };
+        let Some(VariableValue::Text(text)) = self.content(arg, hole) else { return None };
         if hole.quoted || arg.word.quoted || !arg.text.is_empty() || self.splits_oddly() {
             return None;
         }
@@ -551,7 +556,9 @@ impl State {
     /// What a `~` at the beginning of a word leads to where the script has set `HOME`.
     fn at_another_home(&self, arg: &Arg) -> Value {
         match self.value("HOME") {
-            Some(Known::Text(home)) if !arg.text.is_empty() && arg.holes.is_empty() && arg.pattern.is_none() => {
+            Some(VariableValue::Text(home))
+                if !arg.text.is_empty() && arg.holes.is_empty() && arg.pattern.is_none() =>
+            {
                 Value::Literal(format!("{home}{}", arg.text.trim_start_matches('~')))
             }
             _ => Value::Dynamic { prefix: String::new() },
@@ -559,14 +566,14 @@ impl State {
     }
 
     /// What `export NAME=WORD` leaves in its variable, given as it is written, if that is a path below the home directory.
-    pub(crate) fn exported(&self, name: &str, raw: &str) -> Option<Known> {
+    pub(crate) fn exported(&self, name: &str, raw: &str) -> Option<VariableValue> {
         let written = raw.strip_prefix(name)?.strip_prefix('=')?;
         let quoted = written.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
         let text = quoted.unwrap_or(written);
         let tilde = || text.strip_prefix('~').filter(|_| quoted.is_none());
         let path = text.strip_prefix("$HOME").or_else(|| text.strip_prefix("${HOME}")).or_else(tilde)?;
         let is_plain = path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-+@".contains(&byte));
-        (self.is_at_home() && is_plain).then(|| home(path)).filter(|known| *known != Known::Unknown)
+        (self.is_at_home() && is_plain).then(|| home(path)).filter(|known| *known != VariableValue::Unknown)
     }
 
     /// The home directory is the one that the script begins with.
@@ -575,23 +582,26 @@ impl State {
     }
 
     /// What an assignment leaves in its variable.
-    pub(crate) fn assigned(&self, value: &Arg, number: bool) -> Known {
+    pub(crate) fn assigned(&self, value: &Arg, number: bool) -> VariableValue {
         if number && value.arithmetic.iter().all(|arithmetic| self.is_plain(arithmetic)) && !value.holes.is_empty() {
-            return Known::Number;
+            return VariableValue::Number;
         }
         let is_moved = || (value.home || value.is_home_variable()) && !self.is_at_home();
         if !value.notes.is_empty() || is_moved() {
-            return Known::Unknown;
+            return VariableValue::Unknown;
         }
         if value.is_home_variable() {
             return home(&value.text);
         }
         let known = |hole: &Hole| {
             let content = self.content(value, hole);
-            matches!(content, Some(Known::Text(_) | Known::Home(_) | Known::Number | Known::Digits))
+            matches!(
+                content,
+                Some(VariableValue::Text(_) | VariableValue::Home(_) | VariableValue::Number | VariableValue::Digits)
+            )
         };
         if !value.holes.iter().all(known) {
-            return Known::Unknown;
+            return VariableValue::Unknown;
         }
         // Neither splitting nor patterns in an assignment.
         let mut text = String::new();
@@ -601,35 +611,37 @@ impl State {
             text.push_str(value.text.get(copied..hole.at).unwrap_or_default());
             copied = hole.at;
             match self.content(value, hole) {
-                Some(Known::Text(known)) => text.push_str(&known),
-                Some(Known::Home(path)) if hole.at == 0 && text.is_empty() && !below_home => {
+                Some(VariableValue::Text(known)) => text.push_str(&known),
+                Some(VariableValue::Home(path)) if hole.at == 0 && text.is_empty() && !below_home => {
                     below_home = true;
                     text.push_str(&path);
                 }
-                Some(Known::Digits) if value.holes.len() == 1 && value.text.is_empty() => return Known::Digits,
-                _ if value.holes.len() == 1 && value.text.is_empty() => return Known::Number,
-                _ => return Known::Unknown,
+                Some(VariableValue::Digits) if value.holes.len() == 1 && value.text.is_empty() => {
+                    return VariableValue::Digits;
+                }
+                _ if value.holes.len() == 1 && value.text.is_empty() => return VariableValue::Number,
+                _ => return VariableValue::Unknown,
             }
             if text.len() > MAX_TEXT {
-                return Known::Unknown;
+                return VariableValue::Unknown;
             }
         }
         text.push_str(value.text.get(copied..).unwrap_or_default());
         if below_home {
             home(text.strip_prefix('~').filter(|_| value.home).unwrap_or(&text))
         } else {
-            Known::Text(text.into())
+            VariableValue::Text(text.into())
         }
     }
 }
 
 /// A path below the home directory, if it is one word wherever it stands.
-fn home(path: &str) -> Known {
+fn home(path: &str) -> VariableValue {
     let is_one_word = path.is_empty() || path.starts_with('/') && !needs_splitting(path);
-    if is_one_word { Known::Home(path.into()) } else { Known::Unknown }
+    if is_one_word { VariableValue::Home(path.into()) } else { VariableValue::Unknown }
 }
 
-impl Known {
+impl VariableValue {
     /// What a variable holds that was given this value.
     pub(crate) fn of(value: &Value) -> Self {
         match value {

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use crate::ast::{Arg, CompoundKind, Count, NestedKind, Part, Redirect, Script, SimpleCommand};
 use crate::collect::redirect_args;
-use crate::collect::state::{Known, State};
+use crate::collect::state::{ShellState, VariableValue};
 use crate::program;
 use crate::span::Frame;
 use crate::word::{Value, Word};
@@ -16,7 +16,7 @@ use crate::word::{Value, Word};
 /// Bytes of literal output that are followed.
 const MAX_PRINTED: usize = 64 * 1024;
 
-impl State {
+impl ShellState {
     /// The words that bash makes of one, as a program gets them.
     pub(crate) fn words(&self, arg: &Arg, frame: Frame) -> Vec<program::Arg> {
         let place = |(mut word, mut count): (Word, Count)| {
@@ -100,7 +100,7 @@ impl State {
     /// The text of a word that is neither split nor a pattern.
     fn literal(&self, arg: &Arg) -> Option<String> {
         match self.assigned(arg, false) {
-            Known::Text(text) => Some(text.as_ref().to_owned()),
+            VariableValue::Text(text) => Some(text.as_ref().to_owned()),
             _ => None,
         }
     }

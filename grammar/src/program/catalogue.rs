@@ -8,13 +8,13 @@ use crate::program::table::{self, Entry};
 /// The names that the program tables know.
 #[derive(Debug, Default)]
 pub struct Catalogue {
-    programs: BTreeMap<String, Known>,
+    programs: BTreeMap<String, ProgramNames>,
     groups: BTreeSet<String>,
 }
 
 /// What a table says of one program or subcommand.
 #[derive(Debug, Default)]
-struct Known {
+struct ProgramNames {
     options: BTreeSet<String>,
     /// Canonical names by their other spellings.
     spellings: BTreeMap<String, String>,

@@ -92,7 +92,7 @@ pub(crate) fn remote(text: &str) -> Option<&str> {
 
 /// Where git's URL of a remote leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum RemoteLocation {
     /// To another machine.
     Peer(Peer),
     /// To this path, which is absolute or meant from the top of the repository.
@@ -100,19 +100,19 @@ pub enum Place {
 }
 
 /// Reads a URL as git does; `None`: it names a helper that git runs, or nothing that is known for sure.
-pub fn place(text: &str) -> Option<Place> {
+pub fn remote_location(text: &str) -> Option<RemoteLocation> {
     if text.is_empty() || text.starts_with(['-', '~']) || text.contains("::") || text.contains(char::is_control) {
         return None;
     }
     if text.contains("://") {
         return match url(text) {
-            Url::File(path) => Some(Place::Path(path)),
-            Url::Peer(peer) => peer.map(Place::Peer),
+            Url::File(path) => Some(RemoteLocation::Path(path)),
+            Url::Peer(peer) => peer.map(RemoteLocation::Peer),
         };
     }
     match remote(text) {
-        Some(host) => host_and_port(host, 22).map(Place::Peer),
-        None => Some(Place::Path(text.to_owned())),
+        Some(host) => host_and_port(host, 22).map(RemoteLocation::Peer),
+        None => Some(RemoteLocation::Path(text.to_owned())),
     }
 }
 
@@ -187,9 +187,9 @@ mod tests {
             ("~/x", "?"),
             ("", "?"),
         ] {
-            let read = match place(text) {
-                Some(Place::Path(path)) => path,
-                Some(Place::Peer(peer)) => format!("{}:{}", peer.host, peer.port),
+            let read = match remote_location(text) {
+                Some(RemoteLocation::Path(path)) => path,
+                Some(RemoteLocation::Peer(peer)) => format!("{}:{}", peer.host, peer.port),
                 None => "?".to_owned(),
             };
             assert_eq!(read, expected, "{text}");

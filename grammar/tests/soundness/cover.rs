@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use palisade_grammar::{
-    Command, CommandId, Cwd, Effect, EffectKind, Inventory, Opaque, OpaqueReason, Resolved, Step, Value, Word,
+    CdStep, Command, CommandId, Cwd, Effect, EffectKind, Inventory, Opaque, OpaqueReason, Resolved, Value, Word,
 };
 use serde::Deserialize;
 
@@ -175,7 +175,7 @@ impl Cover<'_> {
         }
     }
 
-    fn walk(&self, steps: &[Step]) -> Option<String> {
+    fn walk(&self, steps: &[CdStep]) -> Option<String> {
         steps.iter().try_fold(self.ran.cwd.clone(), |at, step| {
             let to = resolve(&at, &path(&step.to)?);
             (!step.must_exist || self.ran.has_directory(&to)).then_some(to)

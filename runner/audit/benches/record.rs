@@ -5,8 +5,8 @@
 
 #[path = "support/decision.rs"]
 mod decision;
-#[path = "../../benches/support/timed.rs"]
-mod timed;
+#[path = "../../benches/support/stopwatch.rs"]
+mod stopwatch;
 
 use std::fs::File;
 use std::io::{BufReader, Write as _};
@@ -20,7 +20,7 @@ use palisade_engine::{AbsolutePath, Bundle, Clock, Engine, Facts, Principal, Ses
 use palisade_redact::{Redacted, Redactor};
 
 use crate::decision::decision;
-use crate::timed::{shown, timed};
+use crate::stopwatch::{shown, timed};
 
 fn main() {
     // `cargo test` runs benches, too, to see that they still work.

@@ -55,12 +55,12 @@ const GIT_TEXTS: [&str; 8] = ["commit", "diff", "grep", "log", "merge", "notes",
 struct ShortOption {
     programs: &'static [&'static str],
     option: &'static str,
-    value: Form,
+    value: PasswordForm,
 }
 
 /// Where the password is.
 #[derive(Clone, Copy)]
-enum Form {
+enum PasswordForm {
     /// Directly behind the option, in the same word.
     Joined,
     /// In the same word or in the next one.
@@ -90,7 +90,7 @@ const SHORT_OPTIONS: [ShortOption; 12] = [
             "unrar",
         ],
         option: "-p",
-        value: Form::Joined,
+        value: PasswordForm::Joined,
     },
     ShortOption {
         programs: &[
@@ -107,22 +107,26 @@ const SHORT_OPTIONS: [ShortOption; 12] = [
             "az",
         ],
         option: "-p",
-        value: Form::Either,
+        value: PasswordForm::Either,
     },
-    ShortOption { programs: &["curl", "http", "https", "xh"], option: "-u", value: Form::User(':') },
-    ShortOption { programs: &["curl"], option: "-U", value: Form::User(':') },
-    ShortOption { programs: &["http", "https", "xh"], option: "-a", value: Form::User(':') },
+    ShortOption { programs: &["curl", "http", "https", "xh"], option: "-u", value: PasswordForm::User(':') },
+    ShortOption { programs: &["curl"], option: "-U", value: PasswordForm::User(':') },
+    ShortOption { programs: &["http", "https", "xh"], option: "-a", value: PasswordForm::User(':') },
     ShortOption {
         programs: &["ldapsearch", "ldapadd", "ldapmodify", "ldapdelete", "ldappasswd", "ldapwhoami", "ldapmodrdn"],
         option: "-w",
-        value: Form::Either,
+        value: PasswordForm::Either,
     },
-    ShortOption { programs: &["redis-cli", "valkey-cli"], option: "-a", value: Form::Either },
-    ShortOption { programs: &["openssl"], option: "-pass", value: Form::Pass },
-    ShortOption { programs: &["openssl"], option: "-passin", value: Form::Pass },
-    ShortOption { programs: &["openssl"], option: "-passout", value: Form::Pass },
-    ShortOption { programs: &["smbclient", "rpcclient", "net", "smbget"], option: "-U", value: Form::User('%') },
-    ShortOption { programs: &["sqlcmd", "bcp", "zip", "unzip", "isql"], option: "-P", value: Form::Either },
+    ShortOption { programs: &["redis-cli", "valkey-cli"], option: "-a", value: PasswordForm::Either },
+    ShortOption { programs: &["openssl"], option: "-pass", value: PasswordForm::Pass },
+    ShortOption { programs: &["openssl"], option: "-passin", value: PasswordForm::Pass },
+    ShortOption { programs: &["openssl"], option: "-passout", value: PasswordForm::Pass },
+    ShortOption {
+        programs: &["smbclient", "rpcclient", "net", "smbget"],
+        option: "-U",
+        value: PasswordForm::User('%'),
+    },
+    ShortOption { programs: &["sqlcmd", "bcp", "zip", "unzip", "isql"], option: "-P", value: PasswordForm::Either },
 ];
 
 /// The values in a script that are secrets by their name or place.
@@ -208,15 +212,15 @@ impl ShortOption {
     fn value<'a>(&self, word: &'a str, next: Option<&'a str>) -> Option<&'a str> {
         let rest = word.strip_prefix(self.option)?;
         let value = match self.value {
-            Form::Joined => Some(rest),
-            Form::Either | Form::User(_) if !rest.is_empty() => Some(rest),
-            Form::Pass if !rest.is_empty() => None,
-            Form::Either | Form::User(_) | Form::Pass => next,
+            PasswordForm::Joined => Some(rest),
+            PasswordForm::Either | PasswordForm::User(_) if !rest.is_empty() => Some(rest),
+            PasswordForm::Pass if !rest.is_empty() => None,
+            PasswordForm::Either | PasswordForm::User(_) | PasswordForm::Pass => next,
         }?;
         match self.value {
-            Form::Joined | Form::Either => Some(value),
-            Form::User(between) => value.split_once(between).map(|(_, password)| password),
-            Form::Pass => value.strip_prefix("pass:"),
+            PasswordForm::Joined | PasswordForm::Either => Some(value),
+            PasswordForm::User(between) => value.split_once(between).map(|(_, password)| password),
+            PasswordForm::Pass => value.strip_prefix("pass:"),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What is told of a value that was learned: where it came from, how often it was met again, and whether a person has dropped it.
 //!
 //! Decides how much of a value a person may be shown. Not decided here: which values are learned (`known_value`), and who may see or drop one
-//! (`pipeline/learned.rs`).
+//! (`pipeline/learned_values.rs`).
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -36,7 +36,7 @@ pub mod own_settings;
 mod parse_report;
 pub mod plan;
 mod process;
-mod published;
+mod package_keys;
 pub mod repositories;
 mod seccomp;
 mod stat;

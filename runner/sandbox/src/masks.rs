@@ -28,7 +28,7 @@ use rustix::io::Errno;
 use super::file_marks::Earlier;
 use super::move_watch;
 use super::plan::{Cover, Hole, Mask, Rights, rights};
-use super::published::is_published;
+use super::package_keys::is_published;
 
 /// Entries that a search for names looks at: a tree of a million is searched whole.
 pub const MAX_ENTRIES: usize = 2_000_000;
@@ -566,7 +566,7 @@ pub(super) fn make(directory: &Path) -> bool {
 }
 
 /// How many bytes were read, and whether the file holds nothing secret in spite of its name: certificates or public keys and no private key,
-/// npm's settings without a credential, a key that an installed Python package ships (`published.rs`), or what `is_committed` says that its
+/// npm's settings without a credential, a key that an installed Python package ships (`package_keys.rs`), or what `is_committed` says that its
 /// repository holds as well. Other names of the file make no difference: uv links packages to its cache.
 pub fn public_content(place: &Path, is_committed: &dyn Fn(&[u8]) -> bool) -> (u64, bool) {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;

@@ -27,7 +27,7 @@ use rustix::io::Errno;
 
 pub use self::remote::keep;
 pub use self::restore::{Failed, Restored};
-use crate::shell::pace::Stopped;
+use crate::shell::pace::EndedEarly;
 
 /// A checkpoint's name: forty hexadecimal digits, of which the first few will do.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -221,8 +221,8 @@ pub enum CheckpointError {
     },
 }
 
-impl From<Stopped> for CheckpointError {
-    fn from(_: Stopped) -> Self {
+impl From<EndedEarly> for CheckpointError {
+    fn from(_: EndedEarly) -> Self {
         Self::Stopped
     }
 }

@@ -147,7 +147,7 @@ impl Store {
         let root = tree::open_root(self.workspace())?;
         let repository = self.repository()?;
         let objects = self.objects(&repository)?;
-        let mut way = Way::new(&objects, &root, undo.id.short(), &now);
+        let mut way = Restorer::new(&objects, &root, undo.id.short(), &now);
         let failed =
             steps(&plan, &then).filter_map(|step| Some(Failed { name: step.name().clone(), why: way.take(&step)? }));
         let failed = failed.collect();
@@ -206,8 +206,8 @@ fn is_same(root: &OwnedFd, known: &Cache, name: &Name, entry: &Entry, found: &Fo
     digest_at(root, name) == Some(object)
 }
 
-/// Takes steps in a workspace.
-pub(super) struct Way<'a> {
+/// Takes the steps of a restore in a workspace.
+pub(super) struct Restorer<'a> {
     /// What comes back.
     objects: &'a Objects<'a>,
     root: &'a OwnedFd,
@@ -218,7 +218,7 @@ pub(super) struct Way<'a> {
     count: u64,
 }
 
-impl<'a> Way<'a> {
+impl<'a> Restorer<'a> {
     /// One for a plan that was made for what was `seen`.
     pub(super) fn new(objects: &'a Objects<'a>, root: &'a OwnedFd, mark: &'a str, seen: &'a Tree) -> Self {
         Self { objects, root, mark, seen, count: 0 }

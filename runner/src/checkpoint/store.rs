@@ -7,13 +7,13 @@
 //! A file that has the state of the last time is not read again. States of files that changed within the last moments are not
 //! kept for that: the clock of a file system has steps, and two states within one step look alike.
 
-mod kept;
+mod file_reader;
 mod lists;
 mod objects;
 mod origin;
-mod reading;
-mod taking;
-mod viewed;
+mod side_files;
+mod snapshot;
+mod view_snapshot;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -29,13 +29,13 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-pub(super) use self::kept::Cache;
-pub use self::kept::Journal;
 #[cfg(test)]
 pub(super) use self::objects::digest;
 pub(super) use self::objects::{Objects, digest_at};
-pub use self::taking::Snapshot;
-pub use self::viewed::Viewed;
+pub(super) use self::side_files::Cache;
+pub use self::side_files::Journal;
+pub use self::snapshot::Snapshot;
+pub use self::view_snapshot::Viewed;
 use super::ledger::Ledger;
 use super::tree::{self, Also, Entry, Name, Scope, Tree};
 use super::{Checkpoint, CheckpointError, CheckpointId, manifest};

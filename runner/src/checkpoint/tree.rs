@@ -245,8 +245,8 @@ pub fn walk(root: &OwnedFd, scope: &Scope, also: &Also) -> Result<Tree, Checkpoi
     let mut walk = Walk { tree: &mut tree, scope, also, device, room: MAX_NAMES, layered };
     match walk.directory(&top, &mut Vec::new(), Part::Whole, MAX_DEPTH) {
         Ok(()) => Ok(tree),
-        Err(Stop::Unreadable(cause)) => Err(CheckpointError::Workspace { cause }),
-        Err(Stop::TooMany) => Err(CheckpointError::TooMany),
+        Err(WalkFailure::Unreadable(cause)) => Err(CheckpointError::Workspace { cause }),
+        Err(WalkFailure::TooMany) => Err(CheckpointError::TooMany),
     }
 }
 
@@ -284,17 +284,23 @@ enum Part {
     Named,
 }
 
-enum Stop {
+enum WalkFailure {
     /// The directory that was asked about.
     Unreadable(Errno),
     TooMany,
 }
 
 impl Walk<'_> {
-    fn directory(&mut self, directory: &OwnedFd, path: &mut Vec<u8>, part: Part, depth: usize) -> Result<(), Stop> {
-        let entries = Dir::read_from(directory).map_err(Stop::Unreadable)?;
+    fn directory(
+        &mut self,
+        directory: &OwnedFd,
+        path: &mut Vec<u8>,
+        part: Part,
+        depth: usize,
+    ) -> Result<(), WalkFailure> {
+        let entries = Dir::read_from(directory).map_err(WalkFailure::Unreadable)?;
         for entry in entries {
-            let entry = entry.map_err(Stop::Unreadable)?;
+            let entry = entry.map_err(WalkFailure::Unreadable)?;
             let name = OsStr::from_bytes(entry.file_name().to_bytes());
             if name == "." || name == ".." {
                 continue;
@@ -318,7 +324,7 @@ impl Walk<'_> {
         path: &mut Vec<u8>,
         mut part: Part,
         depth: usize,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), WalkFailure> {
         if part == Part::Named && !self.also.takes(path) {
             return Ok(());
         }
@@ -354,7 +360,7 @@ impl Walk<'_> {
         }
         self.spend(path)?;
         if self.tree.found.len() >= MAX_ENTRIES {
-            return Err(Stop::TooMany);
+            return Err(WalkFailure::TooMany);
         }
         self.tree.found.insert(path.clone(), Found::new(Stamp::of(&stat), target));
         if !is_directory {
@@ -363,22 +369,22 @@ impl Walk<'_> {
         let Some(depth) = depth.checked_sub(1) else { return self.leave_out(path, Reason::Unreadable) };
         match open_directory(above, name) {
             Ok(directory) => match self.directory(&directory, path, part, depth) {
-                Err(Stop::Unreadable(_)) => self.leave_out(path, Reason::Unreadable),
+                Err(WalkFailure::Unreadable(_)) => self.leave_out(path, Reason::Unreadable),
                 done => done,
             },
             Err(_) => self.leave_out(path, Reason::Unreadable),
         }
     }
 
-    fn spend(&mut self, path: &[u8]) -> Result<(), Stop> {
-        self.room = self.room.checked_sub(path.len()).ok_or(Stop::TooMany)?;
+    fn spend(&mut self, path: &[u8]) -> Result<(), WalkFailure> {
+        self.room = self.room.checked_sub(path.len()).ok_or(WalkFailure::TooMany)?;
         Ok(())
     }
 
-    fn leave_out(&mut self, path: &[u8], why: Reason) -> Result<(), Stop> {
+    fn leave_out(&mut self, path: &[u8], why: Reason) -> Result<(), WalkFailure> {
         self.spend(path)?;
         self.tree.uncovered.push(Uncovered { name: path.to_vec(), why });
-        if self.tree.uncovered.len() > MAX_ENTRIES { Err(Stop::TooMany) } else { Ok(()) }
+        if self.tree.uncovered.len() > MAX_ENTRIES { Err(WalkFailure::TooMany) } else { Ok(()) }
     }
 }
 

@@ -23,12 +23,12 @@ const MAX_ALL: usize = 200;
 #[derive(Debug)]
 pub(crate) struct Approvals<T> {
     expire: Duration,
-    entries: BTreeMap<RequestId, Entry<T>>,
+    entries: BTreeMap<RequestId, PendingApproval<T>>,
 }
 
 /// A request.
 #[derive(Debug)]
-pub(crate) struct Entry<T> {
+pub(crate) struct PendingApproval<T> {
     /// Whose it is.
     pub(crate) principal: String,
     /// What a yes to it binds.
@@ -70,7 +70,7 @@ pub(crate) struct No {
 
 /// What becomes of a call that needs a yes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Asked {
+pub(crate) enum RequestStatus {
     /// It waits, under this id; it may have before.
     Waits(RequestId),
     /// It was granted, by these: it runs now, and the grant is used up.
@@ -105,10 +105,10 @@ impl<T> Approvals<T> {
     pub(crate) fn ask(
         &mut self,
         id: RequestId,
-        new: impl FnOnce() -> Entry<T>,
+        new: impl FnOnce() -> PendingApproval<T>,
         (binds, anywhere): (Digest, Option<Anywhere>),
         now: Instant,
-    ) -> Asked {
+    ) -> RequestStatus {
         self.sweep(now);
         let same = self.entries.iter().find(|(_, entry)| entry.binds == binds).map(|(id, _)| *id);
         let like = || {
@@ -122,22 +122,22 @@ impl<T> Approvals<T> {
         let entry = new();
         let own = self.entries.values().filter(|other| other.principal == entry.principal).count();
         if own >= MAX_WAITING || self.entries.len() >= MAX_ALL {
-            return Asked::Full;
+            return RequestStatus::Full;
         }
         self.entries.insert(id, entry);
-        Asked::Waits(id)
+        RequestStatus::Waits(id)
     }
 
-    fn take(&mut self, id: RequestId) -> Asked {
-        let Some(entry) = self.entries.get(&id) else { return Asked::Full };
+    fn take(&mut self, id: RequestId) -> RequestStatus {
+        let Some(entry) = self.entries.get(&id) else { return RequestStatus::Full };
         match (entry.state(), &entry.denied) {
             (State::Granted, _) => match self.entries.remove(&id) {
-                Some(entry) => Asked::Granted(id, entry.granted),
-                None => Asked::Full,
+                Some(entry) => RequestStatus::Granted(id, entry.granted),
+                None => RequestStatus::Full,
             },
             // It stays, so that whoever asks again and again is told so, and nobody is asked twice.
-            (State::Denied, Some(no)) => Asked::Denied(id, no.clone()),
-            (State::Waiting | State::Denied, _) => Asked::Waits(id),
+            (State::Denied, Some(no)) => RequestStatus::Denied(id, no.clone()),
+            (State::Waiting | State::Denied, _) => RequestStatus::Waits(id),
         }
     }
 
@@ -175,14 +175,14 @@ impl<T> Approvals<T> {
         Ok(entry.state())
     }
 
-    fn open(&mut self, id: RequestId, now: Instant) -> Result<&mut Entry<T>, Void> {
+    fn open(&mut self, id: RequestId, now: Instant) -> Result<&mut PendingApproval<T>, Void> {
         self.sweep(now);
         let entry = self.entries.get_mut(&id).ok_or(Void::Unknown)?;
         if entry.state() == State::Waiting { Ok(entry) } else { Err(Void::Settled) }
     }
 
     /// One request, as it stands.
-    pub(crate) fn get(&mut self, id: RequestId, now: Instant) -> Option<&Entry<T>> {
+    pub(crate) fn get(&mut self, id: RequestId, now: Instant) -> Option<&PendingApproval<T>> {
         self.sweep(now);
         self.entries.get(&id)
     }
@@ -193,7 +193,7 @@ impl<T> Approvals<T> {
     }
 
     /// All of them, oldest first.
-    pub(crate) fn all(&mut self, now: Instant) -> impl Iterator<Item = (RequestId, &Entry<T>)> {
+    pub(crate) fn all(&mut self, now: Instant) -> impl Iterator<Item = (RequestId, &PendingApproval<T>)> {
         self.sweep(now);
         let mut all: Vec<_> = self.entries.iter().map(|(id, entry)| (*id, entry)).collect();
         all.sort_by_key(|(id, entry)| (entry.asked, *id));
@@ -234,7 +234,7 @@ impl<T> Approvals<T> {
     }
 }
 
-impl<T> Entry<T> {
+impl<T> PendingApproval<T> {
     /// Whether this is the same call with a session as that one without, or the other way round. A yes is to what the person saw: to such a
     /// call only if it was made before. A yes for a session is for that one.
     fn is_like(&self, other: Option<Anywhere>) -> bool {
@@ -277,9 +277,9 @@ mod tests {
         }
     }
 
-    fn ask(approvals: &mut Approvals<()>, number: u64, what: &str, quorum: usize, now: Instant) -> Asked {
+    fn ask(approvals: &mut Approvals<()>, number: u64, what: &str, quorum: usize, now: Instant) -> RequestStatus {
         let binds = Digest::of(what.as_bytes());
-        let entry = || Entry {
+        let entry = || PendingApproval {
             principal: "a".to_owned(),
             binds,
             anywhere: None,
@@ -297,13 +297,13 @@ mod tests {
     fn a_yes_is_to_one_call_and_used_once() {
         let now = Instant::now();
         let mut approvals = Approvals::new(EXPIRE);
-        assert_eq!(ask(&mut approvals, 1, "push", 1, now), Asked::Waits(id(1)));
-        assert_eq!(ask(&mut approvals, 2, "push", 1, now), Asked::Waits(id(1)), "the same waits once");
+        assert_eq!(ask(&mut approvals, 1, "push", 1, now), RequestStatus::Waits(id(1)));
+        assert_eq!(ask(&mut approvals, 2, "push", 1, now), RequestStatus::Waits(id(1)), "the same waits once");
         assert_eq!(approvals.grant(id(1), by("u"), now), Ok(State::Granted));
         assert_eq!(approvals.grant(id(1), by("v"), now), Err(Void::Settled));
-        assert_eq!(ask(&mut approvals, 3, "push --force", 1, now), Asked::Waits(id(3)), "another call");
-        assert_eq!(ask(&mut approvals, 4, "push", 1, now), Asked::Granted(id(1), vec![by("u")]));
-        assert_eq!(ask(&mut approvals, 5, "push", 1, now), Asked::Waits(id(5)), "used up");
+        assert_eq!(ask(&mut approvals, 3, "push --force", 1, now), RequestStatus::Waits(id(3)), "another call");
+        assert_eq!(ask(&mut approvals, 4, "push", 1, now), RequestStatus::Granted(id(1), vec![by("u")]));
+        assert_eq!(ask(&mut approvals, 5, "push", 1, now), RequestStatus::Waits(id(5)), "used up");
         assert_eq!(approvals.grant(id(1), by("u"), now), Err(Void::Unknown));
     }
 
@@ -314,9 +314,9 @@ mod tests {
         ask(&mut approvals, 1, "push", 2, now);
         assert_eq!(approvals.grant(id(1), by("u"), now), Ok(State::Waiting));
         assert_eq!(approvals.grant(id(1), by("u"), now), Err(Void::Twice));
-        assert_eq!(ask(&mut approvals, 2, "push", 2, now), Asked::Waits(id(1)));
+        assert_eq!(ask(&mut approvals, 2, "push", 2, now), RequestStatus::Waits(id(1)));
         assert_eq!(approvals.grant(id(1), by("v"), now), Ok(State::Granted));
-        assert_eq!(ask(&mut approvals, 3, "push", 2, now), Asked::Granted(id(1), vec![by("u"), by("v")]));
+        assert_eq!(ask(&mut approvals, 3, "push", 2, now), RequestStatus::Granted(id(1), vec![by("u"), by("v")]));
     }
 
     #[test]
@@ -328,12 +328,12 @@ mod tests {
         assert_eq!(approvals.grant(id(1), by("u"), now), Ok(State::Granted));
         assert_eq!(approvals.deny(id(1), no.clone(), now), Ok(State::Denied), "as long as it is not used");
         assert_eq!(approvals.grant(id(1), by("w"), now), Err(Void::Settled));
-        assert_eq!(ask(&mut approvals, 2, "push", 1, now), Asked::Denied(id(1), no));
+        assert_eq!(ask(&mut approvals, 2, "push", 1, now), RequestStatus::Denied(id(1), no));
         ask(&mut approvals, 3, "rm", 1, now);
         assert_eq!(approvals.grant(id(3), by("u"), now), Ok(State::Granted));
         let late = now + EXPIRE;
         assert!(approvals.get(id(3), late).is_none());
-        assert_eq!(ask(&mut approvals, 4, "rm", 1, late), Asked::Waits(id(4)));
+        assert_eq!(ask(&mut approvals, 4, "rm", 1, late), RequestStatus::Waits(id(4)));
         assert_eq!(approvals.grant(id(1), by("u"), late), Err(Void::Unknown));
         assert_eq!(approvals.all(late).count(), 1);
     }
@@ -345,7 +345,7 @@ mod tests {
         let ask = |approvals: &mut Approvals<()>, number: u64, session: &str| {
             let binds = Digest::of(session.as_bytes());
             let anywhere = Some(Anywhere { binds: Digest::of(b"push"), in_session: !session.is_empty() });
-            let entry = || Entry {
+            let entry = || PendingApproval {
                 principal: "a".to_owned(),
                 binds,
                 anywhere,
@@ -358,20 +358,24 @@ mod tests {
             };
             approvals.ask(id(number), entry, (binds, anywhere), now)
         };
-        assert_eq!(ask(&mut approvals, 1, "one"), Asked::Waits(id(1)));
-        assert_eq!(ask(&mut approvals, 2, "other"), Asked::Waits(id(2)));
-        assert_eq!(ask(&mut approvals, 3, ""), Asked::Waits(id(1)));
+        assert_eq!(ask(&mut approvals, 1, "one"), RequestStatus::Waits(id(1)));
+        assert_eq!(ask(&mut approvals, 2, "other"), RequestStatus::Waits(id(2)));
+        assert_eq!(ask(&mut approvals, 3, ""), RequestStatus::Waits(id(1)));
         let for_session = Approval { lasts: Lasts::Session, ..by("u") };
         assert_eq!(approvals.grant(id(1), for_session, now), Ok(State::Granted));
         assert_eq!(approvals.grant(id(2), by("u"), now), Ok(State::Granted));
-        assert_eq!(ask(&mut approvals, 4, ""), Asked::Waits(id(4)), "one is for a session, the other was not seen so");
-        assert!(matches!(ask(&mut approvals, 5, "one"), Asked::Granted(of, _) if of == id(1)));
-        assert!(matches!(ask(&mut approvals, 5, "other"), Asked::Granted(of, _) if of == id(2)));
-        assert_eq!(ask(&mut approvals, 6, "one"), Asked::Waits(id(4)));
-        assert_eq!(ask(&mut approvals, 7, "other"), Asked::Waits(id(4)));
+        assert_eq!(
+            ask(&mut approvals, 4, ""),
+            RequestStatus::Waits(id(4)),
+            "one is for a session, the other was not seen so"
+        );
+        assert!(matches!(ask(&mut approvals, 5, "one"), RequestStatus::Granted(of, _) if of == id(1)));
+        assert!(matches!(ask(&mut approvals, 5, "other"), RequestStatus::Granted(of, _) if of == id(2)));
+        assert_eq!(ask(&mut approvals, 6, "one"), RequestStatus::Waits(id(4)));
+        assert_eq!(ask(&mut approvals, 7, "other"), RequestStatus::Waits(id(4)));
         assert_eq!(approvals.grant(id(4), by("u"), now), Ok(State::Granted));
-        assert_eq!(ask(&mut approvals, 8, "other"), Asked::Granted(id(4), vec![by("u")]));
-        assert_eq!(ask(&mut approvals, 9, "one"), Asked::Waits(id(9)));
+        assert_eq!(ask(&mut approvals, 8, "other"), RequestStatus::Granted(id(4), vec![by("u")]));
+        assert_eq!(ask(&mut approvals, 9, "one"), RequestStatus::Waits(id(9)));
     }
 
     #[test]
@@ -379,9 +383,9 @@ mod tests {
         let now = Instant::now();
         let mut approvals = Approvals::new(EXPIRE);
         for number in 0..MAX_WAITING as u64 {
-            assert_eq!(ask(&mut approvals, number, &number.to_string(), 1, now), Asked::Waits(id(number)));
+            assert_eq!(ask(&mut approvals, number, &number.to_string(), 1, now), RequestStatus::Waits(id(number)));
         }
-        assert_eq!(ask(&mut approvals, 100, "one more", 1, now), Asked::Full);
-        assert_eq!(ask(&mut approvals, 100, "3", 1, now), Asked::Waits(id(3)));
+        assert_eq!(ask(&mut approvals, 100, "one more", 1, now), RequestStatus::Full);
+        assert_eq!(ask(&mut approvals, 100, "3", 1, now), RequestStatus::Waits(id(3)));
     }
 }

@@ -48,10 +48,10 @@ pub fn servers(directory: &Path) -> Result<Vec<Server>, ControlError> {
 }
 
 /// A server that was asked, and its answer; none from one that has ended.
-pub type Asked<'s> = (&'s Server, Result<Option<Answer<String>>, ControlError>);
+pub type ServerReply<'s> = (&'s Server, Result<Option<Answer<String>>, ControlError>);
 
 /// Asks all of them at once, so that one that does not answer keeps nobody from the others.
-pub fn ask_all<'s>(servers: &'s [Server], ask: &Ask) -> Vec<Asked<'s>> {
+pub fn ask_all<'s>(servers: &'s [Server], ask: &Ask) -> Vec<ServerReply<'s>> {
     std::thread::scope(|scope| {
         let asked: Vec<_> = servers.iter().map(|server| (server, scope.spawn(|| server.ask(ask)))).collect();
         let lost = |server: &Server| ControlError::NoAnswer {

@@ -91,9 +91,9 @@ struct Process {
     start: u64,
 }
 
-/// One step of somebody's descent.
+/// A process that somebody descends from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Step {
+struct Ancestor {
     process: Process,
     uid: u32,
     name: String,
@@ -109,7 +109,7 @@ pub struct Descent {
     server: Process,
     uid: u32,
     /// All ancestors, the parent first.
-    above: Vec<Step>,
+    above: Vec<Ancestor>,
     /// How many of them the agent may be.
     client: usize,
     /// All of that could be seen.
@@ -129,13 +129,13 @@ impl Descent {
         })
     }
 
-    fn of(steps: Vec<Step>) -> Option<Self> {
+    fn of(steps: Vec<Ancestor>) -> Option<Self> {
         let mut above = steps.into_iter();
         let server = above.next()?;
-        let above: Vec<Step> = above.collect();
+        let above: Vec<Ancestor> = above.collect();
         // Whoever started the client as another user (a service manager, `sudo -u`) is not the agent, nor is the first process.
         let uid = above.first().filter(|parent| parent.process.pid != 1).map(|parent| parent.uid);
-        let may_be = |step: &&Step| Some(step.uid) == uid && step.process.pid != 1;
+        let may_be = |step: &&Ancestor| Some(step.uid) == uid && step.process.pid != 1;
         let below = above.iter().take_while(may_be).count();
         let leader = above.iter().take(below).position(|step| step.leads_terminal);
         let is_prompt = |leader: usize| leader > 0 && above.get(leader).is_some_and(|step| step.takes_commands);
@@ -143,12 +143,12 @@ impl Descent {
         Some(Self { server: server.process, uid: server.uid, above, client, seen: true })
     }
 
-    fn clients(&self) -> &[Step] {
+    fn clients(&self) -> &[Ancestor] {
         self.above.get(..self.client).unwrap_or_default()
     }
 
     /// Whether somebody with these ancestors, itself the first, may be the agent.
-    fn doubt(&self, uid: u32, steps: &[Step]) -> Option<Doubt> {
+    fn doubt(&self, uid: u32, steps: &[Ancestor]) -> Option<Doubt> {
         let mine = |process: Process| self.clients().iter().any(|step| step.process == process);
         if steps.iter().any(|step| mine(step.process)) {
             return Some(Doubt::Descendant);
@@ -160,8 +160,8 @@ impl Descent {
             return Some(Doubt::NoClient);
         };
         // From above: the first process that the peer does not share with the client and that an ancestor may have taken in.
-        let takes_in = |step: &Step| !(step.uid == 0 && NO_REAPERS.contains(&step.name.as_str()));
-        let shared = |step: &Step| self.above.iter().any(|above| above.process == step.process);
+        let takes_in = |step: &Ancestor| !(step.uid == 0 && NO_REAPERS.contains(&step.name.as_str()));
+        let shared = |step: &Ancestor| self.above.iter().any(|above| above.process == step.process);
         let at = steps.iter().position(|step| step.process.pid == 1 || shared(step) && takes_in(step));
         // One that comes from neither was put here from outside of this PID namespace, where the agent is not.
         let at = at?;
@@ -223,7 +223,7 @@ fn lives_as(handle: &OwnedFd) -> Option<i32> {
 }
 
 /// A process and all above it, up to the first one, or to one that comes from outside of this PID namespace.
-fn ancestry(pid: i32) -> Option<Vec<Step>> {
+fn ancestry(pid: i32) -> Option<Vec<Ancestor>> {
     let mut steps = Vec::new();
     let mut next = pid;
     while next != 0 {
@@ -231,7 +231,7 @@ fn ancestry(pid: i32) -> Option<Vec<Step>> {
             return None;
         }
         let stat = ProcessStat::of(next).ok().filter(|stat| stat.alive)?;
-        let younger: Option<&Step> = steps.last();
+        let younger: Option<&Ancestor> = steps.last();
         // Its number was given to another one meanwhile: a parent is older.
         if younger.is_some_and(|child| child.process.start < stat.start) {
             return None;
@@ -240,7 +240,7 @@ fn ancestry(pid: i32) -> Option<Vec<Step>> {
         let process = Process { pid: next, start: stat.start };
         let leads_terminal = stat.has_terminal && stat.session == next;
         let takes_commands = leads_terminal && takes_commands(next);
-        steps.push(Step { process, uid, name, leads_terminal, takes_commands });
+        steps.push(Ancestor { process, uid, name, leads_terminal, takes_commands });
         next = stat.parent;
     }
     Some(steps)
@@ -278,11 +278,11 @@ mod tests {
     use super::*;
 
     /// `pid name uid start`, with `t` behind it for one that leads a terminal session, `p` for one in which a person types.
-    fn steps(text: &str) -> Vec<Step> {
+    fn steps(text: &str) -> Vec<Ancestor> {
         let step = |line: &str| {
             let words: Vec<&str> = line.split_whitespace().collect();
             let number = |at: usize| words.get(at).unwrap().parse::<u64>().unwrap();
-            Step {
+            Ancestor {
                 process: Process { pid: i32::try_from(number(0)).unwrap(), start: number(3) },
                 uid: u32::try_from(number(2)).unwrap(),
                 name: (*words.get(1).unwrap()).to_owned(),

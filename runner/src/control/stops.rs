@@ -8,11 +8,11 @@ use super::wire::Target;
 
 /// Everything that is locked out.
 #[derive(Debug, Default)]
-pub(crate) struct Stops(BTreeMap<Target, Stopped>);
+pub(crate) struct Stops(BTreeMap<Target, StopNote>);
 
-/// Who has stopped something, and why.
+/// The note that a person leaves with a stop: who it was, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Stopped {
+pub(crate) struct StopNote {
     /// The person.
     pub(crate) by: Redacted,
     /// In that person's words; may be empty.
@@ -21,7 +21,7 @@ pub(crate) struct Stopped {
 
 impl Stops {
     /// Locks something out. The newest word counts.
-    pub(crate) fn stop(&mut self, what: Target, stopped: Stopped) {
+    pub(crate) fn stop(&mut self, what: Target, stopped: StopNote) {
         self.0.insert(what, stopped);
     }
 
@@ -31,13 +31,13 @@ impl Stops {
     }
 
     /// Why nothing may be done for this agent, or in this session; none if it may.
-    pub(crate) fn standing(&self, agent: &str, session: Option<&str>) -> Option<&Stopped> {
+    pub(crate) fn standing(&self, agent: &str, session: Option<&str>) -> Option<&StopNote> {
         let named = |name: &str| self.0.get(&Target::Named(name.to_owned()));
         self.0.get(&Target::All).or_else(|| named(agent)).or_else(|| session.and_then(named))
     }
 
     /// All of it.
-    pub(crate) fn all(&self) -> impl Iterator<Item = (&Target, &Stopped)> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&Target, &StopNote)> {
         self.0.iter()
     }
 }
@@ -49,7 +49,7 @@ mod tests {
     #[test]
     fn what_is_stopped_is_refused_until_that_is_lifted() {
         let mut stops = Stops::default();
-        let stopped = |by| Stopped { by: Redacted::from_static(by), reason: Redacted::from_static("") };
+        let stopped = |by| StopNote { by: Redacted::from_static(by), reason: Redacted::from_static("") };
         let named = |name: &str| Target::Named(name.to_owned());
         let by = |stops: &Stops, agent: &str, session: Option<&str>| {
             stops.standing(agent, session).map(|stopped| stopped.by.to_string())

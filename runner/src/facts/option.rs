@@ -7,7 +7,7 @@ use std::path::Path;
 
 use palisade_grammar::{Command, CommandId, Cwd, EffectKind, Inventory, Resolved, Value};
 
-use super::sight::Sight;
+use super::lookup_budget::Sight;
 
 /// Programs that make no other names than their effects tell.
 const MAKERS: [&str; 8] = ["cp", "mkdir", "mv", "rm", "rmdir", "sort", "tee", "touch"];

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use palisade_engine::NamePattern;
 
-use super::sight::{Sight, is_no_directory};
+use super::lookup_budget::{Sight, is_no_directory};
 
 /// Files that one pattern may stand for.
 const MAX_MATCHES: usize = 512;

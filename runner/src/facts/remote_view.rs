@@ -11,14 +11,14 @@ use palisade_engine::AbsolutePath;
 /// Names that one script may raise; of what is beyond nothing is known.
 const MAX_NAMES: usize = 256;
 
-/// What a name means at the other end.
+/// What a path leads to: on this machine, or at the other end of a transport.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct ResolvedPath {
     /// Without symbolic links.
     pub(crate) path: AbsolutePath,
     /// Something is there.
     pub(crate) exists: bool,
-    /// It is a directory that the session's user can enter.
+    /// It is a directory at the other end that the session's user can enter.
     pub(crate) enters: bool,
 }
 
@@ -28,13 +28,13 @@ pub(crate) struct View(Mutex<Names>);
 
 #[derive(Debug, Default)]
 struct Names {
-    known: BTreeMap<String, Option<Place>>,
+    known: BTreeMap<String, Option<ResolvedPath>>,
     wanted: BTreeSet<String>,
 }
 
 impl View {
     /// What a path means; none if that is not known, or not yet.
-    pub(crate) fn place(&self, path: &str) -> Option<Place> {
+    pub(crate) fn place(&self, path: &str) -> Option<ResolvedPath> {
         let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match names.known.get(path) {
             Some(place) => place.clone(),
@@ -54,7 +54,7 @@ impl View {
     }
 
     /// Takes what these names mean.
-    pub(crate) fn learn(&self, wanted: Vec<String>, places: Vec<Option<Place>>) {
+    pub(crate) fn learn(&self, wanted: Vec<String>, places: Vec<Option<ResolvedPath>>) {
         let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         names.known.extend(wanted.into_iter().zip(places));
     }

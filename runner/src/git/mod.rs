@@ -2,7 +2,7 @@
 //!
 //! `palisade_sandbox` stops calls and covers files, and knows no git. [`Git`] is what reads repositories for it.
 
-mod committed;
+mod committed_secrets;
 mod harmless;
 mod settings;
 
@@ -12,7 +12,7 @@ use libc::c_int;
 use palisade_sandbox::own_settings::Store;
 use palisade_sandbox::repositories::{Around, Repositories, SettingsChange, Taken};
 
-pub(crate) use self::committed::has as has_committed;
+pub(crate) use self::committed_secrets::has as has_committed;
 pub(crate) use self::settings::{Change, may_be_kept, refuses, seen_by_sessions};
 
 /// Reads repositories by libgit2.
@@ -21,7 +21,7 @@ pub(crate) struct Git;
 
 impl Repositories for Git {
     fn has_committed(&self, file: &Path, content: &[u8], may_read: &dyn Fn(&Path) -> bool) -> bool {
-        committed::has(file, content, may_read)
+        committed_secrets::has(file, content, may_read)
     }
 
     fn shown(&self, store: &Store, place: &Path, seen_before: bool) -> Option<String> {

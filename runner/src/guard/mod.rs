@@ -1,8 +1,8 @@
 //! What may be executed in a session: the engine's answer at each `execve`.
 //!
 //! ```text
-//! sandbox/guard.rs ─ Execution ─▶ Guard ─ whose child? process_images.rs ─ as the text said? preapproved.rs ─▶ yes
-//!                                   └──── else: words ─▶ Inventory, Facts, variables ─▶ Engine ─▶ yes | Refused ─▶ Desk
+//! sandbox/guard.rs ─ Execution ─▶ Guard ─ whose child? process_images.rs ─ as the text said? preapproved_commands.rs ─▶ yes
+//!                                   └──── else: words ─▶ Inventory, Facts, variables ─▶ Engine ─▶ yes | ExecDenial ─▶ Desk
 //! ```
 //!
 //! The text of a script was judged before it ran. What is executed exactly as that text says was judged there, with more known
@@ -13,13 +13,13 @@
 //! A program goes by several names: as it is called, as its file is really named, and as it is told that it is called (busybox
 //! looks at that). What a policy forbids to any of them is forbidden; what it permits, it permits to the first.
 //!
-//! What a person's yes would lift is put to one where one can be asked, and waits meanwhile (`asking.rs`).
+//! What a person's yes would lift is put to one where one can be asked, and waits meanwhile (`exec_approval.rs`).
 //!
 //! Not decided here: how the kernel is made to ask (`sandbox/guard.rs`), and what policy says.
 
-mod asking;
+mod exec_approval;
 mod pipes;
-mod preapproved;
+mod preapproved_commands;
 mod process_images;
 mod programs;
 mod refusals;
@@ -42,12 +42,12 @@ use palisade_engine::{
 use palisade_grammar::{Command, Inventory};
 use palisade_sandbox::{Execution, Judge, Patience, ProcessStat, Settled, WaitState, leader};
 
-pub(crate) use self::asking::root_of;
-pub use self::asking::{Answered, Asking, Clerk, Open};
+pub(crate) use self::exec_approval::root_of;
+pub use self::exec_approval::{Answered, Asking, Clerk, Open};
 use self::pipes::Pipes;
-use self::preapproved::{Match, Yes};
+use self::preapproved_commands::{Match, Yes};
 pub(crate) use self::process_images::Own;
-use self::process_images::{Ancestry, Change, Guise, Image, Images, Lineage, Parent, Reader};
+use self::process_images::{Ancestry, Change, Guise, Image, Images, Lineage, Parent, PipeReader};
 pub(crate) use self::programs::Caller;
 pub use self::programs::Programs;
 use self::programs::{Became, has_parts, whole};
@@ -67,7 +67,7 @@ const MAX_SHOWN: usize = 80;
 
 /// Why something was refused.
 #[derive(Clone, Debug)]
-struct Refused {
+struct ExecDenial {
     policy: String,
     reason: String,
     suggest: String,
@@ -95,7 +95,7 @@ pub struct Guard {
     /// Those above whoever asks now.
     ancestry: Option<Ancestry>,
     /// What was let through last, step by step.
-    steps: Vec<Step>,
+    steps: Vec<AdmittedStep>,
     /// The script that what was asked about last belongs to.
     script: Option<u64>,
     /// What of that takes a person's yes.
@@ -103,12 +103,12 @@ pub struct Guard {
     /// The variables that it gets changed: name, value, setter.
     told: Vec<(String, String, String)>,
     /// What waits for a person.
-    waiting: asking::Waiting,
+    waiting: exec_approval::Waiting,
 }
 
-/// A program whose words name no file, so that nothing but what is in here can change the answer.
+/// By which an answer is known again: that to a program whose words name no file, so that nothing but what is in here can change it.
 #[derive(Debug, Hash)]
-struct Question {
+struct AnswerKey {
     words: Vec<Vec<u8>>,
     /// What it is told that it is called.
     told: Option<Vec<u8>>,
@@ -129,9 +129,9 @@ struct Question {
     labels: BTreeSet<String>,
 }
 
-/// What is known of a step that was let through.
+/// A step that was let through, and what is known of it.
 #[derive(Debug, Clone, Default)]
-struct Step {
+struct AdmittedStep {
     /// The words of the program: `git`, `git push`.
     words: Vec<String>,
     groups: BTreeSet<String>,
@@ -152,7 +152,7 @@ struct Step {
     approved: bool,
 }
 
-impl Step {
+impl AdmittedStep {
     /// The programs above another name of it: those above it, and it by its first name.
     fn with_above(&self) -> BTreeSet<String> {
         self.above.iter().flatten().chain(&self.words).cloned().collect()
@@ -178,7 +178,7 @@ impl Guard {
             script: None,
             open: Vec::new(),
             told: Vec::new(),
-            waiting: asking::Waiting::default(),
+            waiting: exec_approval::Waiting::default(),
         }
     }
 
@@ -187,8 +187,8 @@ impl Guard {
         self.desk.script(|| self.images.source(ancestry))
     }
 
-    fn judge(&mut self, steps: &[Execution]) -> Result<Step, Refused> {
-        let Some((execution, before)) = steps.split_last() else { return Err(Refused::unknown()) };
+    fn judge(&mut self, steps: &[Execution]) -> Result<AdmittedStep, ExecDenial> {
+        let Some((execution, before)) = steps.split_last() else { return Err(ExecDenial::unknown()) };
         if before.is_empty() {
             self.pipes.note(execution.thread);
         }
@@ -207,13 +207,14 @@ impl Guard {
         let desk = Arc::clone(&self.desk);
         let engine = desk.policies.now();
         if changes.is_empty() && before.is_empty() && desk.is_errand(&parent, execution) {
-            return Ok(Step { crowd: self.crowd.size(), ..Step::default() });
+            return Ok(AdmittedStep { crowd: self.crowd.size(), ..AdmittedStep::default() });
         }
         let state = desk.state();
         for granted in &state.granted {
             self.crowd.extend(&granted.words, &granted.groups);
         }
-        let matching = if before.is_empty() { preapproved::find(&state.granted, &parent, execution) } else { None };
+        let matching =
+            if before.is_empty() { preapproved_commands::find(&state.granted, &parent, execution) } else { None };
         // An execution that is refused all the same, or that the kernel refuses, has used it up too.
         let yes = matching.as_ref().map_or(Yes::None, |(granted, _)| granted.take());
         let approved = yes == Yes::Given;
@@ -223,7 +224,7 @@ impl Guard {
         let behind_checkpoint = state.behind_checkpoint;
         let was_local = matching.as_ref().is_some_and(|(granted, _)| granted.local);
         let known = matching.map(|(granted, exact)| {
-            let step = Step {
+            let step = AdmittedStep {
                 words: granted.words.clone(),
                 groups: granted.groups.clone(),
                 trusted: granted.trusted,
@@ -239,7 +240,7 @@ impl Guard {
             (step, exact && yes != Yes::Used && granted.policy_set == engine.policy_set())
         });
         drop(state);
-        let asked = Asked { execution, before, parent, changes, approved, behind_checkpoint };
+        let asked = ExecQuestion { execution, before, parent, changes, approved, behind_checkpoint };
         match known {
             Some((mut step, true)) => {
                 // The text was judged; the variables and the file behind the name are seen only now.
@@ -262,21 +263,21 @@ impl Guard {
             known => {
                 let step = self.words(&engine, &mut occasion, &asked)?;
                 self.feeds(&engine, &mut occasion, &step)?;
-                Ok(Step { granted: known.and_then(|(known, _)| known.granted), ..step })
+                Ok(AdmittedStep { granted: known.and_then(|(known, _)| known.granted), ..step })
             }
         }
     }
 
     /// Whether what reads from a pipe already could have been executed with this program, and with all that have come since it
     /// was, at its other end. Both ends of a pipeline start at once, so that the reader may have been asked about first.
-    fn feeds(&mut self, engine: &Engine, occasion: &mut Occasion, step: &Step) -> Result<(), Refused> {
+    fn feeds(&mut self, engine: &Engine, occasion: &mut Occasion, step: &AdmittedStep) -> Result<(), ExecDenial> {
         let mut crowd = self.crowd.clone();
         crowd.extend(&step.words, &step.groups);
         let size = crowd.size();
         // The crowd only grows, so that its size says which it is.
         let mut readers: Vec<_> =
             self.images.readers().into_iter().filter(|reader| reader.crowd.load(Relaxed) != size).collect();
-        let is_untouched = |reader: &Arc<Reader>| reader.pipe.is_some_and(|pipe| self.pipes.is_untouched(pipe));
+        let is_untouched = |reader: &Arc<PipeReader>| reader.pipe.is_some_and(|pipe| self.pipes.is_untouched(pipe));
         if readers.iter().any(is_untouched) && self.is_no_gain(engine, occasion) {
             readers.retain(|reader| !is_untouched(reader));
         }
@@ -303,20 +304,25 @@ impl Guard {
     }
 
     /// Judges the words of a program, under each of its names, and the variables that it gets.
-    fn words(&mut self, engine: &Engine, occasion: &mut Occasion, asked: &Asked<'_>) -> Result<Step, Refused> {
-        let Asked { execution, before, .. } = asked;
+    fn words(
+        &mut self,
+        engine: &Engine,
+        occasion: &mut Occasion,
+        asked: &ExecQuestion<'_>,
+    ) -> Result<AdmittedStep, ExecDenial> {
+        let ExecQuestion { execution, before, .. } = asked;
         let named = execution.named.as_os_str().as_bytes();
         let words: Vec<&[u8]> =
             std::iter::once(named).chain(execution.argv.iter().skip(1).map(Vec::as_slice)).collect();
         let inventory = palisade_grammar::execution(&words);
-        let Some(command) = inventory.commands().first() else { return Err(Refused::unknown()) };
-        let mut step = Step {
+        let Some(command) = inventory.commands().first() else { return Err(ExecDenial::unknown()) };
+        let mut step = AdmittedStep {
             words: command.invocation.words.clone(),
             groups: command.invocation.groups.clone(),
             above: self.above(&asked.parent, before),
             crowd: self.crowd.size(),
             approved: asked.approved,
-            ..Step::default()
+            ..AdmittedStep::default()
         };
         let above = step.above.clone();
         let seen = self.seen(engine, occasion, execution);
@@ -328,7 +334,7 @@ impl Guard {
         let may_connect = step.connects;
         let changes = self.changes(engine, asked, &receiver);
         let names_no_file = inventory.commands().iter().all(|command| command.effects.is_empty());
-        let question = Question {
+        let question = AnswerKey {
             words: words.iter().map(|word| word.to_vec()).collect(),
             told: execution.argv.first().cloned(),
             file: execution.file.clone(),
@@ -378,7 +384,7 @@ impl Guard {
         let is_open = refused.is_some();
         match (refused, checkpoint) {
             (Some(refused), _) if report.decision != Decision::Ask => return Err(refused),
-            (_, Some(policy)) => return Err(Refused::without_checkpoint(policy)),
+            (_, Some(policy)) => return Err(ExecDenial::without_checkpoint(policy)),
             (Some(refused), None) => self.open_words((inventory, facts, acts), (report, refused)),
             (None, None) => {}
         }
@@ -395,10 +401,10 @@ impl Guard {
         &mut self,
         engine: &Engine,
         occasion: &mut Occasion,
-        asked: &Asked<'_>,
-        step: &Step,
+        asked: &ExecQuestion<'_>,
+        step: &AdmittedStep,
         seen: &AtExecve,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), ExecDenial> {
         for name in other_names(asked.execution) {
             let words = words_as(&name, asked.execution);
             let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
@@ -421,10 +427,10 @@ impl Guard {
         &mut self,
         engine: &Engine,
         occasion: &mut Occasion,
-        asked: &Asked<'_>,
+        asked: &ExecQuestion<'_>,
         receiver: &Receiver<String>,
         changes: &[Change],
-    ) -> Result<bool, Refused> {
+    ) -> Result<bool, ExecDenial> {
         set_directory(occasion, asked.execution.cwd.as_deref());
         let facts = |unconnected| {
             let at = AtExecve { unconnected, ..AtExecve::default() };
@@ -446,14 +452,14 @@ impl Guard {
             match report.decision {
                 Decision::Allow => {}
                 Decision::Ask => self.open_variable((connected.clone(), act), report),
-                Decision::Deny => return Err(Refused::of(&report).about(&act)),
+                Decision::Deny => return Err(ExecDenial::of(&report).about(&act)),
             }
         }
         Ok(false)
     }
 
     /// Whether it is open what these words make a program do that has a right to connect.
-    fn is_opaque(&self, engine: &Engine, receiver: &Receiver<String>, asked: &Asked<'_>) -> bool {
+    fn is_opaque(&self, engine: &Engine, receiver: &Receiver<String>, asked: &ExecQuestion<'_>) -> bool {
         let Receiver::Program { words, groups, .. } = receiver else { return false };
         may_go_unconnected(receiver)
             && engine.is_privileged(words, groups, true)
@@ -462,7 +468,13 @@ impl Guard {
 
     /// Whether a program answers for the variables that it sets for those that it starts. Only where own code gains nothing can it have
     /// been given one that makes it load other code.
-    fn is_itself(&mut self, engine: &Engine, occasion: &mut Occasion, asked: &Asked<'_>, step: &Step) -> bool {
+    fn is_itself(
+        &mut self,
+        engine: &Engine,
+        occasion: &mut Occasion,
+        asked: &ExecQuestion<'_>,
+        step: &AdmittedStep,
+    ) -> bool {
         let setter = step.words.first().map(String::as_str).unwrap_or_default();
         if !step.trusted || !engine.may_set(whole(setter)) {
             return step.trusted;
@@ -505,7 +517,7 @@ impl Guard {
 
     /// The variables that a program is asked about: those that its parent changed for it. A privileged one is asked about every
     /// variable that anything in the session has changed, however far above.
-    fn changes(&self, engine: &Engine, asked: &Asked<'_>, receiver: &Receiver<String>) -> Vec<Change> {
+    fn changes(&self, engine: &Engine, asked: &ExecQuestion<'_>, receiver: &Receiver<String>) -> Vec<Change> {
         let Receiver::Program { words, groups, hidden } = receiver else { return asked.changes.clone() };
         if !asked.before.is_empty() || !engine.is_privileged(words, groups, *hidden) {
             return asked.changes.clone();
@@ -579,7 +591,7 @@ impl Guard {
         &self,
         engine: &Engine,
         occasion: &mut Occasion,
-        asked: &Asked<'_>,
+        asked: &ExecQuestion<'_>,
         inventory: &Inventory,
         above: Option<BTreeSet<String>>,
         seen: AtExecve,
@@ -626,7 +638,7 @@ fn set_directory(occasion: &mut Occasion, cwd: Option<&Path>) -> bool {
 }
 
 /// One question, and what is known about it.
-struct Asked<'a> {
+struct ExecQuestion<'a> {
     execution: &'a Execution,
     /// The scripts whose interpreter it is.
     before: &'a [Execution],
@@ -712,7 +724,7 @@ impl Judge for Guard {
         let is_part = is_part && (steps.len() == 1 || called.as_deref() == Some("git-submodule"));
         let called = called.map(|name| if is_part && name.starts_with("git-") { "git".to_owned() } else { name });
         let of_parts = called.as_deref().map(whole).filter(|name| has_parts(name));
-        let is_whole = |step: &&Step| step.words.first().is_some_and(|name| has_parts(name));
+        let is_whole = |step: &&AdmittedStep| step.words.first().is_some_and(|name| has_parts(name));
         let says_what = known.first().filter(is_whole).is_some_and(|step| step.groups.contains("network"));
         let is_lent = is_remote_helper(steps) && of_parts.is_some_and(|name| lineage.parent.lends_to(name));
         let connects = known.first().is_some_and(|step| step.connects);
@@ -740,7 +752,7 @@ impl Judge for Guard {
             let others = other_names(last).into_iter().map(other);
             let pipe = pipes::input(last.thread);
             let is_untouched = pipe.is_some_and(|pipe| self.pipes.is_untouched(pipe));
-            image.reads = Some(Arc::new(Reader {
+            image.reads = Some(Arc::new(PipeReader {
                 names: own.into_iter().chain(others).collect(),
                 cwd: last.cwd.clone(),
                 approved: step.approved,
@@ -771,11 +783,11 @@ impl Judge for Guard {
 
     fn refused(&mut self, execution: &Execution, reason: &'static str) {
         let script = self.script(&self.images.ancestry(execution.thread));
-        self.desk.refuse(execution, Refused { reason: reason.to_owned(), ..Refused::unknown() }, script);
+        self.desk.refuse(execution, ExecDenial { reason: reason.to_owned(), ..ExecDenial::unknown() }, script);
     }
 }
 
-impl Refused {
+impl ExecDenial {
     /// Says which variable with which value was refused, who set it and what would get it.
     fn about(mut self, act: &Act) -> Self {
         if let Act::SetEnv { name, value, program, receiver } = act {
@@ -821,7 +833,7 @@ fn is_surely_absent(path: &Path) -> bool {
 }
 
 /// What gets the variables of an execution. `hides` costs a reading of the words.
-fn receiver(step: &Step, hides: impl FnOnce() -> bool) -> Receiver<String> {
+fn receiver(step: &AdmittedStep, hides: impl FnOnce() -> bool) -> Receiver<String> {
     if !step.trusted {
         return Receiver::untrusted();
     }
@@ -887,7 +899,7 @@ fn goes_offline(command: &Command, execution: &Execution) -> bool {
     is_offline(command, value)
 }
 
-/// Whether the machine's files tell that a command needs no peer ([`palisade_engine::Told::stays_here`]).
+/// Whether the machine's files tell that a command needs no peer ([`palisade_engine::CommandFacts::stays_here`]).
 fn told_to_stay(facts: &Facts, approved: bool) -> bool {
     !facts.told.is_empty() && facts.told.values().all(|told| told.stays_here(approved))
 }
@@ -910,13 +922,13 @@ fn acts(changes: &[Change], receiver: &Receiver<String>) -> Vec<Act> {
     changes.iter().map(act).collect()
 }
 
-fn allowed(report: &Report) -> Result<(), Refused> {
-    if report.decision == Decision::Allow { Ok(()) } else { Err(Refused::of(report)) }
+fn allowed(report: &Report) -> Result<(), ExecDenial> {
+    if report.decision == Decision::Allow { Ok(()) } else { Err(ExecDenial::of(report)) }
 }
 
 /// Under another name of its, only what forbids it counts: nobody permits a file by every name that it may have.
-fn not_forbidden(report: &Report) -> Result<(), Refused> {
-    if forbidding(report).next().is_some() { Err(Refused::of(report)) } else { Ok(()) }
+fn not_forbidden(report: &Report) -> Result<(), ExecDenial> {
+    if forbidding(report).next().is_some() { Err(ExecDenial::of(report)) } else { Ok(()) }
 }
 
 /// The requests that a policy stands in the way of.

@@ -18,7 +18,7 @@ use palisade_engine::{AbsolutePath, Facts};
 use palisade_grammar::Inventory;
 use palisade_sandbox::{ProcessStat, leader};
 
-use super::preapproved::Match;
+use super::preapproved_commands::Match;
 use crate::environment::is_bookkeeping;
 use crate::facts::real_path;
 
@@ -58,12 +58,12 @@ pub(super) struct Image {
     /// Of those that are not what the session's shell began with: the trusted program that set each, if one did.
     setters: Arc<HashMap<Vec<u8>, String>>,
     /// What it was executed as, if it reads from a pipe.
-    pub(super) reads: Option<Arc<Reader>>,
+    pub(super) reads: Option<Arc<PipeReader>>,
 }
 
 /// A program that reads from a pipe whose writer nobody knows.
 #[derive(Debug)]
-pub(super) struct Reader {
+pub(super) struct PipeReader {
     /// What it was judged as.
     pub(super) names: Vec<Guise>,
     /// Where it stands; none if that is not known.
@@ -114,7 +114,7 @@ pub(super) struct Change {
 
 /// Where a process comes from, as far as that tells which script started it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Source {
+pub(super) enum ProcessOrigin {
     /// It is the session's shell.
     Shell,
     /// The shell forked it, or what it descends from, at this time.
@@ -289,11 +289,13 @@ impl Images {
     }
 
     /// Where such a process comes from.
-    pub(super) fn source(&self, ancestry: &Ancestry) -> Source {
+    pub(super) fn source(&self, ancestry: &Ancestry) -> ProcessOrigin {
         match (ancestry.top, ancestry.below.last()) {
-            (Top::Shell, forked) => forked.map_or(Source::Shell, |forked| Source::Fork(*forked)),
-            (Top::Image(process, _), _) => Source::Program(self.known.get(&process).and_then(|image| image.script)),
-            (Top::Nobody, _) => ancestry.since().map_or(Source::Unknown, Source::Orphan),
+            (Top::Shell, forked) => forked.map_or(ProcessOrigin::Shell, |forked| ProcessOrigin::Fork(*forked)),
+            (Top::Image(process, _), _) => {
+                ProcessOrigin::Program(self.known.get(&process).and_then(|image| image.script))
+            }
+            (Top::Nobody, _) => ancestry.since().map_or(ProcessOrigin::Unknown, ProcessOrigin::Orphan),
         }
     }
 
@@ -345,7 +347,7 @@ impl Images {
     }
 
     /// The programs that read from pipes now.
-    pub(super) fn readers(&self) -> Vec<Arc<Reader>> {
+    pub(super) fn readers(&self) -> Vec<Arc<PipeReader>> {
         let reading = self.known.iter().filter_map(|(process, image)| Some((*process, image, image.reads.clone()?)));
         reading
             .filter(|(process, image, _)| ProcessStat::may_live(*process, image.since))

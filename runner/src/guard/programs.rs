@@ -30,10 +30,11 @@ const PARTS: [(&str, &str); 4] =
 
 /// What the processes of one session have become.
 #[derive(Debug, Default)]
-pub struct Programs(Mutex<HashMap<i32, Known>>);
+pub struct Programs(Mutex<HashMap<i32, ProcessImage>>);
 
+/// What one process has become.
 #[derive(Debug)]
-struct Known {
+struct ProcessImage {
     /// When its process began, in clock ticks since the machine did.
     since: u64,
     /// When it was executed, likewise.
@@ -91,12 +92,12 @@ impl Programs {
         if known.len() >= MAX_KNOWN {
             known.retain(|process, known| ProcessStat::may_live(*process, known.since));
         }
-        known.insert(process, Known { since, executed: ProcessStat::now(), name, becomes, copies });
+        known.insert(process, ProcessImage { since, executed: ProcessStat::now(), name, becomes, copies });
     }
 
     /// A process that began at `since` is in another one's hands, and no program any more.
     pub(crate) fn traced(&self, process: i32, since: u64) {
-        let known = Known { since, executed: 0, name: String::new(), becomes: None, copies: BTreeSet::new() };
+        let known = ProcessImage { since, executed: 0, name: String::new(), becomes: None, copies: BTreeSet::new() };
         self.known().insert(process, known);
     }
 
@@ -126,7 +127,7 @@ impl Programs {
         None
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<i32, Known>> {
+    fn known(&self) -> MutexGuard<'_, HashMap<i32, ProcessImage>> {
         // Nothing that holds the lock can fail half-way.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -165,7 +166,7 @@ fn local_sockets(process: &str) -> std::io::Result<HashSet<u64>> {
 
 /// The processes of the session with the first process `first` that hold the connection from there to the proxy. The number of a socket
 /// is the same in every network, and is given to one at a time.
-fn holders(first: i32, from: Place) -> std::io::Result<Vec<i32>> {
+fn holders(first: i32, from: Endpoint) -> std::io::Result<Vec<i32>> {
     let Some(inode) = socket_of(first, from)? else { return Ok(Vec::new()) };
     let mut holders = processes_of(first)?;
     holders.retain(|process| sockets(*process).is_ok_and(|sockets| sockets.contains(&inode)));
@@ -194,10 +195,10 @@ fn descriptors(process: i32) -> std::io::Result<Vec<PathBuf>> {
 }
 
 /// An address and a port.
-type Place = (Ipv4Addr, u16);
+type Endpoint = (Ipv4Addr, u16);
 
 /// The number of the socket in a process's network that is connected from there to the proxy, of either kind.
-fn socket_of(process: i32, from: Place) -> std::io::Result<Option<u64>> {
+fn socket_of(process: i32, from: Endpoint) -> std::io::Result<Option<u64>> {
     let wanted = [Some(from), Some((Ipv4Addr::LOCALHOST, PROXY_PORT))];
     let row = |line: &str| {
         let mut columns = line.split_ascii_whitespace().skip(1);
@@ -220,7 +221,7 @@ fn socket_of(process: i32, from: Place) -> std::io::Result<Option<u64>> {
 }
 
 /// As the kernel writes it: each 32 bits of an address as a number of this machine's, in hexadecimal. None for what is no IPv4 address.
-fn place(told: &str) -> Option<Place> {
+fn place(told: &str) -> Option<Endpoint> {
     let (address, port) = told.split_once(':')?;
     let number = |text: &str| u32::from_str_radix(text, 16).ok().map(u32::to_ne_bytes);
     let four = match address.len() {

@@ -76,11 +76,12 @@ pub(crate) struct Ledger {
     session: String,
     redactor: Redactor,
     audit: Audit,
-    state: Mutex<State>,
+    state: Mutex<RefusalLog>,
 }
 
+/// What a ledger holds behind its lock.
 #[derive(Debug, Default)]
-struct State {
+struct RefusalLog {
     /// The scripts that ran last, oldest first.
     begun: VecDeque<Begun>,
     late: Late,

@@ -15,12 +15,12 @@ use palisade_grammar::Shell;
 use palisade_redact::Redactor;
 use palisade_sandbox::{Attempt, Execution, ProcessStat};
 
-use super::asking::Clerk;
-use super::preapproved::{self, Granted};
-use super::process_images::{Own, Parent, Source};
+use super::exec_approval::Clerk;
+use super::preapproved_commands::{self, Granted};
+use super::process_images::{Own, Parent, ProcessOrigin};
 use super::programs::Programs;
 use super::refusals::{Ledger, Refusal, Script, Teller};
-use super::{MAX_BEGUN, Refused};
+use super::{ExecDenial, MAX_BEGUN};
 use crate::facts::{Occasion, Surroundings};
 use crate::policies::Policies;
 use crate::session_directory::SessionDirectory;
@@ -39,10 +39,10 @@ pub struct Desk {
     pub(super) programs: Option<Arc<Programs>>,
     /// What the server itself has the shell run, word for word: nobody's command.
     errands: Vec<Vec<String>>,
-    told: Told,
+    refusals: RefusalSink,
     /// Who puts to a person what one has to say yes to; none at a target.
     pub(super) clerk: Option<Arc<dyn Clerk>>,
-    state: Mutex<State>,
+    state: Mutex<ScriptState>,
 }
 
 /// What of the operator's settings a session's guard decides with.
@@ -58,15 +58,16 @@ pub struct DeskSettings<'a> {
 
 /// Who hears of refusals.
 #[derive(Debug)]
-enum Told {
+enum RefusalSink {
     /// The results and the record of this process.
     Here(Ledger),
     /// The server at the other end of the transport, which has both.
     There(Teller),
 }
 
+/// What changes from one script of the session to the next.
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct ScriptState {
     pub(super) occasion: Occasion,
     pub(super) granted: Vec<Granted>,
     /// The script stands behind a checkpoint of the workspace.
@@ -135,17 +136,27 @@ impl Desk {
             own: Own { directory: Some(channels), ..Own::default() },
             programs,
             errands: Vec::new(),
-            told: Told::Here(Ledger::new(&facts.session.id, redactor, audit)),
+            refusals: RefusalSink::Here(Ledger::new(&facts.session.id, redactor, audit)),
             clerk,
-            state: Mutex::new(State::of(occasion)),
+            state: Mutex::new(ScriptState::of(occasion)),
         })
     }
 
     /// For a shell at the target that this process is at.
     pub(crate) fn at_target(post: Post) -> Arc<Self> {
         let Post { policies, surroundings, occasion, environment, own, errands, teller } = post;
-        let (told, state) = (Told::There(teller), Mutex::new(State::of(occasion)));
-        Arc::new(Self { policies, surroundings, environment, own, programs: None, errands, told, clerk: None, state })
+        let (refusals, state) = (RefusalSink::There(teller), Mutex::new(ScriptState::of(occasion)));
+        Arc::new(Self {
+            policies,
+            surroundings,
+            environment,
+            own,
+            programs: None,
+            errands,
+            refusals,
+            clerk: None,
+            state,
+        })
     }
 
     /// The next script begins.
@@ -156,9 +167,9 @@ impl Desk {
         let number = state.scripts + 1;
         state.behind_checkpoint = progress.checkpoint().is_some();
         // What an earlier script left in the background is judged by its words: a yes is to one script, under its policies.
-        state.granted = preapproved::of(grant, number);
+        state.granted = preapproved_commands::of(grant, number);
         state.begins(number);
-        if let Told::Here(ledger) = &self.told {
+        if let RefusalSink::Here(ledger) = &self.refusals {
             ledger.begin(number, progress);
         }
     }
@@ -172,7 +183,7 @@ impl Desk {
         let occasion = Occasion { temp: self.state().occasion.temp.clone(), left, ..occasion };
         let facts = self.surroundings.gather(&occasion, &inventory, &engine);
         let is_lifted = |command: &palisade_grammar::Command| lifted.contains(&command.id.0);
-        let mut granted = preapproved::read(&inventory, &facts, is_lifted, engine.policy_set(), number);
+        let mut granted = preapproved_commands::read(&inventory, &facts, is_lifted, engine.policy_set(), number);
         let is_same = lifted.is_empty() && engine.rehearse(inventory, &facts, false).decision == Decision::Allow;
         if !is_same {
             granted = granted.into_iter().map(Granted::by_words).collect();
@@ -185,7 +196,7 @@ impl Desk {
     }
 
     /// The script that a process belongs to; none if that cannot be told, or it was long ago.
-    pub(super) fn script(&self, source: impl FnOnce() -> Source) -> Option<u64> {
+    pub(super) fn script(&self, source: impl FnOnce() -> ProcessOrigin) -> Option<u64> {
         let only = Some(self.state().scripts).filter(|scripts| *scripts == 1);
         if only.is_some() {
             return only;
@@ -194,28 +205,28 @@ impl Desk {
         let state = self.state();
         let begun_by = |at: u64| state.begun.iter().rev().find(|begun| begun.at <= at).map(|begun| begun.number);
         match source {
-            Source::Shell => Some(state.scripts),
-            Source::Fork(at) => begun_by(at),
+            ProcessOrigin::Shell => Some(state.scripts),
+            ProcessOrigin::Fork(at) => begun_by(at),
             // Later than that, something that an earlier script has left may have forked it.
-            Source::Orphan(at) => begun_by(at).filter(|script| *script == 1),
-            Source::Program(script) => script,
-            Source::Unknown => None,
+            ProcessOrigin::Orphan(at) => begun_by(at).filter(|script| *script == 1),
+            ProcessOrigin::Program(script) => script,
+            ProcessOrigin::Unknown => None,
         }
     }
 
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, ScriptState> {
         // Nothing that holds the lock can fail half-way.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn refuse(&self, execution: &Execution, why: Refused, script: Option<u64>) {
-        let Refused { policy, reason, suggest } = why;
+    pub(super) fn refuse(&self, execution: &Execution, why: ExecDenial, script: Option<u64>) {
+        let ExecDenial { policy, reason, suggest } = why;
         let argv = execution.argv.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect();
         let program = execution.named.to_string_lossy().into_owned();
         let refusal = Refusal { script, program, argv, policy, reason, suggest };
-        match &self.told {
-            Told::Here(ledger) => ledger.tell(&refusal),
-            Told::There(teller) => teller.tell(refusal),
+        match &self.refusals {
+            RefusalSink::Here(ledger) => ledger.tell(&refusal),
+            RefusalSink::There(teller) => teller.tell(refusal),
         }
     }
 
@@ -223,22 +234,22 @@ impl Desk {
     /// nothing is told there.
     pub(crate) fn kept(&self, kept: &Attempt) {
         let script = Some(self.state().scripts).filter(|scripts| *scripts > 0);
-        if let Told::Here(ledger) = &self.told {
+        if let RefusalSink::Here(ledger) = &self.refusals {
             ledger.tell_kept(script, kept);
         }
     }
 
     /// The decision that let a script run.
     pub(super) fn decision(&self, script: u64) -> Option<RequestId> {
-        match &self.told {
-            Told::Here(ledger) => ledger.decision(script),
-            Told::There(_) => None,
+        match &self.refusals {
+            RefusalSink::Here(ledger) => ledger.decision(script),
+            RefusalSink::There(_) => None,
         }
     }
 
     /// A program of a script waits for a person under this id, or does not any more.
     pub(super) fn waits(&self, script: Option<u64>, id: RequestId, waits: bool) {
-        if let (Told::Here(ledger), Some(script)) = (&self.told, script) {
+        if let (RefusalSink::Here(ledger), Some(script)) = (&self.refusals, script) {
             ledger.waits(script, id, waits);
         }
     }
@@ -253,7 +264,7 @@ impl Desk {
     }
 }
 
-impl State {
+impl ScriptState {
     fn of(occasion: Occasion) -> Self {
         Self { occasion, granted: Vec::new(), behind_checkpoint: false, scripts: 0, begun: VecDeque::new() }
     }

@@ -65,7 +65,7 @@ pub type Settled = Result<Finish, Arc<crate::failure::Failure>>;
 
 /// What the caller that waits for a job has been told.
 #[derive(Debug)]
-pub(crate) enum Told {
+pub(crate) enum CallerReport {
     /// Nothing yet.
     Nothing,
     /// What was known by its deadline, and what the redactor had found by then.
@@ -110,7 +110,7 @@ pub struct Job {
     pub(crate) elsewhere: Option<Box<(Surroundings, Occasion)>>,
     pub(crate) settled: watch::Receiver<Option<Settled>>,
     /// The task that tells the caller holds this, from before the record has the answer.
-    pub(crate) answer: tokio::sync::Mutex<Told>,
+    pub(crate) answer: tokio::sync::Mutex<CallerReport>,
     pub(crate) touched: Mutex<Instant>,
 }
 

@@ -29,9 +29,9 @@ struct Places {
     max: usize,
 }
 
-/// A place among the jobs that may run at once; free again when it is dropped.
+/// A permit to run one of the jobs that may run at once; given back when it is dropped.
 #[derive(Debug)]
-pub struct Place(#[expect(dead_code, reason = "held for their Drop")] [OwnedSemaphorePermit; 2]);
+pub struct JobPermit(#[expect(dead_code, reason = "held for their Drop")] [OwnedSemaphorePermit; 2]);
 
 impl Jobs {
     /// Room for `max` running jobs, of which each principal may have `max_each`, and as many that are done.
@@ -49,12 +49,12 @@ impl Jobs {
     ///
     /// # Errors
     /// The limit that is reached, if all are taken.
-    pub fn admit(&self, principal: &str) -> Result<Place, usize> {
+    pub fn admit(&self, principal: &str) -> Result<JobPermit, usize> {
         // Nothing that holds the lock can fail half-way.
         let mut each = self.each.lock().unwrap_or_else(PoisonError::into_inner);
         each.retain(|_, places| places.free.available_permits() < places.max);
         let own = each.entry(principal.to_owned()).or_insert_with(|| Places::new(self.max_each)).take()?;
-        Ok(Place([own, self.places.take()?]))
+        Ok(JobPermit([own, self.places.take()?]))
     }
 
     /// One begins to run.

@@ -88,10 +88,11 @@ pub struct Proxy {
     programs: Arc<Programs>,
     /// Without one, an agent's own copy of an installer fetches nothing.
     inspector: Option<Arc<Inspector>>,
-    state: Mutex<State>,
+    state: Mutex<ScriptState>,
 }
 
-struct State {
+/// What the current script may reach, and what was refused to it.
+struct ScriptState {
     /// What the current script was judged on.
     facts: Facts,
     /// Peers that a person was shown in the current script, and has allowed.
@@ -135,7 +136,7 @@ enum Use {
 
 /// How a program has asked for a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
+enum ProxyProtocol {
     /// A tunnel that a TLS session is expected in.
     Tunnel,
     /// A plain HTTP request.
@@ -154,7 +155,7 @@ struct Connected {
 
 /// Why a peer may not be connected to.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Refused {
+struct PeerDenial {
     policy: String,
     reason: String,
     suggest: String,
@@ -176,7 +177,7 @@ struct Wanted<'a> {
     host: &'a str,
     port: u16,
     caller: &'a Caller,
-    form: Form,
+    form: ProxyProtocol,
 }
 
 impl Proxy {
@@ -189,7 +190,7 @@ impl Proxy {
         inspector: Option<Arc<Inspector>>,
     ) -> Arc<Self> {
         let facts = outside(facts);
-        let state = State {
+        let state = ScriptState {
             facts,
             approved: HashSet::new(),
             installers: BTreeSet::new(),
@@ -224,7 +225,7 @@ impl Proxy {
         let asked = grant.commands().iter().filter(|command| grant.is_approved() && grant.is_lifted(command));
         let asked = asked.filter(|command| command.invocation.groups.iter().any(|group| group.starts_with("install-")));
         let installers = asked.filter_map(|command| command.invocation.words.first().cloned()).collect();
-        *self.state() = State {
+        *self.state() = ScriptState {
             facts: outside(grant.facts()),
             approved,
             installers,
@@ -242,17 +243,17 @@ impl Proxy {
         ProxyServer::serve(Arc::clone(self), listener, first)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ScriptState> {
         // Nothing that holds the lock can fail half-way.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Connects to a peer, if policy permits that and it is on record.
-    async fn connect(&self, peer: &Authority, caller: &Caller, form: Form) -> Result<Connected, NoConnection> {
+    async fn connect(&self, peer: &Authority, caller: &Caller, form: ProxyProtocol) -> Result<Connected, NoConnection> {
         let Authority { host, port } = peer;
         let port = *port;
         let Some(name) = one_spelling(host) else {
-            let refused = Refused { reason: NO_NAME.to_owned(), ..Refused::default() };
+            let refused = PeerDenial { reason: NO_NAME.to_owned(), ..PeerDenial::default() };
             return Err(self.refuse(&Wanted { host, port, caller, form }, refused).await);
         };
         let wanted = Wanted { host: &name, port, caller, form };
@@ -273,7 +274,7 @@ impl Proxy {
 
     /// Asks about the name, and if that is permitted about each address that it means. Nothing is looked up for a name that is
     /// not: the question alone would tell its keeper something.
-    async fn permit(&self, wanted: &Wanted<'_>) -> Result<Result<Permitted, Refused>, NoConnection> {
+    async fn permit(&self, wanted: &Wanted<'_>) -> Result<Result<Permitted, PeerDenial>, NoConnection> {
         let literal = wanted.host.parse::<IpAddr>().ok();
         let found = match literal {
             Some(address) => vec![address],
@@ -308,7 +309,7 @@ impl Proxy {
 
     /// The engine's answer: the policies that permit it, to the program or to one that a person let install packages. An agent's own copy
     /// of an installer may fetch what the installer may connect to.
-    fn decide(&self, wanted: &Wanted<'_>, address: Option<IpAddr>) -> Result<(Vec<String>, Use), Refused> {
+    fn decide(&self, wanted: &Wanted<'_>, address: Option<IpAddr>) -> Result<(Vec<String>, Use), PeerDenial> {
         let installers = self.state().installers.clone();
         let permits = |program: &str| self.decide_for(wanted, program, address);
         let any = |programs: &BTreeSet<String>| programs.iter().find_map(|program| permits(program).ok());
@@ -317,14 +318,19 @@ impl Proxy {
             Err(refused) => any(&installers)
                 .map(|policies| (policies, Use::Anything))
                 .or_else(|| {
-                    let may_fetch = self.inspector.is_some() && wanted.form != Form::Socks;
+                    let may_fetch = self.inspector.is_some() && wanted.form != ProxyProtocol::Socks;
                     any(&wanted.caller.copies).filter(|_| may_fetch).map(|policies| (policies, Use::Fetching))
                 })
                 .ok_or(refused),
         }
     }
 
-    fn decide_for(&self, wanted: &Wanted<'_>, program: &str, address: Option<IpAddr>) -> Result<Vec<String>, Refused> {
+    fn decide_for(
+        &self,
+        wanted: &Wanted<'_>,
+        program: &str,
+        address: Option<IpAddr>,
+    ) -> Result<Vec<String>, PeerDenial> {
         let (facts, approved) = {
             let state = self.state();
             (state.facts.clone(), state.approved.contains(&(wanted.host.to_owned(), wanted.port)))
@@ -334,7 +340,7 @@ impl Proxy {
         let act = Act::Connect { host: host.to_owned(), address, port, program: program.to_owned() };
         let report = engine.judge(&facts, &act, approved);
         if report.decision != Decision::Allow {
-            return Err(Refused::of(&report));
+            return Err(PeerDenial::of(&report));
         }
         let Some(address) = address.filter(|address| !address::is_public(*address)) else {
             return Ok(report.policies().into_iter().collect());
@@ -346,11 +352,11 @@ impl Proxy {
             return Ok(report.policies().into_iter().collect());
         }
         let reason = format!("`{host}` means {address}, and no policy permits that very address or its range.");
-        Err(Refused { policy: String::new(), reason, suggest: GRANT_ADDRESS.to_owned() })
+        Err(PeerDenial { policy: String::new(), reason, suggest: GRANT_ADDRESS.to_owned() })
     }
 
     /// Tells and records a refusal, once for each script. There is no connection either way.
-    async fn refuse(&self, wanted: &Wanted<'_>, refused: Refused) -> NoConnection {
+    async fn refuse(&self, wanted: &Wanted<'_>, refused: PeerDenial) -> NoConnection {
         let peer = format!("{}:{}", wanted.host, wanted.port);
         let told = if refused.policy.is_empty() {
             refused.reason.clone()
@@ -424,7 +430,7 @@ impl fmt::Debug for Proxy {
     }
 }
 
-impl Refused {
+impl PeerDenial {
     fn of(report: &Report) -> Self {
         match report.reasons.first() {
             Some(first) => {

@@ -16,9 +16,9 @@ use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::http::{self, Authority, Body, Request};
-use super::relay::{self, Life, Source};
+use super::relay::{self, Life, PeekedStream};
 use super::socks::{self, Reply};
-use super::{Connected, Form, NoConnection, Proxy, Use};
+use super::{Connected, NoConnection, Proxy, ProxyProtocol, Use};
 
 /// Connections of one session at once.
 const MAX_CONNECTIONS: usize = 64;
@@ -81,7 +81,7 @@ async fn take_up(gate: Arc<Proxy>, listener: TcpListener, first: i32) {
 /// One connection of a program's.
 struct Client {
     gate: Arc<Proxy>,
-    from: Source<OwnedReadHalf>,
+    from: PeekedStream<OwnedReadHalf>,
     to: OwnedWriteHalf,
     first: i32,
     at: SocketAddr,
@@ -90,14 +90,14 @@ struct Client {
 impl Client {
     fn new(gate: Arc<Proxy>, stream: TcpStream, first: i32, at: SocketAddr) -> Self {
         let (from, to) = stream.into_split();
-        Self { gate, from: Source::new(from), to, first, at }
+        Self { gate, from: PeekedStream::new(from), to, first, at }
     }
 
     async fn live(mut self) -> Result<()> {
         let asked = async {
             match self.from.first().await? {
-                socks::VERSION => self.socks().await.map(|peer| peer.map(Asked::Socks)),
-                _ => self.http().await.map(|request| request.map(Asked::Http)),
+                socks::VERSION => self.socks().await.map(|peer| peer.map(ProxyRequest::Socks)),
+                _ => self.http().await.map(|request| request.map(ProxyRequest::Http)),
             }
         };
         let Ok(asked) = tokio::time::timeout(ASKING, asked).await else {
@@ -105,7 +105,7 @@ impl Client {
         };
         match asked? {
             None => Ok(()),
-            Some(Asked::Socks(peer)) => match self.connect(&peer, Form::Socks).await {
+            Some(ProxyRequest::Socks(peer)) => match self.connect(&peer, ProxyProtocol::Socks).await {
                 Ok(peer) => {
                     self.to.write_all(&Reply::Succeeded.message()).await?;
                     self.tunnel(peer.stream).await
@@ -113,7 +113,7 @@ impl Client {
                 Err(NoConnection::Denied(_)) => self.to.write_all(&Reply::NotAllowed.message()).await,
                 Err(_) => self.to.write_all(&Reply::Unreachable.message()).await,
             },
-            Some(Asked::Http(Request::Tunnel(peer))) => match self.connect(&peer, Form::Tunnel).await {
+            Some(ProxyRequest::Http(Request::Tunnel(peer))) => match self.connect(&peer, ProxyProtocol::Tunnel).await {
                 Ok(connected) => {
                     self.to.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await?;
                     match connected.use_of_it {
@@ -123,16 +123,18 @@ impl Client {
                 }
                 Err(error) => self.apologise(error).await,
             },
-            Some(Asked::Http(Request::Fetch(fetch))) => match self.connect(&fetch.authority, Form::Plain).await {
-                Ok(Connected { stream, host, use_of_it: Use::Anything }) => {
-                    self.fetch(fetch.head(&host), fetch.body, stream).await
+            Some(ProxyRequest::Http(Request::Fetch(fetch))) => {
+                match self.connect(&fetch.authority, ProxyProtocol::Plain).await {
+                    Ok(Connected { stream, host, use_of_it: Use::Anything }) => {
+                        self.fetch(fetch.head(&host), fetch.body, stream).await
+                    }
+                    Ok(Connected { stream, host, .. }) if fetch.fetches() => {
+                        self.fetch(fetch.fetching_head(&host), fetch.body, stream).await
+                    }
+                    Ok(_) => self.say(403, "Forbidden", ONLY_FETCHES).await,
+                    Err(error) => self.apologise(error).await,
                 }
-                Ok(Connected { stream, host, .. }) if fetch.fetches() => {
-                    self.fetch(fetch.fetching_head(&host), fetch.body, stream).await
-                }
-                Ok(_) => self.say(403, "Forbidden", ONLY_FETCHES).await,
-                Err(error) => self.apologise(error).await,
-            },
+            }
         }
     }
 
@@ -178,7 +180,7 @@ impl Client {
         }
     }
 
-    async fn connect(&self, peer: &Authority, form: Form) -> std::result::Result<Connected, NoConnection> {
+    async fn connect(&self, peer: &Authority, form: ProxyProtocol) -> std::result::Result<Connected, NoConnection> {
         // Some files of `/proc` are read: a thousandth of a second, in which others go on.
         let caller = tokio::task::block_in_place(|| self.gate.programs().at(self.first, self.at));
         self.gate.connect(peer, &caller, form).await
@@ -187,7 +189,7 @@ impl Client {
     /// Passes everything on, in both directions.
     async fn tunnel(mut self, peer: TcpStream) -> Result<()> {
         let (from, mut to) = peer.into_split();
-        let mut from = Source::new(from);
+        let mut from = PeekedStream::new(from);
         let life = Life::new();
         let both = async {
             tokio::try_join!(relay::all(&mut self.from, &mut to, &life), relay::all(&mut from, &mut self.to, &life))
@@ -201,7 +203,7 @@ impl Client {
     /// Passes one request and its answer on.
     async fn fetch(self, head: Vec<u8>, body: Body, peer: TcpStream) -> Result<()> {
         let (from, to) = peer.into_split();
-        exchange((self.from, self.to), (head, body), (Source::new(from), to)).await
+        exchange((self.from, self.to), (head, body), (PeekedStream::new(from), to)).await
     }
 
     /// Takes the peer's place in the TLS session that the program begins, and passes on one request that only fetches, with its answer.
@@ -212,7 +214,7 @@ impl Client {
         let acceptor = inspector.acceptor(&connected.host)?;
         let accepted = async {
             let (from, mut to) = tokio::io::split(acceptor.accept(client).await?);
-            let mut from = Source::new(from);
+            let mut from = PeekedStream::new(from);
             let head = match from.head(http::MAX_HEAD).await? {
                 Some(head) => http::read_as(peer, &head).map_err(|bad| (400, "Bad Request", bad.0)),
                 None => Err((431, "Request Header Fields Too Large", "the request's head is too long")),
@@ -234,7 +236,7 @@ impl Client {
             Ok(Ok(peer)) => {
                 let (answers, asks) = tokio::io::split(peer);
                 let request = (fetch.fetching_head(&connected.host), fetch.body);
-                exchange((from, to), request, (Source::new(answers), asks)).await
+                exchange((from, to), request, (PeekedStream::new(answers), asks)).await
             }
             Ok(Err(_)) | Err(_) => {
                 to.write_all(&page(
@@ -264,9 +266,9 @@ impl Client {
 
 /// Passes one request on that was read, and its answer.
 async fn exchange<R, W, F, T>(
-    (mut client, mut answered): (Source<R>, W),
+    (mut client, mut answered): (PeekedStream<R>, W),
     (head, body): (Vec<u8>, Body),
-    (mut from, mut to): (Source<F>, T),
+    (mut from, mut to): (PeekedStream<F>, T),
 ) -> Result<()>
 where
     R: AsyncRead + Unpin,
@@ -300,8 +302,8 @@ where
     }
 }
 
-/// What somebody asked for.
-enum Asked {
+/// What a client of the proxy asks for.
+enum ProxyRequest {
     Http(Request),
     Socks(Authority),
 }

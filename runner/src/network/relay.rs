@@ -43,12 +43,12 @@ impl Life {
 }
 
 /// What is read of one side, some of it ahead.
-pub(super) struct Source<R> {
+pub(super) struct PeekedStream<R> {
     side: R,
     ahead: Vec<u8>,
 }
 
-impl<R: AsyncRead + Unpin> Source<R> {
+impl<R: AsyncRead + Unpin> PeekedStream<R> {
     pub(super) fn new(side: R) -> Self {
         Self { side, ahead: Vec::new() }
     }
@@ -139,7 +139,7 @@ impl<R: AsyncRead + Unpin> Source<R> {
 }
 
 /// Everything, to the end, which is passed on.
-pub(super) async fn all<R, W>(from: &mut Source<R>, to: &mut W, life: &Life) -> Result<()>
+pub(super) async fn all<R, W>(from: &mut PeekedStream<R>, to: &mut W, life: &Life) -> Result<()>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
@@ -156,7 +156,7 @@ where
 }
 
 /// One body, as long as it is, and nothing behind it.
-pub(super) async fn body<R, W>(length: Body, from: &mut Source<R>, to: &mut W, life: &Life) -> Result<()>
+pub(super) async fn body<R, W>(length: Body, from: &mut PeekedStream<R>, to: &mut W, life: &Life) -> Result<()>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
@@ -180,7 +180,7 @@ where
 }
 
 /// Fields behind the last chunk are taken for those of a head by some, so that nobody gets them.
-async fn skip_trailer<R: AsyncRead + Unpin>(from: &mut Source<R>) -> Result<()> {
+async fn skip_trailer<R: AsyncRead + Unpin>(from: &mut PeekedStream<R>) -> Result<()> {
     let mut length = 0;
     loop {
         let line = from.line().await?;
@@ -194,7 +194,7 @@ async fn skip_trailer<R: AsyncRead + Unpin>(from: &mut Source<R>) -> Result<()> 
     }
 }
 
-async fn counted<R, W>(length: u64, from: &mut Source<R>, to: &mut W, life: &Life) -> Result<()>
+async fn counted<R, W>(length: u64, from: &mut PeekedStream<R>, to: &mut W, life: &Life) -> Result<()>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
@@ -222,7 +222,7 @@ mod tests {
     use super::*;
 
     async fn passed(length: Body, sent: &str) -> Result<(String, String)> {
-        let mut from = Source::new(sent.as_bytes());
+        let mut from = PeekedStream::new(sent.as_bytes());
         let mut to = Vec::new();
         body(length, &mut from, &mut to, &Life::new()).await?;
         let rest = from.next(usize::MAX).await?;
@@ -253,8 +253,8 @@ mod tests {
     #[tokio::test]
     async fn a_head_has_a_size() {
         let long = format!("GET http://a/ HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(http::MAX_HEAD));
-        assert_eq!(Source::new(long.as_bytes()).head(http::MAX_HEAD).await.unwrap(), None);
-        let mut short = Source::new(b"GET / HTTP/1.1\r\n\r\nmore".as_slice());
+        assert_eq!(PeekedStream::new(long.as_bytes()).head(http::MAX_HEAD).await.unwrap(), None);
+        let mut short = PeekedStream::new(b"GET / HTTP/1.1\r\n\r\nmore".as_slice());
         assert_eq!(short.head(http::MAX_HEAD).await.unwrap().unwrap(), b"GET / HTTP/1.1\r\n\r\n");
         assert_eq!(short.next(9).await.unwrap(), b"more");
     }

@@ -5,7 +5,7 @@
 //!                    ├─ enter.rs ─▶ the view, at the workspace's own path      for this process and all that it starts
 //! upper, work ───────┘
 //! upper ─ changes.rs ─▶ Changes ─ diff.rs ─▶ what a person is shown
-//!                         └─ checkpoint/store/viewed.rs ─▶ a checkpoint to go to: apply
+//!                         └─ checkpoint/store/view_snapshot.rs ─▶ a checkpoint to go to: apply
 //! ```
 //!
 //! The server itself lives in the view. Whatever it reads for a decision - where a path leads, which program a name means, what a script
@@ -17,7 +17,7 @@
 //! holds it, so that it is what the person saw.
 //!
 //! Decided here: where views lie, who holds one, what the workspace was when it was last left alone. Not decided here: who may apply one
-//! (`pipeline/viewed.rs`).
+//! (`pipeline/view_apply.rs`).
 
 mod changes;
 mod diff;

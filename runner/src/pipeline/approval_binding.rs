@@ -22,8 +22,8 @@ use palisade_sandbox::plan::Rights;
 use rustix::fs::{Access, AtFlags};
 use sha2::{Digest as _, Sha256};
 
-use super::asked::Intent;
 use super::canonical::Parts;
+use super::job_approval::Intent;
 use super::openings::Openings;
 use super::{Call, Pending, PendingAct};
 use crate::checkpoint::plan::Plan;

@@ -14,9 +14,9 @@ use palisade_engine::{
 use palisade_redact::Redacted;
 
 use super::approval_binding::{self, BoundFile};
-use super::asked::Intent;
+use super::job_approval::Intent;
 use super::{ApprovedRun, Failure, Outcome, Pending, PendingAct, Pipeline, Reached};
-use crate::control::approvals::{Anywhere, Approvals, Asked, Entry, MAX_WAITING, No};
+use crate::control::approvals::{Anywhere, Approvals, MAX_WAITING, No, PendingApproval, RequestStatus};
 use crate::control::peer::Peer;
 use crate::control::wire::{
     Answer, Ask, Effect, File, Lives, Reason, Refused, Request, Running, State, Voted, Waiting,
@@ -47,7 +47,7 @@ pub(super) struct About {
 }
 
 /// A restore that needs a yes.
-pub(super) struct Way<'a> {
+pub(super) struct RestoreApproval<'a> {
     pub(super) id: RequestId,
     /// What the yes binds.
     pub(super) binds: palisade_audit::Digest,
@@ -117,21 +117,23 @@ impl Pipeline {
         loop {
             let mut answers = self.answers.subscribe();
             let call = match self.register(&pending) {
-                Asked::Granted(id, people) => match Box::pin(self.lift(pending, &people, id)).await? {
+                RequestStatus::Granted(id, people) => match Box::pin(self.lift(pending, &people, id)).await? {
                     ApprovedRun::Ended(outcome) => return Ok(*outcome),
                     // The yes is used up, and the next one is to what these policies say.
                     ApprovedRun::Outdated(call) => *call,
                 },
-                Asked::Waits(id) => match self.settled_until(id, &mut answers, deadline, &pending.call.stop).await {
-                    true => pending.call,
-                    false => return Ok(Outcome::Unanswered(Box::new(self.unanswered(pending, Some(id))))),
-                },
-                Asked::Denied(id, no) => {
+                RequestStatus::Waits(id) => {
+                    match self.settled_until(id, &mut answers, deadline, &pending.call.stop).await {
+                        true => pending.call,
+                        false => return Ok(Outcome::Unanswered(Box::new(self.unanswered(pending, Some(id))))),
+                    }
+                }
+                RequestStatus::Denied(id, no) => {
                     let Pending { explained, decision, anchor, .. } = pending;
                     let standing = self.denied(id, &no);
                     return Ok(Outcome::Unanswered(Box::new(Unanswered { explained, decision, anchor, standing })));
                 }
-                Asked::Full => return Ok(Outcome::Unanswered(Box::new(self.unanswered(pending, None)))),
+                RequestStatus::Full => return Ok(Outcome::Unanswered(Box::new(self.unanswered(pending, None)))),
             };
             // It is judged again, as it is now, before the answer counts for it.
             match Box::pin(self.submit(call)).await? {
@@ -151,22 +153,22 @@ impl Pipeline {
         loop {
             let mut answers = self.answers.subscribe();
             let standing = match self.register_act(&pending) {
-                Asked::Granted(id, people) => return self.lift_act(pending, &people, id).await,
-                Asked::Waits(id) => {
+                RequestStatus::Granted(id, people) => return self.lift_act(pending, &people, id).await,
+                RequestStatus::Waits(id) => {
                     if self.settled_until(id, &mut answers, deadline, &stop).await {
                         continue;
                     }
                     self.standing(Some(id))
                 }
-                Asked::Denied(id, no) => self.denied(id, &no),
-                Asked::Full => self.standing(None),
+                RequestStatus::Denied(id, no) => self.denied(id, &no),
+                RequestStatus::Full => self.standing(None),
             };
             let PendingAct { explained, decision, anchor, .. } = pending;
             return Ok(Reached::Unanswered(Box::new(Unanswered { explained, decision, anchor, standing })));
         }
     }
 
-    fn register(&self, pending: &Pending) -> Asked {
+    fn register(&self, pending: &Pending) -> RequestStatus {
         let Pending { question, call, req, explained, opens, .. } = pending;
         let facts = question.facts();
         let files = tokio::task::block_in_place(|| approval_binding::files(question.inventory(), facts));
@@ -191,7 +193,7 @@ impl Pipeline {
         self.wait_for(*req, (binds, anywhere), principal(facts), question.report().quorum(), about)
     }
 
-    fn register_act(&self, pending: &PendingAct) -> Asked {
+    fn register_act(&self, pending: &PendingAct) -> RequestStatus {
         let PendingAct { ask, job, facts, judged, intent, explained, .. } = pending;
         let acts = || std::iter::once(&judged.first).chain(&judged.rest).cloned().collect();
         let typed = || match &judged.typed {
@@ -230,8 +232,13 @@ impl Pipeline {
     }
 
     /// What becomes of a restore that needs a yes. `what` says in words what it would do, `opens` to which paths.
-    pub(super) fn register_restore(&self, way: Way<'_>, what: Redacted, opens: Vec<Redacted>) -> Asked {
-        let Way { id, binds, session, facts, act, files, report, explained } = way;
+    pub(super) fn register_restore(
+        &self,
+        way: RestoreApproval<'_>,
+        what: Redacted,
+        opens: Vec<Redacted>,
+    ) -> RequestStatus {
+        let RestoreApproval { id, binds, session, facts, act, files, report, explained } = way;
         let about = || About {
             kind: "restore",
             explained: Explained { command: what, ..explained.clone() },
@@ -253,7 +260,7 @@ impl Pipeline {
     }
 
     /// What becomes of a session at a target that needs a yes.
-    pub(super) fn register_visit(&self, visit: Visit<'_>) -> Asked {
+    pub(super) fn register_visit(&self, visit: Visit<'_>) -> RequestStatus {
         let Visit { id, facts, place, report, explained } = visit;
         let RemoteInfo { host_key, by, image, .. } = &place.end;
         let seen = std::iter::once(host_key).chain(by).chain([image]).filter(|text| !text.is_empty());
@@ -295,12 +302,21 @@ impl Pipeline {
         principal: String,
         quorum: usize,
         about: impl FnOnce() -> About,
-    ) -> Asked {
+    ) -> RequestStatus {
         let asked = Instant::now();
         let (granted, denied) = (Vec::new(), None);
         let joined = false;
-        let entry =
-            || Entry { principal, binds, anywhere, joined, asked, quorum, granted, denied, about: Arc::new(about()) };
+        let entry = || PendingApproval {
+            principal,
+            binds,
+            anywhere,
+            joined,
+            asked,
+            quorum,
+            granted,
+            denied,
+            about: Arc::new(about()),
+        };
         self.approvals().ask(id, entry, (binds, anywhere), asked)
     }
 
@@ -469,7 +485,7 @@ impl Pipeline {
         self.approvals().all(now).map(|(id, entry)| (id, self.short(id, entry, now))).collect()
     }
 
-    fn short(&self, id: RequestId, entry: &Entry<About>, now: Instant) -> Waiting<Redacted> {
+    fn short(&self, id: RequestId, entry: &PendingApproval<About>, now: Instant) -> Waiting<Redacted> {
         let principal = &self.settings.surroundings.principal;
         let age = now.saturating_duration_since(entry.asked);
         Waiting {

@@ -11,15 +11,15 @@ use palisade_engine::{AbsolutePath, Act, Approval, Decision, Facts, FileAction, 
 use palisade_redact::Redacted;
 use serde::Serialize;
 
-use super::approvals::Way;
+use super::approvals::RestoreApproval;
 use super::checkpoint_target::CheckpointTarget;
-use super::listed::in_parts;
+use super::path_lists::in_parts;
 use super::{Client, Failure, Pipeline, WithClient, approval_binding};
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::plan::Plan;
 use crate::checkpoint::store::{About, Snapshot};
 use crate::checkpoint::tree::Name;
-use crate::control::approvals::Asked;
+use crate::control::approvals::RequestStatus;
 use crate::limits::MAX_LABEL;
 use crate::record;
 use crate::result::{CheckpointNote, DecisionNote, Explained, Refusal, Standing, Unanswered};
@@ -255,12 +255,17 @@ impl Pipeline {
                         &report,
                     );
                     let (files, report, explained) = (&files, &report, &explained);
-                    let way = Way { id, binds, session, facts: &facts, act: &act, files, report, explained };
+                    let way =
+                        RestoreApproval { id, binds, session, facts: &facts, act: &act, files, report, explained };
                     match self.register_restore(way, self.in_words(&prospect.to, &plan), self.opened_by(&plan)) {
-                        Asked::Granted(id, people) => Some((id, people)),
-                        Asked::Waits(id) => return Ok(self.without_yes(explained, id, self.standing(Some(id)))),
-                        Asked::Denied(id, no) => return Ok(self.without_yes(explained, id, self.denied(id, &no))),
-                        Asked::Full => return Ok(self.without_yes(explained, id, self.standing(None))),
+                        RequestStatus::Granted(id, people) => Some((id, people)),
+                        RequestStatus::Waits(id) => {
+                            return Ok(self.without_yes(explained, id, self.standing(Some(id))));
+                        }
+                        RequestStatus::Denied(id, no) => {
+                            return Ok(self.without_yes(explained, id, self.denied(id, &no)));
+                        }
+                        RequestStatus::Full => return Ok(self.without_yes(explained, id, self.standing(None))),
                     }
                 }
             };

@@ -91,11 +91,11 @@ impl Door {
                     continue;
                 }
             };
-            let Some(place) = Place::of(&guests, &peer) else { continue };
+            let Some(slot) = ConnectionSlot::of(&guests, &peer) else { continue };
             let pipeline = Arc::clone(pipeline);
             tokio::spawn(async move {
                 attend(stream, &peer, &pipeline).await;
-                drop(place);
+                drop(slot);
             });
         }
     }
@@ -107,13 +107,13 @@ impl Drop for Door {
     }
 }
 
-/// One of a user's connections.
-struct Place {
+/// One of the connections that a user may have at once.
+struct ConnectionSlot {
     guests: Guests,
     key: (u32, bool),
 }
 
-impl Place {
+impl ConnectionSlot {
     fn of(guests: &Guests, peer: &Peer) -> Option<Self> {
         let key = (peer.uid, peer.doubt.is_some());
         // Nothing that holds the lock can fail half-way.
@@ -127,7 +127,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         let mut count = self.guests.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(own) = count.get_mut(&self.key) {

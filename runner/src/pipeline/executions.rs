@@ -16,7 +16,7 @@ use palisade_redact::Redacted;
 use super::Pipeline;
 use super::approval_binding::{self, BoundFile};
 use super::approvals::{About, Lifts, principal};
-use crate::control::approvals::{Asked, Entry, MAX_WAITING, No};
+use crate::control::approvals::{MAX_WAITING, No, PendingApproval, RequestStatus};
 use crate::control::wire::{Running, State};
 use crate::guard::{self, Answered, Asking, root_of};
 use crate::limits::{MAX_REASON, MAX_SCRIPT};
@@ -48,7 +48,7 @@ impl guard::Clerk for Clerk {
 
     fn is_over(&self, id: RequestId, policy_set: &str) -> bool {
         self.0.upgrade().is_none_or(|pipeline| {
-            let is_open = |entry: &Entry<About>| entry.state() == State::Waiting;
+            let is_open = |entry: &PendingApproval<About>| entry.state() == State::Waiting;
             pipeline.settings.engine.now().policy_set() != policy_set
                 || !pipeline.approvals().get(id, Instant::now()).is_some_and(is_open)
         })
@@ -130,7 +130,7 @@ impl Pipeline {
         }
         let id = self.audit.request();
         let quorum = report.quorum();
-        let entry = || Entry {
+        let entry = || PendingApproval {
             principal: principal(facts),
             binds,
             anywhere: None,
@@ -144,7 +144,7 @@ impl Pipeline {
         let asked = self.approvals().ask(id, entry, (binds, None), now);
         let denied = || DeniedProgram::of(execution, &redactor);
         match asked {
-            Asked::Waits(known) if known == id => {
+            RequestStatus::Waits(known) if known == id => {
                 let yes = Yes { ask: Some(id), under: None };
                 let entry = record::execution(session, asking.of, yes, &explained, denied());
                 if let Err(error) = self.audit.append_blocking(entry) {
@@ -155,8 +155,8 @@ impl Pipeline {
                 self.show_to_somebody(id, &about);
                 Answered::Waits(id)
             }
-            Asked::Waits(known) => Answered::Waits(known),
-            Asked::Granted(under, people) => {
+            RequestStatus::Waits(known) => Answered::Waits(known),
+            RequestStatus::Granted(under, people) => {
                 let engine = self.settings.engine.now();
                 let is_same = engine.policy_set() == report.policy_set;
                 let not = asking.open.iter().find_map(|open| open.lifted(&engine, &people).err());
@@ -176,12 +176,12 @@ impl Pipeline {
                     _ => Answered::Refused("A person has said yes, and policy does not let that count.".to_owned()),
                 }
             }
-            Asked::Denied(_, No { by, reason }) => {
+            RequestStatus::Denied(_, No { by, reason }) => {
                 let reason: String = reason.chars().take(MAX_REASON).collect();
                 let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
                 Answered::Refused(format!("{by} was asked, and said no{why}."))
             }
-            Asked::Full => {
+            RequestStatus::Full => {
                 Answered::Refused(format!("A person could allow it, and {MAX_WAITING} requests wait for one already."))
             }
         }

@@ -17,7 +17,7 @@ use palisade_redact::output::{Cursor, View};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{self, PermitIterator};
 
-use super::asked::{Intent, Judged, Question};
+use super::job_approval::{Intent, JobRequest, Judged};
 use super::{Client, Failure, Outcome, Pipeline, Reached, WithClient};
 use crate::facts::Occasion;
 use crate::hint::{self, Bounds};
@@ -148,7 +148,7 @@ impl Pipeline {
         }
         drop(places);
         let intent = Intent::Input { bytes: input.to_vec(), eof, reading: Box::new(reading) };
-        let asked = Question { ask, job, facts, judged, told };
+        let asked = JobRequest { ask, job, facts, judged, told };
         Ok(self.not_yet(asked, intent, explained, anchor))
     }
 
@@ -226,7 +226,7 @@ impl Pipeline {
             return self.order(&job, order).await.map(Reached::Shown);
         }
         let intent = Intent::Signal { signal, order };
-        let asked = Question { ask, job, facts, judged, told };
+        let asked = JobRequest { ask, job, facts, judged, told };
         Ok(self.not_yet(asked, intent, explained, anchor))
     }
 

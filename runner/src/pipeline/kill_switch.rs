@@ -9,7 +9,7 @@ use palisade_redact::Redacted;
 
 use super::{Failure, Pipeline};
 use crate::control::peer::Peer;
-use crate::control::stops::{Stopped, Stops};
+use crate::control::stops::{StopNote, Stops};
 use crate::control::wire::{self, Answer, Lifted, Target};
 use crate::limits::{self, MAX_REASON};
 use crate::record;
@@ -32,7 +32,7 @@ impl Pipeline {
     pub fn goes_on(&self, session: Option<&str>) -> Result<(), Failure> {
         let agent = &self.settings.surroundings.principal.agent;
         let stops = self.stops();
-        let Some(Stopped { by, reason }) = stops.standing(agent, session) else { return Ok(()) };
+        let Some(StopNote { by, reason }) = stops.standing(agent, session) else { return Ok(()) };
         let mut what = Redacted::from_static("stopped by ");
         what.push(by);
         if !reason.is_empty() {
@@ -51,7 +51,7 @@ impl Pipeline {
         if !authority.allowed {
             return self.refused("stop this", person, &authority);
         }
-        let stopped = Stopped {
+        let stopped = StopNote {
             by: self.redact(&person.user),
             reason: limits::shown(reason, MAX_REASON, &self.settings.redactor),
         };
@@ -118,7 +118,7 @@ impl Pipeline {
     /// What is locked out, by whom and why.
     pub(super) fn locked_out(&self) -> Vec<Redacted> {
         let stops = self.stops();
-        let told = stops.all().map(|(target, Stopped { by, reason })| {
+        let told = stops.all().map(|(target, StopNote { by, reason })| {
             let mut told = match target {
                 Target::All => Redacted::from_static("all"),
                 Target::Named(name) => self.redact(name),

@@ -1,11 +1,10 @@
 //! The flow, once: inventory → facts → decide → record → run(grant) → redact → bound → result → record.
 //!
-//! MCP tools and the command line both come through here. What was granted runs in a task of its own (`running.rs`), the
+//! MCP tools and the command line both come through here. What was granted runs in a task of its own (`run_task.rs`), the
 //! only caller of [`Session::run`](crate::session::Session::run); a call may leave before it ends and come back for it (`jobs.rs`).
 
 mod approval_binding;
 mod approvals;
-mod asked;
 mod auto_checkpoint;
 mod canonical;
 mod checkpoint_target;
@@ -13,25 +12,26 @@ mod checkpoints;
 mod client_approval;
 mod control_server;
 mod executions;
+mod job_approval;
 mod jobs;
 mod kill_switch;
-mod learned;
-mod listed;
+mod learned_values;
 mod logins;
 mod openings;
 mod outcome;
 mod parse_cache;
+mod path_lists;
 mod plan_cache;
 mod presence;
-mod pruned;
 mod read_api;
-mod remembered;
 mod remote_sessions;
-mod running;
+mod retention;
+mod run_task;
 mod sessions;
+mod standing_approvals;
 mod transcript;
 mod usage;
-mod viewed;
+mod view_apply;
 mod workspace_changes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -73,18 +73,18 @@ use crate::shell::deadline::{Deadline, NEVER};
 use crate::shell::{SessionError, SessionId};
 use crate::target::Target;
 
-pub use self::asked::PendingAct;
 pub use self::checkpoints::{Checked, Paths, Person, RestoreNote, Taken, Terms as RestoreTerms};
 pub use self::control_server::Door;
+pub use self::job_approval::PendingAct;
 pub use self::jobs::Reading;
 pub use self::logins::Outsider;
 pub use self::outcome::{Outcome, Pending, Reached};
 pub use self::presence::Attendance;
-pub use self::pruned::Pruned;
 pub use self::read_api::{Rule, Rules};
 pub use self::remote_sessions::AtTerminal;
-pub use self::transcript::{Entry as TranscriptEntry, Transcript};
-pub use self::viewed::Applied;
+pub use self::retention::Pruned;
+pub use self::transcript::{Transcript, TranscriptEntry};
+pub use self::view_apply::Applied;
 
 /// Jobs of one principal that may run at once.
 pub const MAX_JOBS: usize = 20;
@@ -253,7 +253,7 @@ pub struct Pipeline {
     readings: auto_checkpoint::Readings,
     approvals: Mutex<Approvals<approvals::About>>,
     /// Yeses that hold for longer than one call.
-    memory: remembered::Memory,
+    memory: standing_approvals::Memory,
     /// Changes with each answer to a request.
     answers: watch::Sender<u64>,
     stops: Mutex<Stops>,
@@ -287,7 +287,7 @@ impl Pipeline {
         let sessions = Sessions::new(settings.max_sessions);
         let jobs = Jobs::new(MAX_ALL_JOBS, MAX_JOBS);
         let approvals = Mutex::new(Approvals::new(settings.approvals_expire));
-        let memory = remembered::Memory::new(settings.remembered.clone());
+        let memory = standing_approvals::Memory::new(settings.remembered.clone());
         let pipeline = Arc::new_cyclic(|own| Self {
             settings,
             audit,
@@ -730,7 +730,7 @@ impl Pipeline {
         &self,
         call: &Call,
         id: SessionId,
-        place: Option<crate::session::registry::Place>,
+        place: Option<crate::session::registry::SessionPermit>,
     ) -> Result<ExecTarget, Failure> {
         let rules = self.reloads.load(Ordering::Acquire);
         let (base, beginning) = match &call.session {
@@ -938,7 +938,7 @@ struct ExecTarget {
     /// The session's, if it runs in one.
     lease: Option<Lease>,
     /// Held for its end.
-    place: Option<crate::session::registry::Place>,
+    place: Option<crate::session::registry::SessionPermit>,
     directory: Option<AbsolutePath>,
     /// What a shell of its own begins with.
     beginning: ShellSnapshot,

@@ -15,7 +15,7 @@ use super::approvals::Visit;
 use super::parse_cache::SHORT;
 use super::sessions::POLICY_RELOAD;
 use super::{Call, Checked, Client, ExecTarget, Failure, Occasion, Opened, Pipeline, WithClient};
-use crate::control::approvals::Asked;
+use crate::control::approvals::RequestStatus;
 use crate::environment::passed_names;
 use crate::facts::Surroundings;
 use crate::facts::remote_view::View;
@@ -247,13 +247,13 @@ impl Pipeline {
             return if lifted(&consent.people) { Ok(Ok(consent)) } else { Err(forbidden()) };
         }
         let (id, standing) = match self.register_visit(visit) {
-            Asked::Granted(id, people) => {
+            RequestStatus::Granted(id, people) => {
                 let consent = Consent { people, under: Some(id) };
                 return if lifted(&consent.people) { Ok(Ok(consent)) } else { Err(forbidden()) };
             }
-            Asked::Waits(id) => (id, self.standing(Some(id))),
-            Asked::Denied(id, no) => (id, self.denied(id, &no)),
-            Asked::Full => (self.audit.request(), self.standing(None)),
+            RequestStatus::Waits(id) => (id, self.standing(Some(id))),
+            RequestStatus::Denied(id, no) => (id, self.denied(id, &no)),
+            RequestStatus::Full => (self.audit.request(), self.standing(None)),
         };
         let decision = explained.note(self.redact(&id.to_string()));
         let anchor = self.audit.head();

@@ -12,7 +12,7 @@ use palisade_sandbox::names::Beyond;
 use super::{Client, Failure, Opened, Pipeline, SessionNote, WithClient};
 use crate::facts::real_directory;
 use crate::record;
-use crate::session::registry::{Lease, Note, Place};
+use crate::session::registry::{Lease, Note, SessionPermit};
 use crate::session::{ClosedSession, RemoteSite, Session, ShellSnapshot};
 use crate::shell::{SessionError, SessionId};
 
@@ -145,7 +145,7 @@ impl Pipeline {
     pub(super) async fn opened(
         &self,
         session: Session,
-        room: Place,
+        room: SessionPermit,
         restarted: bool,
         under: Option<RequestId>,
     ) -> Result<Opened, Failure> {

@@ -25,28 +25,28 @@ const MAX_STORIES: usize = 1024;
 
 /// What one pipeline keeps.
 #[derive(Debug, Default)]
-pub(super) struct Transcripts(Mutex<Told>);
+pub(super) struct Transcripts(Mutex<TranscriptStore>);
 
 #[derive(Debug, Default)]
-struct Told {
+struct TranscriptStore {
     decisions: VecDeque<(RequestId, usize, Arc<Explained>)>,
     /// Bytes of all decisions.
     weight: usize,
-    sessions: BTreeMap<String, Session>,
+    sessions: BTreeMap<String, SessionTranscript>,
 }
 
 /// The story of one session.
 #[derive(Debug, Default)]
-struct Session {
+struct SessionTranscript {
     /// How many scripts came before the first that is kept.
     before: u64,
-    scripts: VecDeque<Entry>,
+    scripts: VecDeque<TranscriptEntry>,
     weight: usize,
 }
 
 /// A script that a session was told to run.
 #[derive(Clone, Debug, Serialize)]
-pub struct Entry {
+pub struct TranscriptEntry {
     /// Its place in the session's story, from 0.
     pub number: u64,
     /// Its decision.
@@ -70,45 +70,45 @@ pub struct Transcript {
     /// Where the story goes on.
     pub next: u64,
     /// The scripts.
-    pub scripts: Vec<Entry>,
+    pub scripts: Vec<TranscriptEntry>,
 }
 
 impl Transcripts {
     /// A decision that is on record.
     pub(super) fn decided(&self, id: RequestId, explained: &Explained) {
         let weight = weight(explained);
-        let mut told = self.told();
-        told.decisions.push_back((id, weight, Arc::new(explained.clone())));
-        told.weight += weight;
-        while told.decisions.len() > MAX_DECISIONS || told.weight > MAX_DECISION_BYTES {
-            let Some((_, weight, _)) = told.decisions.pop_front() else { return };
-            told.weight = told.weight.saturating_sub(weight);
+        let mut store = self.store();
+        store.decisions.push_back((id, weight, Arc::new(explained.clone())));
+        store.weight += weight;
+        while store.decisions.len() > MAX_DECISIONS || store.weight > MAX_DECISION_BYTES {
+            let Some((_, weight, _)) = store.decisions.pop_front() else { return };
+            store.weight = store.weight.saturating_sub(weight);
         }
     }
 
     /// The decision of this id, if it is kept.
     pub(super) fn decision(&self, id: RequestId) -> Option<Arc<Explained>> {
-        self.told().decisions.iter().find(|(other, ..)| *other == id).map(|(.., explained)| Arc::clone(explained))
+        self.store().decisions.iter().find(|(other, ..)| *other == id).map(|(.., explained)| Arc::clone(explained))
     }
 
     /// A session was told to run something.
     pub(super) fn told_to_run(&self, session: &str, decision: Redacted, explained: &Explained) {
-        let mut told = self.told();
-        while told.sessions.len() >= MAX_STORIES && !told.sessions.contains_key(session) {
-            told.sessions.pop_first();
+        let mut store = self.store();
+        while store.sessions.len() >= MAX_STORIES && !store.sessions.contains_key(session) {
+            store.sessions.pop_first();
         }
-        let story = told.sessions.entry(session.to_owned()).or_default();
+        let story = store.sessions.entry(session.to_owned()).or_default();
         let number = story.before + story.scripts.len() as u64;
         let (effect, command) = (explained.decision, explained.command.clone());
         story.weight += command.as_str().len() + OVERHEAD;
-        story.scripts.push_back(Entry { number, decision, effect, command, outcome: None });
+        story.scripts.push_back(TranscriptEntry { number, decision, effect, command, outcome: None });
         story.shorten();
     }
 
     /// What came of it.
     pub(super) fn ended(&self, session: &str, result: &ExecResult) {
-        let mut told = self.told();
-        let Some(story) = told.sessions.get_mut(session) else { return };
+        let mut store = self.store();
+        let Some(story) = store.sessions.get_mut(session) else { return };
         let id = result.decision.id.as_str();
         let Some(script) = story.scripts.iter_mut().rev().find(|script| script.decision.as_str() == id) else { return };
         let before = script.outcome.replace(Arc::new(result.clone()));
@@ -119,9 +119,9 @@ impl Transcripts {
     }
 
     /// What a session was told to run, from a place on.
-    pub(super) fn of(&self, session: &str, from: u64) -> (u64, u64, Vec<Entry>) {
-        let told = self.told();
-        let Some(story) = told.sessions.get(session) else { return (0, 0, Vec::new()) };
+    pub(super) fn of(&self, session: &str, from: u64) -> (u64, u64, Vec<TranscriptEntry>) {
+        let store = self.store();
+        let Some(story) = store.sessions.get(session) else { return (0, 0, Vec::new()) };
         let next = story.before + story.scripts.len() as u64;
         let scripts = story.scripts.iter().filter(|script| script.number >= from).cloned().collect();
         (story.before.saturating_sub(from), next, scripts)
@@ -129,10 +129,10 @@ impl Transcripts {
 
     /// A session is closed.
     pub(super) fn forget(&self, session: &str) {
-        self.told().sessions.remove(session);
+        self.store().sessions.remove(session);
     }
 
-    fn told(&self) -> MutexGuard<'_, Told> {
+    fn store(&self) -> MutexGuard<'_, TranscriptStore> {
         // Nothing that holds the lock can fail half-way.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -141,7 +141,7 @@ impl Transcripts {
 /// Bytes of a script or a request beside its texts, roughly.
 const OVERHEAD: usize = 256;
 
-impl Session {
+impl SessionTranscript {
     fn shorten(&mut self) {
         while self.weight > MAX_STORY {
             let Some(script) = self.scripts.pop_front() else { return };
@@ -211,7 +211,7 @@ mod tests {
         for number in 0..2 * MAX_STORIES {
             story.told_to_run(&format!("s-{number}"), Redacted::default(), &small);
         }
-        assert!(story.told().sessions.len() <= MAX_STORIES);
+        assert!(story.store().sessions.len() <= MAX_STORIES);
         story.forget("s-1");
         assert_eq!(story.of("s-1", 0).1, 0);
     }

@@ -2,7 +2,7 @@
 
 use super::MAX_GREETING;
 use super::READY;
-use super::scan::{Found, Scan};
+use super::scan::{Found, ReportScanner};
 use crate::shell::{Nonce, SessionError, posix};
 use crate::target::TargetError;
 use crate::transport::wire::{Ending, Piece, Wire};
@@ -21,10 +21,10 @@ pub(super) async fn boot(wire: &mut Wire, lines: Vec<u8>, nonce: &Nonce) -> Resu
 }
 
 /// What a `sh` is, if it says so and that is not too much; `status` is that of the command before.
-pub(super) async fn kept(wire: &mut Wire, status: i32) -> Result<Option<posix::Kept>, SessionError> {
+pub(super) async fn kept(wire: &mut Wire, status: i32) -> Result<Option<posix::PosixState>, SessionError> {
     let nonce = Nonce::new()?;
     let (told, _) = answer(wire, posix::state_told(status, &nonce), &nonce, posix::MAX_KEPT).await?;
-    Ok(told.and_then(|told| posix::Kept::read(&told)))
+    Ok(told.and_then(|told| posix::PosixState::read(&told)))
 }
 
 /// Sends lines of our own; what they print, if that is not more than `most`, and their status.
@@ -37,7 +37,7 @@ pub(super) async fn answer(
     if !wire.send(lines) {
         return Err(TargetError::Closed.into());
     }
-    let (mut out, mut err) = (Scan::new(nonce.clone(), true), Scan::new(nonce.clone(), false));
+    let (mut out, mut err) = (ReportScanner::new(nonce.clone(), true), ReportScanner::new(nonce.clone(), false));
     // At a terminal there is one stream.
     let (mut told, mut status, mut quiet) = (Some(Vec::new()), None, wire.is_terminal());
     let heard = async {

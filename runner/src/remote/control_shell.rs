@@ -11,8 +11,8 @@ use palisade_engine::AbsolutePath;
 use palisade_sandbox::ProcessStat;
 use tokio::sync::{mpsc, oneshot};
 
-use super::scan::{Found, Scan};
-use crate::facts::remote_view::Place;
+use super::scan::{Found, ReportScanner};
+use crate::facts::remote_view::ResolvedPath;
 use crate::shell::frame::Streams;
 use crate::shell::{Language, Nonce, SessionError};
 use crate::target::TargetError;
@@ -47,7 +47,7 @@ const WAITS_IN_SH: &str = include_str!("waits.sh");
 /// Asks it. Cheap to copy.
 #[derive(Clone, Debug)]
 pub(crate) struct ControlShell {
-    questions: mpsc::Sender<Question>,
+    questions: mpsc::Sender<PendingQuery>,
     language: Language,
 }
 
@@ -78,8 +78,9 @@ impl Moment {
     }
 }
 
+/// A line for the control shell, and where its answer goes.
 #[derive(Debug)]
-struct Question {
+struct PendingQuery {
     line: String,
     answer: oneshot::Sender<Vec<u8>>,
 }
@@ -186,11 +187,11 @@ impl ControlShell {
     }
 
     /// What these paths mean, in their order; none for one that cannot be told.
-    pub(crate) async fn look(&self, paths: &[String]) -> Option<Vec<Option<Place>>> {
+    pub(crate) async fn look(&self, paths: &[String]) -> Option<Vec<Option<ResolvedPath>>> {
         let words: Vec<&str> = paths.iter().map(String::as_str).collect();
         let answer = self.ask("look", &words).await?;
         let mut fields = answer.split(|byte| *byte == 0);
-        let places: Vec<Option<Place>> = paths.iter().map(|_| place(fields.next(), fields.next())).collect();
+        let places: Vec<Option<ResolvedPath>> = paths.iter().map(|_| place(fields.next(), fields.next())).collect();
         // One NUL behind each answer, and nothing behind the last.
         (fields.next() == Some(&[]) && fields.next().is_none()).then_some(places)
     }
@@ -210,12 +211,12 @@ impl ControlShell {
 
     async fn tell(&self, line: String) -> Option<Vec<u8>> {
         let (answer, answered) = oneshot::channel();
-        self.questions.send(Question { line, answer }).await.ok()?;
+        self.questions.send(PendingQuery { line, answer }).await.ok()?;
         tokio::time::timeout(ANSWER, answered).await.ok()?.ok()
     }
 }
 
-fn place(path: Option<&[u8]>, kind: Option<&[u8]>) -> Option<Place> {
+fn place(path: Option<&[u8]>, kind: Option<&[u8]>) -> Option<ResolvedPath> {
     let path = std::str::from_utf8(path?).ok().filter(|path| path.starts_with('/'))?;
     // What lies there is something else for every process.
     let path =
@@ -226,12 +227,12 @@ fn place(path: Option<&[u8]>, kind: Option<&[u8]>) -> Option<Place> {
         b"n" => (false, false),
         _ => return None,
     };
-    Some(Place { path, exists, enters })
+    Some(ResolvedPath { path, exists, enters })
 }
 
 /// One question after the other, as long as somebody may ask and it answers.
-async fn serve(mut wire: Wire, mut asked: mpsc::Receiver<Question>, language: Language) {
-    while let Some(Question { line, answer }) = asked.recv().await {
+async fn serve(mut wire: Wire, mut asked: mpsc::Receiver<PendingQuery>, language: Language) {
+    while let Some(PendingQuery { line, answer }) = asked.recv().await {
         let Some(told) = tokio::time::timeout(ANSWER, told(&mut wire, &line, language)).await.ok().flatten() else {
             return;
         };
@@ -245,7 +246,7 @@ async fn told(wire: &mut Wire, line: &str, language: Language) -> Option<Vec<u8>
     // Its own standard output is the null device, as any shell's of ours.
     let script = format!("{{ {line}\n}}");
     let lines = language.command(script.as_bytes(), None, Streams::Kept, &nonce);
-    let mut scan = Scan::new(nonce, true);
+    let mut scan = ReportScanner::new(nonce, true);
     if !wire.send(lines) {
         return None;
     }

@@ -9,13 +9,13 @@ mod answers;
 mod base;
 mod control_shell;
 pub mod guard;
+mod input_wait;
 mod purpose;
 mod run;
 mod scan;
-mod started;
+mod started_processes;
 mod task;
 mod terminal;
-mod waits;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -39,7 +39,7 @@ use crate::target::{Target, TargetError};
 use crate::transport::TERMINAL_KIND;
 use crate::transport::docker::Container;
 use crate::transport::ssh::Connection;
-use crate::transport::turn::{Step, Turn};
+use crate::transport::start_limit::{RemotePhase, Turn};
 use crate::transport::wire::Wire;
 
 /// How long a shell may take to answer where nothing of the agent's runs.
@@ -173,7 +173,7 @@ impl RemoteShell {
         guard: Option<(guard::Terms, Ledger)>,
     ) -> Result<Self, SessionError> {
         let link = Arc::new(link);
-        let turn = match Turn::take(Step::Start, target.host()).await {
+        let turn = match Turn::take(RemotePhase::Start, target.host()).await {
             Ok(turn) => turn,
             Err(error) => {
                 link.close().await;

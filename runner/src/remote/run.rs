@@ -13,10 +13,10 @@ use rustix::process::Signal;
 
 use super::RemoteShell;
 use super::control_shell::Moment;
-use super::scan::{Found, Scan};
-use super::started::Started;
+use super::input_wait::Quiet;
+use super::scan::{Found, ReportScanner};
+use super::started_processes::Started;
 use super::terminal::Keyboard;
-use super::waits::Quiet;
 use crate::shell::frame::{self, Streams};
 use crate::shell::{Chunk, End, Nonce, Order, RunEnd, SessionError, ShellLoss, StreamName, Terms, Typed};
 use crate::transport::line_ends::LineEnds;
@@ -45,7 +45,7 @@ struct Sink {
     name: StreamName,
     /// What a terminal makes of line ends.
     ends: Option<LineEnds>,
-    scan: Scan,
+    scan: ReportScanner,
     stripper: Stripper,
     redact: Stream,
     waiting: bool,
@@ -152,7 +152,7 @@ impl RemoteShell {
         let sink = |name, has_status| Sink {
             name,
             ends: at_terminal.then(LineEnds::default),
-            scan: Scan::new(own.clone(), has_status),
+            scan: ReportScanner::new(own.clone(), has_status),
             stripper: if terms.colours { Stripper::with_colours() } else { Stripper::default() },
             redact: redactor.stream(),
             waiting: false,

@@ -23,14 +23,14 @@ pub(crate) enum Found {
 
 /// A stream that is read for reports.
 #[derive(Clone, Debug)]
-pub(crate) struct Scan {
+pub(crate) struct ReportScanner {
     held: Vec<u8>,
     awaited: Vec<Nonce>,
     /// Its reports tell a status.
     has_status: bool,
 }
 
-impl Scan {
+impl ReportScanner {
     /// For a stream in which this report will come.
     pub(crate) fn new(nonce: Nonce, has_status: bool) -> Self {
         Self { held: Vec::new(), awaited: vec![nonce], has_status }
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     fn read(stream: &[u8], nonces: &[Nonce], size: usize) -> (Vec<u8>, Vec<Option<i32>>, bool) {
-        let mut scan = Scan::new(nonces[0].clone(), true);
+        let mut scan = ReportScanner::new(nonces[0].clone(), true);
         nonces[1..].iter().for_each(|nonce| scan.await_also(nonce.clone()));
         let (mut bytes, mut reports, mut forged) = (Vec::new(), Vec::new(), false);
         for chunk in stream.chunks(size) {

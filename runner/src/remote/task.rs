@@ -54,8 +54,8 @@ pub(crate) struct Task<'a> {
     pub(crate) most: usize,
 }
 
-/// What it has told, until now.
-struct Told {
+/// What its program has said until now.
+struct TaskOutput {
     nonce: Vec<u8>,
     end: u8,
     most: usize,
@@ -83,7 +83,7 @@ impl Base {
         mut each: impl FnMut(&[u8]) -> ControlFlow<()>,
     ) -> Result<(), TargetError> {
         let nonce = Nonce::new().map_err(|_| TargetError::Broken { what: "there are no random bytes".to_owned() })?;
-        let mut told = Told::new(nonce.as_str(), &task);
+        let mut told = TaskOutput::new(nonce.as_str(), &task);
         let mut wire = self.open(Purpose::Task).await?;
         let mut waiting = told.script(&task);
         let mut tick = tokio::time::interval(TICK);
@@ -123,7 +123,7 @@ async fn next(wire: &mut Wire, has_more: bool, tick: &mut tokio::time::Interval)
     }
 }
 
-impl Told {
+impl TaskOutput {
     fn new(nonce: &str, task: &Task<'_>) -> Self {
         let end = match task.records {
             Records::Nul => 0,
@@ -212,7 +212,7 @@ mod tests {
     const TASK: Task<'_> = Task { words: "", call: "", input: Vec::new(), records: Records::Nul, most: 100_000 };
 
     fn heard(pieces: &[&[u8]], most: usize) -> Result<(Vec<String>, bool), TargetError> {
-        let mut told = Told::new("N", &Task { most, ..TASK });
+        let mut told = TaskOutput::new("N", &Task { most, ..TASK });
         let mut records = Vec::new();
         for piece in pieces {
             let mut each = |record: &[u8]| {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use palisade_engine::AbsolutePath;
 
-use super::scan::{Found, Scan};
+use super::scan::{Found, ReportScanner};
 use super::{Base, MAX_GREETING, Purpose, READY};
 use crate::guard::Ledger;
 use crate::remote::guard::Shell;
@@ -47,7 +47,7 @@ pub(super) async fn open(
     takes(base.language())?;
     let ready = Nonce::new()?;
     let (mut wire, held) = base.start(Purpose::Terminal(mark, size, &ready), Some(cwd), ledger).await?;
-    let mut scan = Scan::new(ready, false);
+    let mut scan = ReportScanner::new(ready, false);
     let mut greeted = 0;
     let heard = async {
         loop {

@@ -20,7 +20,7 @@ use crate::remote::{Base, RemoteShell};
 use crate::session::shell::Shell;
 use crate::session_directory::SessionDirectory;
 use crate::shell::{Due, End, Language, RunEnd, SessionError, SessionId, ShellLoss, State, Terms, hooks};
-use crate::transport::local::{LocalShell, Place};
+use crate::transport::local::{LaunchSpec, LocalShell};
 
 /// One live shell under its sandbox.
 #[derive(Debug)]
@@ -106,13 +106,18 @@ impl ClosedSession {
 }
 
 impl Session {
-    /// Starts a shell. `rules` numbers the server's kernel rules that `place` was made from, or earlier ones.
+    /// Starts a shell. `rules` numbers the server's kernel rules that `spec` was made from, or earlier ones.
     ///
     /// # Errors
     /// If the sandbox cannot be made as asked for, or the shell does not answer.
-    pub async fn open(id: SessionId, place: Place, beginning: ShellSnapshot, rules: u64) -> Result<Self, SessionError> {
-        let (cwd, guard, gate) = (place.cwd.clone(), place.guard.clone(), place.gate.clone());
-        let shell = LocalShell::start(place, beginning.state.as_ref()).await?;
+    pub async fn open(
+        id: SessionId,
+        spec: LaunchSpec,
+        beginning: ShellSnapshot,
+        rules: u64,
+    ) -> Result<Self, SessionError> {
+        let (cwd, guard, gate) = (spec.cwd.clone(), spec.guard.clone(), spec.gate.clone());
+        let shell = LocalShell::start(spec, beginning.state.as_ref()).await?;
         Ok(Self { guard, gate, ..Self::fresh(id, Shell::Local(Box::new(shell)), cwd, beginning, rules) })
     }
 
@@ -187,9 +192,17 @@ impl Session {
         let directory = directory.ok_or(SessionError::Unknown)?;
         let (desk, door) = (guard.clone(), gate.clone());
         let cwd_of_place = cwd.clone();
-        let place =
-            Place { plan, environment, cwd: cwd_of_place, directory, guard: desk, names, gate: door, terminal: None };
-        let shell = LocalShell::start(place, beginning.state.as_ref()).await?;
+        let spec = LaunchSpec {
+            plan,
+            environment,
+            cwd: cwd_of_place,
+            directory,
+            guard: desk,
+            names,
+            gate: door,
+            terminal: None,
+        };
+        let shell = LocalShell::start(spec, beginning.state.as_ref()).await?;
         let fresh = Self::fresh(id, Shell::Local(Box::new(shell)), cwd, beginning, rules);
         Ok(Self { opened, commands, guard, gate, ..fresh })
     }

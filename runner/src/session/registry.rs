@@ -24,19 +24,19 @@ pub struct Sessions {
 
 #[derive(Clone, Debug)]
 struct Slot {
-    kept: Arc<tokio::sync::Mutex<Kept>>,
+    kept: Arc<tokio::sync::Mutex<SlotContent>>,
     closing: watch::Sender<bool>,
     /// The job that holds the session, if one does.
     held: watch::Sender<Option<String>>,
     /// Something runs in it of which nobody has been told that it has ended.
     runs: watch::Sender<bool>,
     note: Arc<Mutex<Note>>,
-    _place: Arc<Place>,
+    _permit: Arc<SessionPermit>,
 }
 
-/// What is kept of a session between calls.
+/// The content of a slot: what is kept of a session between calls.
 #[derive(Debug, Default)]
-enum Kept {
+enum SlotContent {
     /// Its shell.
     Live(Box<Session>),
     /// Its shell was ended because of the rules that it was held to; the next call starts another.
@@ -54,9 +54,9 @@ struct Ended {
     remains: ClosedSession,
 }
 
-/// A place among the sessions that may be open at once; free again when it is dropped.
+/// A permit to open one of the sessions that may be open at once; given back when it is dropped.
 #[derive(Debug)]
-pub struct Place(#[expect(dead_code, reason = "held for its Drop")] OwnedSemaphorePermit);
+pub struct SessionPermit(#[expect(dead_code, reason = "held for its Drop")] OwnedSemaphorePermit);
 
 /// What is known of a session without waiting for it.
 #[derive(Clone, Debug)]
@@ -95,9 +95,9 @@ pub struct Note {
 pub struct Lease {
     sessions: Arc<Sessions>,
     slot: Slot,
-    guard: OwnedMutexGuard<Kept>,
+    guard: OwnedMutexGuard<SlotContent>,
     /// Taken out of the guard, so that an interrupted call leaves the slot empty.
-    kept: Kept,
+    kept: SlotContent,
     closing: watch::Receiver<bool>,
 }
 
@@ -112,12 +112,12 @@ impl Sessions {
     ///
     /// # Errors
     /// If all are taken.
-    pub fn admit(&self) -> Result<Place, SessionError> {
-        Arc::clone(&self.places).try_acquire_owned().map(Place).map_err(|_| SessionError::Full(self.max))
+    pub fn admit(&self) -> Result<SessionPermit, SessionError> {
+        Arc::clone(&self.places).try_acquire_owned().map(SessionPermit).map_err(|_| SessionError::Full(self.max))
     }
 
     /// Keeps an open session under its name.
-    pub fn insert(&self, session: Session, place: Place) {
+    pub fn insert(&self, session: Session, permit: SessionPermit) {
         let note = Note {
             id: session.id().as_str().to_owned(),
             opened: session.opened(),
@@ -135,12 +135,12 @@ impl Sessions {
         };
         let id = note.id.clone();
         let slot = Slot {
-            kept: Arc::new(tokio::sync::Mutex::new(Kept::Live(Box::new(session)))),
+            kept: Arc::new(tokio::sync::Mutex::new(SlotContent::Live(Box::new(session)))),
             closing: watch::Sender::new(false),
             held: watch::Sender::new(None),
             runs: watch::Sender::new(false),
             note: Arc::new(Mutex::new(note)),
-            _place: Arc::new(place),
+            _permit: Arc::new(permit),
         };
         lock(&self.slots).insert(id, slot);
     }
@@ -168,7 +168,7 @@ impl Sessions {
         };
         queue.is_over();
         let kept = std::mem::take(&mut *guard);
-        if matches!(kept, Kept::Taken) {
+        if matches!(kept, SlotContent::Taken) {
             self.forget(id, &slot);
             return Err(self.missing(id));
         }
@@ -212,7 +212,7 @@ impl Sessions {
             return lock(&self.ended).remove(id).map(drop).ok_or(SessionError::Unknown);
         };
         slot.closing.send_replace(true);
-        if let Kept::Live(session) = std::mem::take(&mut *slot.kept.lock().await) {
+        if let SlotContent::Live(session) = std::mem::take(&mut *slot.kept.lock().await) {
             session.close().await;
         }
         lock(&self.ended).remove(id);
@@ -228,11 +228,11 @@ impl Sessions {
             // Not by way of `lease`: a job may hold it until its end is on record.
             let Some(slot) = lock(&self.slots).get(&id).cloned() else { continue };
             let mut kept = slot.kept.lock().await;
-            if !matches!(&*kept, Kept::Live(session) if stale(session)) {
+            if !matches!(&*kept, SlotContent::Live(session) if stale(session)) {
                 continue;
             }
-            if let Kept::Live(session) = std::mem::take(&mut *kept) {
-                *kept = Kept::Suspended(Box::new(session.close().await));
+            if let SlotContent::Live(session) = std::mem::take(&mut *kept) {
+                *kept = SlotContent::Suspended(Box::new(session.close().await));
                 slot.note(|note| note.suspended = true);
                 ended.push(id);
             }
@@ -247,10 +247,10 @@ impl Sessions {
         let mut ended = Vec::new();
         for (id, slot) in open {
             let mut kept = slot.kept.lock().await;
-            if !matches!(&*kept, Kept::Live(session) if is_one(session)) {
+            if !matches!(&*kept, SlotContent::Live(session) if is_one(session)) {
                 continue;
             }
-            if let Kept::Live(session) = std::mem::take(&mut *kept) {
+            if let SlotContent::Live(session) = std::mem::take(&mut *kept) {
                 let remains = session.close().await;
                 if self.forget(&id, &slot) {
                     self.keep(why, remains);
@@ -395,23 +395,23 @@ impl Lease {
     /// The session, while nobody has closed it.
     pub fn session(&mut self) -> Option<&mut Session> {
         match &mut self.kept {
-            Kept::Live(session) => Some(session),
-            Kept::Suspended(_) | Kept::Taken => None,
+            SlotContent::Live(session) => Some(session),
+            SlotContent::Suspended(_) | SlotContent::Taken => None,
         }
     }
 
     /// What is left of the session, if its shell is to be started again.
     pub fn remains(&self) -> Option<&ClosedSession> {
         match &self.kept {
-            Kept::Suspended(remains) => Some(remains),
-            Kept::Live(_) | Kept::Taken => None,
+            SlotContent::Suspended(remains) => Some(remains),
+            SlotContent::Live(_) | SlotContent::Taken => None,
         }
     }
 
     /// Ends the shell and keeps what is left of the session; whether there was one.
     pub async fn suspend(&mut self) -> bool {
-        let Kept::Live(session) = std::mem::take(&mut self.kept) else { return false };
-        self.kept = Kept::Suspended(Box::new(session.close().await));
+        let SlotContent::Live(session) = std::mem::take(&mut self.kept) else { return false };
+        self.kept = SlotContent::Suspended(Box::new(session.close().await));
         self.slot.note(|note| note.suspended = true);
         true
     }
@@ -419,7 +419,7 @@ impl Lease {
     /// Takes what is left of the session, for whoever starts a shell from it and gives that to [`Self::renew`].
     pub fn take_remains(&mut self) -> Option<ClosedSession> {
         match std::mem::take(&mut self.kept) {
-            Kept::Suspended(remains) => Some(*remains),
+            SlotContent::Suspended(remains) => Some(*remains),
             other => {
                 self.kept = other;
                 None
@@ -430,7 +430,7 @@ impl Lease {
     /// The shell that stands in the place of the one before.
     pub fn renew(&mut self, session: Session) {
         self.slot.note(|note| note.suspended = false);
-        self.kept = Kept::Live(Box::new(session));
+        self.kept = SlotContent::Live(Box::new(session));
     }
 
     /// Forgets the session, of which nothing is left.
@@ -452,17 +452,17 @@ impl Lease {
     /// Puts the session back, ready for the next script.
     pub fn give_back(mut self) {
         let kept = std::mem::take(&mut self.kept);
-        if matches!(kept, Kept::Taken) {
+        if matches!(kept, SlotContent::Taken) {
             return;
         }
         self.slot.note(|note| {
             let (commands, cwd, beginning) = match &kept {
-                Kept::Live(session) => (session.commands(), session.cwd().clone(), session.beginning()),
-                Kept::Suspended(remains) => (remains.commands, remains.cwd.clone(), remains.beginning.clone()),
-                Kept::Taken => return,
+                SlotContent::Live(session) => (session.commands(), session.cwd().clone(), session.beginning()),
+                SlotContent::Suspended(remains) => (remains.commands, remains.cwd.clone(), remains.beginning.clone()),
+                SlotContent::Taken => return,
             };
             (note.commands, note.cwd, note.beginning) = (commands, cwd, beginning);
-            if let Kept::Live(session) = &kept {
+            if let SlotContent::Live(session) = &kept {
                 note.rules = session.rules();
             }
             note.used = Instant::now();
@@ -476,7 +476,7 @@ impl Lease {
 
     /// Ends the session, whose shell is gone. What is left of it is kept, unless somebody closes it.
     pub async fn end(mut self, why: ShellLoss) {
-        let Kept::Live(session) = std::mem::take(&mut self.kept) else { return };
+        let SlotContent::Live(session) = std::mem::take(&mut self.kept) else { return };
         let id = session.id().as_str().to_owned();
         let remains = session.close().await;
         if self.sessions.forget(&id, &self.slot) {
@@ -487,7 +487,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if !matches!(self.kept, Kept::Taken) {
+        if !matches!(self.kept, SlotContent::Taken) {
             self.forget();
         }
     }

@@ -1,7 +1,7 @@
 //! What a shell is told and tells, wherever it is: the lines that go to it, the reports that come back, and what is known of a command in it.
 //!
 //! ```text
-//! Terms ─▶ frame.rs (bash), posix.rs (sh) ─ lines ─▶ a shell ─ reports ─▶ hearing.rs ─▶ RunEnd
+//! Terms ─▶ frame.rs (bash), posix.rs (sh) ─ lines ─▶ a shell ─ reports ─▶ report_check.rs ─▶ RunEnd
 //!                                                     └─ output ─▶ progress.rs
 //! ```
 //!
@@ -11,12 +11,12 @@ pub(crate) mod deadline;
 mod end;
 mod error;
 pub mod frame;
-pub mod hearing;
 pub(crate) mod hooks;
 mod language;
 pub mod pace;
 pub(crate) mod posix;
 pub mod progress;
+pub mod report_check;
 mod state;
 mod terms;
 

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-/// Nobody waits for it any more.
+/// The work was ended before it was done: nobody waits for it any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Stopped;
+pub(crate) struct EndedEarly;
 
 /// One reading.
 #[derive(Debug, Default)]
@@ -41,15 +41,15 @@ impl Pace {
     }
 
     /// The next one.
-    pub(crate) fn step(&self) -> Result<(), Stopped> {
+    pub(crate) fn step(&self) -> Result<(), EndedEarly> {
         self.goes_on()?;
         self.read.fetch_add(1, Relaxed);
         Ok(())
     }
 
     /// Whether somebody waits for it still.
-    pub(crate) fn goes_on(&self) -> Result<(), Stopped> {
+    pub(crate) fn goes_on(&self) -> Result<(), EndedEarly> {
         let over = self.stopped.load(Relaxed) || self.ending.load(Relaxed);
-        if over { Err(Stopped) } else { Ok(()) }
+        if over { Err(EndedEarly) } else { Ok(()) }
     }
 }

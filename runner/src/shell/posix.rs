@@ -14,11 +14,11 @@
 //! C library while that holds a lock, for which the shell then waits for ever: one in sixteen interrupts of `while :; do :; done` (1.35). With a
 //! trap, which runs between two commands, it does not; the trap sends the signal once more, and the shell does what it does without one.
 
-mod kept;
+mod state;
 
 use std::fmt::Write as _;
 
-pub(crate) use self::kept::{Kept, MAX_KEPT};
+pub(crate) use self::state::{MAX_KEPT, PosixState};
 use crate::shell::Nonce;
 use crate::shell::frame::Streams;
 
@@ -100,10 +100,10 @@ pub(crate) fn sync(nonce: &Nonce) -> Vec<u8> {
     format!("\n{}", report(nonce)).into_bytes()
 }
 
-/// What the shell is ([`Kept::read`] takes it), in the stream of its commands' output, and a report. `status` is that of the command before,
+/// What the shell is ([`PosixState::read`] takes it), in the stream of its commands' output, and a report. `status` is that of the command before,
 /// which stays.
 pub(crate) fn state_told(status: i32, nonce: &Nonce) -> Vec<u8> {
-    let told = line(kept::TELLS.as_bytes(), None, Streams::Kept);
+    let told = line(state::TELLS.as_bytes(), None, Streams::Kept);
     format!("case x in x) {told} ;; esac\ncase x in x) palisade_report {status} {}/ && : ;; esac\n", nonce.as_str())
         .into_bytes()
 }

@@ -17,7 +17,7 @@ use crate::shell::pace::Pace;
 /// A command's output so far. Cheap to share, bounded in memory whatever the command prints.
 #[derive(Debug)]
 pub struct Progress {
-    known: watch::Sender<Known>,
+    known: watch::Sender<ProgressSnapshot>,
     /// The decision that let the command run, if there is one on record.
     of: Option<RequestId>,
     /// The checkpoint of the workspace as the command found it, if one had to be there.
@@ -32,7 +32,7 @@ pub struct Follower(Arc<OnceLock<Arc<Progress>>>);
 
 /// What there is to know at one moment.
 #[derive(Clone, Debug)]
-pub struct Known {
+pub struct ProgressSnapshot {
     /// Standard output.
     pub stdout: Capture,
     /// Standard error.
@@ -73,7 +73,7 @@ impl Follower {
 impl Progress {
     /// For a command of which `keep` bytes of each stream are kept, and that no decision on record let run.
     pub fn new(keep: usize) -> Self {
-        let known = watch::Sender::new(Known {
+        let known = watch::Sender::new(ProgressSnapshot {
             stdout: Capture::new(keep),
             stderr: Capture::new(keep),
             newest: StreamName::Stdout,
@@ -213,12 +213,12 @@ impl Progress {
     }
 
     /// Looks at what is known now. What `look` does keeps the command's output waiting.
-    pub fn look<T>(&self, look: impl FnOnce(&Known) -> T) -> T {
+    pub fn look<T>(&self, look: impl FnOnce(&ProgressSnapshot) -> T) -> T {
         look(&self.known.borrow())
     }
 
     /// Waits until what is known is so. Safe to drop.
-    pub async fn once(&self, is_so: impl FnMut(&Known) -> bool) {
+    pub async fn once(&self, is_so: impl FnMut(&ProgressSnapshot) -> bool) {
         // The sender is ours, so that it cannot be gone.
         let _known = self.known.subscribe().wait_for(is_so).await.map(drop);
     }

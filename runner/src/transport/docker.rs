@@ -25,7 +25,7 @@ use futures_core::Stream;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 
-use super::left::Instance;
+use super::server_instance::Instance;
 use super::wire::{Ending, Far, Mouth, Piece, Start, Wire};
 use crate::shell::Typed;
 use crate::target::{ContainerSource, DockerTarget, TargetError};

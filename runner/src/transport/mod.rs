@@ -5,11 +5,11 @@
 //! decided here (`remote/`).
 
 pub mod docker;
-mod left;
 pub(crate) mod line_ends;
 pub mod local;
+mod server_instance;
 pub mod ssh;
-pub(crate) mod turn;
+pub(crate) mod start_limit;
 pub(crate) mod wire;
 
 /// What a terminal is to programs: one that knows colours, whose escape sequences are taken out again.

@@ -44,13 +44,13 @@ enum Next {
     Root,
     Path,
     /// Where the path that came before leads.
-    Link(Box<Told>),
+    Link(Box<ListedPath>),
     Nothing,
 }
 
 /// One path.
 #[derive(Debug)]
-struct Told {
+struct ListedPath {
     name: Name,
     stamp: Stamp,
     readable: bool,
@@ -83,7 +83,7 @@ impl<'a> Listing<'a> {
                     // That something could not be looked at is told of what it is.
                     return if matches!(status, b"0" | b"1") { Ok(()) } else { Err(unread()) };
                 }
-                self.next = Next::Link(Box::new(Told::read(record)?));
+                self.next = Next::Link(Box::new(ListedPath::read(record)?));
             }
             Next::Link(told) => {
                 self.add(*told, record)?;
@@ -100,8 +100,8 @@ impl<'a> Listing<'a> {
     }
 
     /// By the rules of a walk on this machine.
-    fn add(&mut self, told: Told, target: &[u8]) -> Result<(), CheckpointError> {
-        let Told { name, stamp, readable } = told;
+    fn add(&mut self, told: ListedPath, target: &[u8]) -> Result<(), CheckpointError> {
+        let ListedPath { name, stamp, readable } = told;
         let kind = FileType::from_raw_mode(stamp.mode);
         let is_directory = kind == FileType::Directory;
         let last = Path::new(OsStr::from_bytes(&name)).file_name().unwrap_or_default().to_owned();
@@ -173,7 +173,7 @@ impl<'a> Listing<'a> {
     }
 }
 
-impl Told {
+impl ListedPath {
     /// `r|u device inode size mode type user group modified changed path`.
     fn read(record: &[u8]) -> Result<Self, CheckpointError> {
         let mut parts = record.splitn(11, |byte| *byte == b' ');

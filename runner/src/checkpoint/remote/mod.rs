@@ -8,8 +8,8 @@
 mod batches;
 mod keeper;
 mod listing;
+mod snapshot;
 mod steps;
-mod taking;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;

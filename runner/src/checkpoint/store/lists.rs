@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use git2::Oid;
 
-use super::taking::{Read, STEP};
+use super::snapshot::{Read, STEP};
 use super::{About, CHECKPOINTS, Holds, Lock, Snapshot, Store, reached};
 use crate::checkpoint::tree::{Entry, Kind, Name, Scope, Tree};
 use crate::checkpoint::{CheckpointError, CheckpointId};

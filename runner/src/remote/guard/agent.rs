@@ -18,9 +18,9 @@ use palisade_sandbox::plan::{self, Hole, Level, PathRule, Promise, Rights, Sandb
 use palisade_sandbox::{Disks, SandboxError, probe};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::held::{Held, brought};
+use super::guarded_shell::{Held, brought};
 use super::message::{Answer, Frames, Init, Launch, Launched, MAX_ORDER, Numbered, Order, Ready, encode};
-use super::{attach, stood};
+use super::{attach, guard_directory};
 use crate::clock::Zone;
 use crate::environment::{Places, child_environment};
 use crate::facts::{Occasion, Surroundings, real_directory, search_path};
@@ -161,9 +161,9 @@ impl Station {
     fn new(init: Init, out: &Out) -> Result<(Arc<Self>, Ready), Failure> {
         probe().meets(init.level).map_err(|error| Failure::sandbox(&error))?;
         probe().guards().map_err(|error| Failure::sandbox(&error))?;
-        let own =
-            stood::own().map_err(|error| Failure::of(format!("the guard's own directory cannot be used: {error}")))?;
-        let (place, listener) = stood::listen(&own)
+        let own = guard_directory::own()
+            .map_err(|error| Failure::of(format!("the guard's own directory cannot be used: {error}")))?;
+        let (place, listener) = guard_directory::listen(&own)
             .map_err(|error| Failure::of(format!("the guard cannot be reached in its directory: {error}")))?;
         let real = |path: &AbsolutePath| real_directory(Path::new(path.as_str()));
         let own: Vec<AbsolutePath> = own.to_str().and_then(AbsolutePath::new).into_iter().collect();

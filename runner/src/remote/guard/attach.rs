@@ -13,7 +13,7 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg}
 use rustix::process::{Signal, getpid, kill_process};
 use rustix::stdio::{stderr, stdin, stdout};
 
-use super::{TOKEN, stood};
+use super::{TOKEN, guard_directory};
 
 /// Bytes that are passed on at once.
 const PIECE: usize = 64 << 10;
@@ -25,7 +25,7 @@ const PIECE: usize = 64 << 10;
 /// If the server says nothing, or the guard is not there.
 pub fn attach(directory: &Path, told: bool) -> io::Result<()> {
     let token = read_token()?;
-    let guard = stood::connect(directory)?;
+    let guard = guard_directory::connect(directory)?;
     let ours = if rustix::termios::isatty(stdin()) {
         // It is to control the shell's session; the hang-up that this costs is not for this process.
         let number = |error: i32| io::Error::from_raw_os_error(error);

@@ -10,9 +10,9 @@ use palisade_sandbox::Enforced;
 use palisade_sandbox::meter::Exceeded;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::heard::{Conversation, Greeting, Heard};
+use super::conversation::{Conversation, Greeting, Heard};
 use super::message::{Answer, Init, Launch, Launched, NoMessage, Order, Ready};
-use super::place;
+use super::program_upload;
 use crate::guard::{Ledger, Script, occasion};
 use crate::remote::{Base, Errands, Purpose};
 use crate::shell::progress::Progress;
@@ -51,9 +51,9 @@ pub(crate) struct Outpost(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     /// Where the program lies there, and its SHA-256.
-    program: place::Placed,
+    program: program_upload::Placed,
     ready: Ready,
-    orders: mpsc::Sender<Asked>,
+    orders: mpsc::Sender<PendingOrder>,
     ledgers: Arc<Ledgers>,
     shells: AtomicU64,
 }
@@ -70,8 +70,9 @@ struct Hearer {
     limit: watch::Sender<Option<Exceeded>>,
 }
 
+/// An order, and where its answer goes.
 #[derive(Debug)]
-struct Asked {
+struct PendingOrder {
     order: Order,
     answer: oneshot::Sender<Answer>,
 }
@@ -93,7 +94,7 @@ impl Outpost {
     /// If it cannot be brought there, or cannot hold there what it has to.
     pub(crate) async fn start(base: &Base, terms: Terms) -> Result<Self, SessionError> {
         let Terms { init, state, settings } = terms;
-        let program = place::place(base, &state, settings.binary.as_deref()).await?;
+        let program = program_upload::place(base, &state, settings.binary.as_deref()).await?;
         let nonce = Nonce::new()?;
         let mut wire = base.open(Purpose::Guard { program: &program.program, nonce: &nonce }).await?;
         let rest = tokio::time::timeout(READY, greeted(&mut wire, &nonce)).await;
@@ -110,7 +111,7 @@ impl Outpost {
             return Err(TargetError::Home { target: base.name().to_owned(), home: shown(&ready.home) }.into());
         }
         // It is a word of a login shell's line.
-        if !place::is_plain(&ready.directory) {
+        if !program_upload::is_plain(&ready.directory) {
             return Err(failed(Answer::Done));
         }
         Ok(Self(Arc::new(Inner { program, ready, orders, ledgers, shells: AtomicU64::new(0) })))
@@ -312,13 +313,13 @@ impl Ledgers {
     }
 }
 
-async fn ask(orders: &mpsc::Sender<Asked>, order: Order) -> Result<oneshot::Receiver<Answer>, SessionError> {
+async fn ask(orders: &mpsc::Sender<PendingOrder>, order: Order) -> Result<oneshot::Receiver<Answer>, SessionError> {
     let (answer, answered) = oneshot::channel();
-    orders.send(Asked { order, answer }).await.map_err(|_| TargetError::Closed)?;
+    orders.send(PendingOrder { order, answer }).await.map_err(|_| TargetError::Closed)?;
     Ok(answered)
 }
 
-async fn asked_in(orders: &mpsc::Sender<Asked>, order: Order, time: Duration) -> Result<Answer, SessionError> {
+async fn asked_in(orders: &mpsc::Sender<PendingOrder>, order: Order, time: Duration) -> Result<Answer, SessionError> {
     let answered = ask(orders, order).await?;
     match tokio::time::timeout(time, answered).await {
         Ok(Ok(answer)) => Ok(answer),
@@ -374,13 +375,14 @@ fn not_started(ending: Ending, complaint: &[u8]) -> TargetError {
     TargetError::Guard { why, help: String::new() }
 }
 
-enum Event {
-    Asked(Option<Asked>),
+/// What comes next in a conversation with a guard.
+enum ConversationEvent {
+    Asked(Option<PendingOrder>),
     Piece(Option<Piece>),
 }
 
 /// Carries orders there and answers back, until the connection ends or nobody asks any more.
-async fn serve(mut wire: Wire, rest: Vec<u8>, mut asked: mpsc::Receiver<Asked>, ledgers: Arc<Ledgers>) {
+async fn serve(mut wire: Wire, rest: Vec<u8>, mut asked: mpsc::Receiver<PendingOrder>, ledgers: Arc<Ledgers>) {
     let mut talk = Conversation::new(&rest);
     loop {
         // Whatever comes that is none of its messages: nothing more of it is believed, and its end ends all that it holds.
@@ -390,19 +392,19 @@ async fn serve(mut wire: Wire, rest: Vec<u8>, mut asked: mpsc::Receiver<Asked>, 
         }
         let (output, room) = wire.halves();
         let event = tokio::select! {
-            piece = output.next() => Event::Piece(piece),
-            asked = async { if room.room().await { asked.recv().await } else { std::future::pending().await } } => Event::Asked(asked),
+            piece = output.next() => ConversationEvent::Piece(piece),
+            asked = async { if room.room().await { asked.recv().await } else { std::future::pending().await } } => ConversationEvent::Asked(asked),
         };
         match event {
-            Event::Asked(Some(Asked { order, answer })) => {
+            ConversationEvent::Asked(Some(PendingOrder { order, answer })) => {
                 let Ok(bytes) = talk.ask(order, answer) else { return };
                 if !wire.pass(Typed::Bytes(bytes)) {
                     return;
                 }
             }
-            Event::Piece(Some(Piece::Out(bytes))) => talk.push(&bytes),
-            Event::Piece(Some(Piece::Err(_))) => {}
-            Event::Asked(None) | Event::Piece(Some(Piece::Ended(_)) | None) => return,
+            ConversationEvent::Piece(Some(Piece::Out(bytes))) => talk.push(&bytes),
+            ConversationEvent::Piece(Some(Piece::Err(_))) => {}
+            ConversationEvent::Asked(None) | ConversationEvent::Piece(Some(Piece::Ended(_)) | None) => return,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What the two ends say to each other, and how it is told apart: four bytes of length, and that much JSON.
 //!
 //! Both ends are the same program, by its digest, so that there is one form and no other. What the far end says is bounded all the same: it
-//! runs as a user whom an agent may be, too. What of it is believed is `heard.rs`.
+//! runs as a user whom an agent may be, too. What of it is believed is `conversation.rs`.
 
 use std::collections::BTreeSet;
 

@@ -11,8 +11,8 @@
 //!  └────────────┘
 //! ```
 //!
-//! `place.rs` brings the program there and believes nothing of what lies there but its digest. `agent.rs` is told once, over a connection
-//! of its own, what to hold: the policies, the principal, the places (`message.rs`); `heard.rs` has what is believed of its answers. It makes the kernel's rules from the files that it sees,
+//! `program_upload.rs` brings the program there and believes nothing of what lies there but its digest. `agent.rs` is told once, over a connection
+//! of its own, what to hold: the policies, the principal, the places (`message.rs`); `conversation.rs` has what is believed of its answers. It makes the kernel's rules from the files that it sees,
 //! and decides each `execve` with those policies. A shell's streams are those of a second program of the connection's, `attach.rs`, which
 //! hands their descriptors over; so nothing that is said about the session passes through anything that a command could write to.
 //!
@@ -22,11 +22,11 @@
 mod agent;
 mod attach;
 mod control;
-pub mod heard;
-mod held;
+pub mod conversation;
+mod guard_directory;
+mod guarded_shell;
 pub mod message;
-mod place;
-mod stood;
+mod program_upload;
 
 pub use self::agent::serve;
 pub use self::attach::attach;

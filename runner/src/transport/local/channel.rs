@@ -2,7 +2,7 @@
 //!
 //! This file decides what belongs to a command's output. What its background children write later still comes through
 //! the command's own pipe, and never lands in the output of a later command: a pipe is another command's only once
-//! nobody but the shell can write to it (`kept.rs`). A terminal belongs to a shell that runs one command, and is one
+//! nobody but the shell can write to it (`output_pipes.rs`). A terminal belongs to a shell that runs one command, and is one
 //! stream.
 
 use std::collections::{BTreeMap, VecDeque};

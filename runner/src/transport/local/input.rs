@@ -9,8 +9,8 @@ use std::time::Duration;
 use rustix::fs::{CWD, Mode};
 use tokio::net::unix::pipe;
 
+use super::input_wait::waits_for;
 use super::pty::Terminal;
-use super::waits::waits_for;
 use crate::shell::{Nonce, SessionError};
 
 /// How often the shell is looked for at the other end: it blocks there until we have come.
@@ -19,13 +19,13 @@ const KNOCK: Duration = Duration::from_millis(1);
 /// A command's input.
 #[derive(Debug)]
 pub(super) struct Input {
-    way: Way,
+    way: InputChannel,
     queue: VecDeque<u8>,
 }
 
-/// How it gets there.
+/// The channel that it goes through.
 #[derive(Debug)]
-enum Way {
+enum InputChannel {
     Pipe(Pipe),
     Terminal(Keys),
 }
@@ -59,20 +59,20 @@ impl Input {
         let shown = path.to_str().ok_or_else(|| failed(std::io::ErrorKind::InvalidFilename.into()))?.to_owned();
         let identity = (file.dev(), file.ino());
         let pipe = Pipe { path, shown, identity, pipe: None, ends: false, done: false };
-        Ok(Self { way: Way::Pipe(pipe), queue: VecDeque::new() })
+        Ok(Self { way: InputChannel::Pipe(pipe), queue: VecDeque::new() })
     }
 
     /// The keys of a terminal.
     pub(super) fn of_terminal(terminal: &Arc<Terminal>) -> Self {
         let keys = Keys { terminal: Arc::clone(terminal), last: b'\n' };
-        Self { way: Way::Terminal(keys), queue: VecDeque::new() }
+        Self { way: InputChannel::Terminal(keys), queue: VecDeque::new() }
     }
 
     /// Where the shell opens it, if that is not its terminal.
     pub(super) fn path(&self) -> Option<&str> {
         match &self.way {
-            Way::Pipe(pipe) => Some(&pipe.shown),
-            Way::Terminal(_) => None,
+            InputChannel::Pipe(pipe) => Some(&pipe.shown),
+            InputChannel::Terminal(_) => None,
         }
     }
 
@@ -83,7 +83,7 @@ impl Input {
 
     /// What is written next.
     pub(super) fn push(&mut self, bytes: &[u8]) {
-        if let (Way::Terminal(keys), Some(last)) = (&mut self.way, bytes.last()) {
+        if let (InputChannel::Terminal(keys), Some(last)) = (&mut self.way, bytes.last()) {
             keys.last = *last;
         }
         self.queue.extend(bytes);
@@ -92,8 +92,8 @@ impl Input {
     /// Ends it: nothing more will come. At a terminal that is a key, and more may be typed behind it.
     pub(super) fn end(&mut self) {
         match &mut self.way {
-            Way::Pipe(pipe) => pipe.ends = true,
-            Way::Terminal(keys) => {
+            InputChannel::Pipe(pipe) => pipe.ends = true,
+            InputChannel::Terminal(keys) => {
                 self.queue.extend(keys.terminal.end_of_input(keys.last));
                 keys.last = b'\n';
             }
@@ -104,17 +104,17 @@ impl Input {
     /// Whether there is anything to do.
     pub(super) fn is_active(&self) -> bool {
         match &self.way {
-            Way::Pipe(pipe) => !pipe.done && (pipe.pipe.is_none() || !self.queue.is_empty()),
-            Way::Terminal(_) => !self.queue.is_empty(),
+            InputChannel::Pipe(pipe) => !pipe.done && (pipe.pipe.is_none() || !self.queue.is_empty()),
+            InputChannel::Terminal(_) => !self.queue.is_empty(),
         }
     }
 
     /// Waits until something can be done, and does nothing: safe to drop at any time.
     pub(super) async fn turn(&self) {
         match &self.way {
-            Way::Pipe(Pipe { pipe: Some(pipe), .. }) => drop(pipe.writable().await),
-            Way::Pipe(_) => tokio::time::sleep(KNOCK).await,
-            Way::Terminal(keys) => drop(keys.terminal.writable().await),
+            InputChannel::Pipe(Pipe { pipe: Some(pipe), .. }) => drop(pipe.writable().await),
+            InputChannel::Pipe(_) => tokio::time::sleep(KNOCK).await,
+            InputChannel::Terminal(keys) => drop(keys.terminal.writable().await),
         }
     }
 
@@ -122,9 +122,9 @@ impl Input {
     pub(super) fn act(&mut self) {
         let (first, _) = self.queue.as_slices();
         let written = match &mut self.way {
-            Way::Pipe(pipe) => pipe.write(first),
-            Way::Terminal(_) if first.is_empty() => return,
-            Way::Terminal(keys) => Some(keys.terminal.try_write(first)),
+            InputChannel::Pipe(pipe) => pipe.write(first),
+            InputChannel::Terminal(_) if first.is_empty() => return,
+            InputChannel::Terminal(keys) => Some(keys.terminal.try_write(first)),
         };
         match written {
             Some(Ok(count)) => drop(self.queue.drain(..count)),
@@ -133,7 +133,7 @@ impl Input {
             Some(Err(_)) => self.queue.clear(),
             None => {}
         }
-        if let Way::Pipe(pipe) = &mut self.way
+        if let InputChannel::Pipe(pipe) = &mut self.way
             && pipe.ends
             && pipe.pipe.is_some()
             && self.queue.is_empty()
@@ -146,8 +146,8 @@ impl Input {
     /// Whether this process waits for it.
     pub(super) fn is_awaited_by(&self, pid: i32) -> bool {
         match &self.way {
-            Way::Pipe(pipe) => waits_for(pid, |file| (file.dev(), file.ino()) == pipe.identity),
-            Way::Terminal(keys) => waits_for(pid, |file| keys.terminal.is(file)),
+            InputChannel::Pipe(pipe) => waits_for(pid, |file| (file.dev(), file.ino()) == pipe.identity),
+            InputChannel::Terminal(keys) => waits_for(pid, |file| keys.terminal.is(file)),
         }
     }
 }

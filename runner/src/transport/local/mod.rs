@@ -1,19 +1,19 @@
 //! A bash on this machine, under the sandbox.
 //!
-//! Output comes over a pair of pipes that nobody but the command can write to (`channel.rs`, `kept.rs`); the end comes over a
+//! Output comes over a pair of pipes that nobody but the command can write to (`channel.rs`, `output_pipes.rs`); the end comes over a
 //! descriptor that commands do not have; a command that does not end is ended in steps (`termination.rs`). This file starts a
 //! shell, carries its state over to another, and ends it; `run.rs` has what happens in between.
 
 mod channel;
 mod input;
-mod kept;
+pub(crate) mod input_wait;
+mod output_pipes;
 mod pty;
 mod reports;
 mod run;
 pub(crate) mod termination;
 #[cfg(test)]
 mod tests;
-pub(crate) mod waits;
 
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
@@ -31,7 +31,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 
-use self::kept::{Keeping, Kept};
+use self::output_pipes::{Keeping, OutputPipes};
 use self::pty::Terminal;
 use self::reports::Reports;
 use crate::guard::{Desk, Guard};
@@ -49,7 +49,7 @@ const READY: Duration = Duration::from_secs(10);
 
 /// Everything that a shell needs before it starts.
 #[derive(Debug)]
-pub struct Place {
+pub struct LaunchSpec {
     /// What the kernel shall allow.
     pub plan: SandboxPlan,
     /// The child's variables, without `TMPDIR`.
@@ -103,8 +103,8 @@ impl LocalShell {
     ///
     /// # Errors
     /// If the sandbox cannot be made as asked for, or the shell does not answer.
-    pub async fn start(place: Place, state: Option<&State>) -> Result<Self, SessionError> {
-        let Place { mut plan, mut environment, cwd, directory, guard, names, gate, terminal } = place;
+    pub async fn start(spec: LaunchSpec, state: Option<&State>) -> Result<Self, SessionError> {
+        let LaunchSpec { mut plan, mut environment, cwd, directory, guard, names, gate, terminal } = spec;
         plan.network &= gate.is_some();
         // Where a session has the place around them for itself, it has all rights there in any case.
         let pipes = if probe().mounts { Rights::READ | Rights::MOVE } else { Rights::WRITE };
@@ -125,7 +125,7 @@ impl LocalShell {
                 (Some(Arc::new(terminal)), Keeping::None, vec![(slave, TERMINAL_FD)])
             }
             None => {
-                let (kept, theirs) = Kept::make()?;
+                let (kept, theirs) = OutputPipes::make()?;
                 (None, Keeping::Free(kept), theirs.into())
             }
         };

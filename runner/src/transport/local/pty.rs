@@ -15,7 +15,7 @@ use rustix::termios::{SpecialCodeIndex, Winsize, tcgetattr, tcsetwinsize};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::waits::CONTROLLING;
+use super::input_wait::CONTROLLING;
 use crate::shell::{SessionError, TerminalSize};
 
 /// What Ctrl-D types, where the terminal's own modes do not tell.

@@ -3,7 +3,7 @@
 use tokio::net::UnixStream;
 
 use crate::shell::frame::Report;
-use crate::shell::hearing::{Forged, Reader};
+use crate::shell::report_check::{Forged, ReportReader};
 
 /// Bytes read at a time.
 const BUFFER: usize = 256;
@@ -21,12 +21,12 @@ pub(super) enum Closed {
 #[derive(Debug)]
 pub(super) struct Reports {
     socket: UnixStream,
-    reader: Reader,
+    reader: ReportReader,
 }
 
 impl Reports {
     pub(super) fn new(socket: UnixStream) -> Self {
-        Self { socket, reader: Reader::default() }
+        Self { socket, reader: ReportReader::default() }
     }
 
     /// The next report. Safe to drop at any time: nothing that was read is lost.

@@ -15,13 +15,13 @@ use tokio::io::AsyncWriteExt;
 use super::LocalShell;
 use super::channel::{After, BUFFER, Channel, Turn};
 use super::input::Input;
-use super::kept::{Keeping, Kept};
+use super::input_wait::QUIET;
+use super::output_pipes::{Keeping, OutputPipes};
 use super::reports::Closed;
 use super::termination::{Step, Termination};
-use super::waits::QUIET;
 use crate::shell::frame::{self, Report, Streams};
-use crate::shell::hearing::{Forged, Hearing};
 use crate::shell::progress::Progress;
+use crate::shell::report_check::{Forged, Hearing};
 use crate::shell::{End, Nonce, Order, RunEnd, SessionError, ShellLoss, StreamName, Terms, Typed};
 
 /// Silence after which output that can no longer become a secret is let go.
@@ -73,7 +73,7 @@ impl LocalShell {
             }
             None => {
                 let (stdout, stderr) = match &kept {
-                    Some(Kept { stdout, stderr }) => (
+                    Some(OutputPipes { stdout, stderr }) => (
                         Channel::of_kept(stdout, StreamName::Stdout, redactor, progress, live, colours),
                         Channel::of_kept(stderr, StreamName::Stderr, redactor, progress, live, colours),
                     ),
@@ -143,7 +143,7 @@ struct Run<'s> {
     /// What the shell is still to be given.
     unwritten: Vec<u8>,
     /// What the shell keeps, if its output comes through that.
-    kept: Option<Kept>,
+    kept: Option<OutputPipes>,
     /// The reports that it is to be believed for.
     hearing: Hearing,
     /// It is being ended.

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use self::files::{matching, text};
 use self::lines::{expand, is_about, is_word, split, words};
-use self::values::{Found, Way};
+use self::values::{Found, Route};
 
 /// Files that may be read for one host.
 const MAX_FILES: usize = 128;
@@ -277,7 +277,7 @@ impl Reader {
         let system = ["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"].map(PathBuf::from);
         known_hosts.extend(known(found.global_known, system)?);
         let jumps = match found.way {
-            Some(Way::Jumps(jumps, spot)) => {
+            Some(Route::Jumps(jumps, spot)) => {
                 let expanded = jumps.into_iter().map(|jump| {
                     let value = Value { text: jump.alias, spot: spot.clone() };
                     let alias = expand(&value, &[('h', &host), ('n', &asked.alias), ('p', &at), ('r', &user)])?;
@@ -285,10 +285,10 @@ impl Reader {
                 });
                 expanded.collect::<Result<Vec<_>, Unusable>>()?
             }
-            Some(Way::Command(spot)) => {
+            Some(Route::Command(spot)) => {
                 return Err(spot.refuses("`ProxyCommand` is not followed; name the hosts on the way with `ProxyJump`"));
             }
-            Some(Way::Direct) | None => Vec::new(),
+            Some(Route::Direct) | None => Vec::new(),
         };
         let agent = match &found.agent {
             Some(value) if value.is_none() => None,

@@ -42,7 +42,7 @@ pub(super) struct Line {
 }
 
 /// Why a login starts no program.
-enum Refused {
+enum StartFailure {
     /// It has as many as it may have.
     Full,
     /// It starts none at all.
@@ -114,7 +114,7 @@ impl Connection {
         for login in logins {
             match login.begin(line, terminal).await {
                 Ok(channel) => return Ok(Some(channel)),
-                Err(Refused::Full) => {}
+                Err(StartFailure::Full) => {}
                 Err(refused) => return Err(refused.told()),
             }
         }
@@ -153,28 +153,28 @@ impl Connection {
 
 impl Line {
     /// Starts a program, at a terminal if it is to have one.
-    async fn begin(&self, line: &str, terminal: Option<TerminalSize>) -> Result<Channel<client::Msg>, Refused> {
+    async fn begin(&self, line: &str, terminal: Option<TerminalSize>) -> Result<Channel<client::Msg>, StartFailure> {
         let begun = async {
             let mut channel = match self.handle.channel_open_session().await {
                 Ok(channel) => channel,
-                Err(russh::Error::ChannelOpenFailure(_)) => return Err(Refused::Full),
-                Err(_) => return Err(Refused::Dead),
+                Err(russh::Error::ChannelOpenFailure(_)) => return Err(StartFailure::Full),
+                Err(_) => return Err(StartFailure::Dead),
             };
             if let Some(TerminalSize { rows, cols }) = terminal {
                 let asked = channel.request_pty(true, TERMINAL_KIND, cols.into(), rows.into(), 0, 0, &[]).await;
                 if asked.is_err() || !succeeded(&mut channel).await {
                     let _gone = channel.close().await;
-                    return Err(Refused::NoTerminal);
+                    return Err(StartFailure::NoTerminal);
                 }
             }
             let asked = channel.exec(true, line).await;
-            if asked.is_ok() && succeeded(&mut channel).await { Ok(channel) } else { Err(Refused::Dead) }
+            if asked.is_ok() && succeeded(&mut channel).await { Ok(channel) } else { Err(StartFailure::Dead) }
         };
-        tokio::time::timeout(OPENING, begun).await.unwrap_or(Err(Refused::Dead))
+        tokio::time::timeout(OPENING, begun).await.unwrap_or(Err(StartFailure::Dead))
     }
 }
 
-impl Refused {
+impl StartFailure {
     fn told(&self) -> TargetError {
         match self {
             Self::Full | Self::Dead => TargetError::NoProgram,

@@ -46,7 +46,7 @@ pub enum Shown {
 
 /// What is to be made of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum HostKeyMatch {
     /// It is the host that is known.
     Known,
     /// Nothing is recorded of the host.
@@ -132,19 +132,21 @@ impl KnownHosts {
     }
 
     /// What is to be made of what the host showed. `now` is in seconds since 1970.
-    pub fn decide(&self, host: &str, port: u16, shown: &Shown, now: u64) -> Answer {
+    pub fn decide(&self, host: &str, port: u16, shown: &Shown, now: u64) -> HostKeyMatch {
         match self.decide_as(&name_of(host, port), host, shown, now) {
             // As OpenSSH has it: a line without a port is about the host at any port, if the key is the same.
-            Answer::Unknown if port != SSH_PORT => match self.decide_as(&name_of(host, SSH_PORT), host, shown, now) {
-                Answer::Known => Answer::Known,
-                Answer::Revoked(line) => Answer::Revoked(line),
-                Answer::Unknown | Answer::Changed(_) => Answer::Unknown,
-            },
+            HostKeyMatch::Unknown if port != SSH_PORT => {
+                match self.decide_as(&name_of(host, SSH_PORT), host, shown, now) {
+                    HostKeyMatch::Known => HostKeyMatch::Known,
+                    HostKeyMatch::Revoked(line) => HostKeyMatch::Revoked(line),
+                    HostKeyMatch::Unknown | HostKeyMatch::Changed(_) => HostKeyMatch::Unknown,
+                }
+            }
             answer => answer,
         }
     }
 
-    fn decide_as(&self, name: &str, host: &str, shown: &Shown, now: u64) -> Answer {
+    fn decide_as(&self, name: &str, host: &str, shown: &Shown, now: u64) -> HostKeyMatch {
         let lines: Vec<&Line> = self.lines.iter().filter(|line| line.is_about(name)).collect();
         let of = |marker: Marker| lines.iter().filter(move |line| line.marker == marker);
         let (key, authority) = match shown {
@@ -155,23 +157,23 @@ impl KnownHosts {
         // A revoked key of an unknown kind may be any key.
         let revokes = |line: &&&Line| line.key.may_be(key) || signer.is_some_and(|signer| line.key.may_be(signer));
         if let Some(line) = of(Marker::Revoked).find(revokes) {
-            return Answer::Revoked(line.recorded());
+            return HostKeyMatch::Revoked(line.recorded());
         }
         if let Some(certificate) = authority
             && of(Marker::Authority).any(|line| line.key.is(certificate.signature_key()))
             && vouches(certificate, host, now)
         {
-            return Answer::Known;
+            return HostKeyMatch::Known;
         }
         // A certificate that nobody here trusts is worth its key.
         let mut changed = None;
         for line in of(Marker::None) {
             if line.key.is(key) {
-                return Answer::Known;
+                return HostKeyMatch::Known;
             }
             changed = changed.or_else(|| Some(line.recorded()));
         }
-        changed.map_or(Answer::Unknown, Answer::Changed)
+        changed.map_or(HostKeyMatch::Unknown, HostKeyMatch::Changed)
     }
 
     /// The algorithms of the keys that are recorded of a host, to ask for first: a host with several keys shows one of them.
@@ -409,10 +411,10 @@ mod tests {
         known.extend(Path::new("known_hosts"), text.as_bytes());
         let shown = Shown::from_openssh(A).unwrap();
         match known.decide(host, port, &shown, 0) {
-            Answer::Known => "known",
-            Answer::Unknown => "unknown",
-            Answer::Changed(_) => "changed",
-            Answer::Revoked(_) => "revoked",
+            HostKeyMatch::Known => "known",
+            HostKeyMatch::Unknown => "unknown",
+            HostKeyMatch::Changed(_) => "changed",
+            HostKeyMatch::Revoked(_) => "revoked",
         }
     }
 

@@ -23,8 +23,8 @@ use tokio::net::TcpStream;
 
 pub(crate) use self::connection::Connection;
 use self::connection::Line;
-use self::host_key::{Answer, KnownHosts, Shown};
-use super::turn::{Step, Turn};
+use self::host_key::{HostKeyMatch, KnownHosts, Shown};
+use super::start_limit::{RemotePhase, Turn};
 use crate::target::{SshTarget, TargetError};
 
 /// What one channel may have under way; more is only sent once it has been taken. All of it has to come before a report can.
@@ -66,7 +66,7 @@ pub(crate) struct Watch {
     host: String,
     port: u16,
     accepts_new: bool,
-    seen: Arc<Mutex<Option<(Answer, Shown)>>>,
+    seen: Arc<Mutex<Option<(HostKeyMatch, Shown)>>>,
 }
 
 impl client::Handler for Watch {
@@ -80,9 +80,9 @@ impl client::Handler for Watch {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let answer = self.known.decide(&self.host, self.port, &shown, now);
         let believed = match answer {
-            Answer::Known => true,
-            Answer::Unknown => self.accepts_new,
-            Answer::Changed(_) | Answer::Revoked(_) => false,
+            HostKeyMatch::Known => true,
+            HostKeyMatch::Unknown => self.accepts_new,
+            HostKeyMatch::Changed(_) | HostKeyMatch::Revoked(_) => false,
         };
         // The library has one error for all that is refused here.
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some((answer, shown));
@@ -100,13 +100,13 @@ impl Met {
         for host in &target.jumps {
             // Policy has no word about its key: it has to be known.
             let known = SshTarget { dangerous_accept_new_host_key: false, ..host.clone() };
-            let turn = Turn::take(Step::Login, host.place()).await?;
+            let turn = Turn::take(RemotePhase::Login, host.place()).await?;
             let Self { mut handle, fingerprint, .. } = in_time(host, meet(&known, hops.last(), turn)).await?;
             let place = host.place();
             in_time(host, auth::prove(&mut handle, host, &place)).await?;
             hops.push(Hop { handle, place, fingerprint });
         }
-        let turn = Turn::take(Step::Login, target.place()).await?;
+        let turn = Turn::take(RemotePhase::Login, target.place()).await?;
         let met = in_time(target, meet(target, hops.last(), turn)).await?;
         Ok(Self { hops, ..met })
     }
@@ -205,11 +205,11 @@ where
     let met = client::connect_stream(Arc::new(config), stream, watch).await;
     let seen = seen.lock().unwrap_or_else(PoisonError::into_inner).take();
     match (met, seen) {
-        (Ok(handle), Some((answer @ (Answer::Known | Answer::Unknown), shown))) => {
-            let known = answer == Answer::Known;
+        (Ok(handle), Some((answer @ (HostKeyMatch::Known | HostKeyMatch::Unknown), shown))) => {
+            let known = answer == HostKeyMatch::Known;
             Ok(Met { handle, fingerprint: shown.fingerprint(), known, shown, hops: Vec::new(), _turn: turn })
         }
-        (_, Some((answer, shown))) if answer != Answer::Known => Err(refused(&place, answer, &shown)),
+        (_, Some((answer, shown))) if answer != HostKeyMatch::Known => Err(refused(&place, answer, &shown)),
         (Ok(_), _) => Err(TargetError::Protocol { place, why: "it showed no key".to_owned() }),
         // It has shown no key by then: so does a server that is asked by too many at once.
         (Err(russh::Error::Disconnect | russh::Error::HUP | russh::Error::IO(_)), None) => {
@@ -240,16 +240,16 @@ async fn connect(target: &SshTarget, place: &str) -> Result<TcpStream, TargetErr
     })
 }
 
-fn refused(place: &str, answer: Answer, shown: &Shown) -> TargetError {
+fn refused(place: &str, answer: HostKeyMatch, shown: &Shown) -> TargetError {
     let (place, fingerprint) = (place.to_owned(), shown.fingerprint());
     match answer {
-        Answer::Known | Answer::Unknown => TargetError::UnknownHostKey { place, fingerprint },
-        Answer::Changed(line) => {
+        HostKeyMatch::Known | HostKeyMatch::Unknown => TargetError::UnknownHostKey { place, fingerprint },
+        HostKeyMatch::Changed(line) => {
             let recorded =
                 if line.fingerprint.is_empty() { "another kind of key".to_owned() } else { line.fingerprint };
             TargetError::HostKeyChanged { place, shown: fingerprint, recorded, file: line.file, line: line.line }
         }
-        Answer::Revoked(line) => {
+        HostKeyMatch::Revoked(line) => {
             TargetError::HostKeyRevoked { place, shown: fingerprint, file: line.file, line: line.line }
         }
     }

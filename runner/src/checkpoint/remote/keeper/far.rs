@@ -18,7 +18,7 @@ use git2::Repository;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, fchmod, fstat, openat, openat2};
 
 use super::message::{Answer, Begin, Bytes, Deed, MUCH, Object, Order, Steps, Why, read, record};
-use crate::checkpoint::restore::{Step, Way};
+use crate::checkpoint::restore::{Restorer, Step};
 use crate::checkpoint::store::{Objects, digest_at, open_bare};
 use crate::checkpoint::tree::{self, Also, Scope, Tree};
 use crate::checkpoint::{CheckpointError, manifest};
@@ -87,8 +87,8 @@ fn serve(orders: &mpsc::Receiver<Numbered<Order>>, scratch: &Scratch) -> io::Res
                 Err(answer) => answer,
             },
             (Some(keeper), order) => match keeper.obey(order, &mut out) {
-                Ok(answer) | Err(Stop::Answer(answer)) => answer,
-                Err(Stop::Unheard(error)) => return Err(error),
+                Ok(answer) | Err(OrderFailure::Answer(answer)) => answer,
+                Err(OrderFailure::Unheard(error)) => return Err(error),
             },
             (None, _) => Answer::Refused(Why::Workspace),
         };
@@ -122,25 +122,25 @@ fn raw(bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Why an order is not done.
-enum Stop {
+enum OrderFailure {
     Answer(Answer),
     /// Nobody hears it.
     Unheard(io::Error),
 }
 
-impl From<io::Error> for Stop {
+impl From<io::Error> for OrderFailure {
     fn from(error: io::Error) -> Self {
         Self::Unheard(error)
     }
 }
 
-impl From<Answer> for Stop {
+impl From<Answer> for OrderFailure {
     fn from(answer: Answer) -> Self {
         Self::Answer(answer)
     }
 }
 
-impl From<CheckpointError> for Stop {
+impl From<CheckpointError> for OrderFailure {
     fn from(error: CheckpointError) -> Self {
         Self::Answer(match error {
             CheckpointError::Workspace { cause } => Answer::Unread(cause.raw_os_error()),
@@ -179,12 +179,12 @@ struct Keeper {
     workspace: PathBuf,
     scope: Scope,
     place: PathBuf,
-    kept: OnceCell<Kept>,
+    kept: OnceCell<WorkspaceStore>,
     scratch: Scratch,
 }
 
-/// What is kept.
-struct Kept {
+/// Where the objects of a workspace are kept.
+struct WorkspaceStore {
     directory: OwnedFd,
     objects: PathBuf,
     repository: Repository,
@@ -205,7 +205,7 @@ impl Keeper {
         Ok(Self { root, workspace, scope, place: kept.as_str().into(), kept: OnceCell::new(), scratch })
     }
 
-    fn obey(&self, order: Order, out: &mut Out) -> Result<Answer, Stop> {
+    fn obey(&self, order: Order, out: &mut Out) -> Result<Answer, OrderFailure> {
         match order {
             Order::Begin(_) => Err(Answer::Refused(Why::Workspace).into()),
             Order::List => self.list(out),
@@ -249,7 +249,7 @@ impl Keeper {
             Order::Steps(steps) => self.steps(*steps, out),
             Order::Times { entries } => {
                 let (objects, seen) = (self.objects()?, Tree::default());
-                let way = Way::new(&objects, &self.root, "", &seen);
+                let way = Restorer::new(&objects, &self.root, "", &seen);
                 for (name, entry) in manifest::read(&entries.0).ok_or_else(meaningless)? {
                     way.put_time(&name, &entry);
                 }
@@ -258,7 +258,7 @@ impl Keeper {
         }
     }
 
-    fn list(&self, out: &mut Out) -> Result<Answer, Stop> {
+    fn list(&self, out: &mut Out) -> Result<Answer, OrderFailure> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
         let now = i128::try_from(now).unwrap_or_default();
         let tree = tree::walk(&self.root, &self.scope, &Also::Nothing)?;
@@ -285,7 +285,7 @@ impl Keeper {
         Ok(Answer::Listed { now, found, left, more: false })
     }
 
-    fn read(&self, names: Vec<Bytes>, keep: bool, out: &mut Out) -> Result<Answer, Stop> {
+    fn read(&self, names: Vec<Bytes>, keep: bool, out: &mut Out) -> Result<Answer, OrderFailure> {
         let objects = if keep { Some(self.objects()?) } else { None };
         let mut read = Vec::new();
         for Bytes(name) in names {
@@ -300,7 +300,7 @@ impl Keeper {
         Ok(Answer::Objects(read))
     }
 
-    fn steps(&self, steps: Steps, out: &mut Out) -> Result<Answer, Stop> {
+    fn steps(&self, steps: Steps, out: &mut Out) -> Result<Answer, OrderFailure> {
         let Steps { mark, steps, then, seen } = steps;
         if !mark.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-') {
             return Err(meaningless().into());
@@ -309,7 +309,7 @@ impl Keeper {
         let found = seen.iter().map(read).collect::<Option<_>>().ok_or_else(meaningless)?;
         let known = Tree { found, uncovered: Vec::new() };
         let objects = self.objects()?;
-        let mut way = Way::new(&objects, &self.root, &mark, &known);
+        let mut way = Restorer::new(&objects, &self.root, &mark, &known);
         let mut not_taken = Vec::new();
         for (at, (deed, Bytes(name))) in steps.iter().enumerate() {
             out.alive()?;
@@ -324,13 +324,13 @@ impl Keeper {
         Ok(Answer::NotTaken(not_taken))
     }
 
-    fn objects(&self) -> Result<Objects<'_>, Stop> {
+    fn objects(&self) -> Result<Objects<'_>, OrderFailure> {
         let kept = self.kept()?;
         Ok(Objects::of(&kept.repository, kept.objects.clone())?)
     }
 
     /// What is kept, opened when it is first asked for.
-    fn kept(&self) -> Result<&Kept, Stop> {
+    fn kept(&self) -> Result<&WorkspaceStore, OrderFailure> {
         if self.kept.get().is_none() {
             let _first = self.kept.set(self.open()?);
         }
@@ -339,7 +339,7 @@ impl Keeper {
 
     /// A directory of the user's own, outside of the workspace, and a repository that is there as long as this runs, so that nothing that
     /// lies in one counts.
-    fn open(&self) -> Result<Kept, Stop> {
+    fn open(&self) -> Result<WorkspaceStore, OrderFailure> {
         let place = &self.place;
         // What somebody has put in its place is not ours to write to, and nothing in it ours to clear away.
         for path in place.parent().into_iter().chain([place.as_path()]) {
@@ -366,7 +366,7 @@ impl Keeper {
         }
         sweep_scratches(&real);
         let repository = self.repository(&real).map_err(|error| unkept(&error))?;
-        Ok(Kept { directory, objects: real.join("objects"), repository: open_bare(&repository)? })
+        Ok(WorkspaceStore { directory, objects: real.join("objects"), repository: open_bare(&repository)? })
     }
 
     fn repository(&self, kept: &Path) -> io::Result<PathBuf> {

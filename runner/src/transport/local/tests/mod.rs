@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod framing;
-mod kept;
+mod output_pipes;
 mod state;
 
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use palisade_redact::Redactor;
 use palisade_sandbox::plan::{Level, Limits, PathRule, Rights, SandboxPlan};
 use tempfile::TempDir;
 
-use super::{LocalShell, Place};
+use super::{LaunchSpec, LocalShell};
 use crate::facts::real_directory;
 use crate::session_directory::SessionDirectory;
 use crate::shell::progress::Progress;
@@ -68,7 +68,7 @@ impl Bare {
         };
         let environment = [("PATH", "/usr/bin:/bin"), ("HOME", "/nonexistent")];
         let environment = environment.map(|(name, value)| (name.into(), value.into())).into();
-        let place = Place {
+        let spec = LaunchSpec {
             plan,
             environment,
             cwd: workspace,
@@ -78,7 +78,7 @@ impl Bare {
             gate: None,
             terminal: None,
         };
-        let shell = LocalShell::start(place, state).await.unwrap();
+        let shell = LocalShell::start(spec, state).await.unwrap();
         Self { shell: Some(shell), redactor: Redactor::builtin().unwrap(), root }
     }
 

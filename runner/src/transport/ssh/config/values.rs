@@ -11,7 +11,7 @@ const MAX_VALUES: usize = 32;
 
 /// How a host is reached.
 #[derive(Clone, Debug)]
-pub(super) enum Way {
+pub(super) enum Route {
     Direct,
     Jumps(Vec<Jump>, Spot),
     Command(Spot),
@@ -30,7 +30,7 @@ pub(super) struct Found {
     pub(super) agent: Option<Value>,
     pub(super) user_known: Option<Vec<Value>>,
     pub(super) global_known: Option<Vec<Value>>,
-    pub(super) way: Option<Way>,
+    pub(super) way: Option<Route>,
     pub(super) unknown: Option<Vec<String>>,
     pub(super) files: Vec<PathBuf>,
 }
@@ -78,7 +78,7 @@ impl Found {
             host: asked.host.as_ref().map(|host| Value { text: host.replace('%', "%%"), spot }),
             port: asked.port,
             user: asked.user.clone(),
-            way: asked.jumps.then_some(Way::Direct),
+            way: asked.jumps.then_some(Route::Direct),
             ..Self::default()
         }
     }
@@ -136,12 +136,12 @@ impl Found {
             }
             "proxyjump" => {
                 let jumps = jumps(rest).ok_or_else(|| spot.refuses("`ProxyJump` names no hosts that can be read"))?;
-                let way = if jumps.is_empty() { Way::Direct } else { Way::Jumps(jumps, spot) };
+                let way = if jumps.is_empty() { Route::Direct } else { Route::Jumps(jumps, spot) };
                 set(&mut self.way, way, active);
             }
             "proxycommand" => {
                 let is_none = rest.trim_start_matches(['=', ' ', '\t']) == "none";
-                set(&mut self.way, if is_none { Way::Direct } else { Way::Command(spot) }, active);
+                set(&mut self.way, if is_none { Route::Direct } else { Route::Command(spot) }, active);
             }
             "ignoreunknown" => {
                 let patterns = one()?.split(',').map(str::to_ascii_lowercase).collect();

@@ -13,13 +13,13 @@ const MAX_REPORT: usize = 256;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Forged;
 
-/// What was read of a report that is not complete.
+/// Puts reports together from the pieces that come; holds what was read of one that is not complete.
 #[derive(Clone, Debug, Default)]
-pub struct Reader {
+pub struct ReportReader {
     unread: Vec<u8>,
 }
 
-impl Reader {
+impl ReportReader {
     /// Takes the next bytes of the descriptor.
     pub fn push(&mut self, bytes: &[u8]) {
         self.unread.extend_from_slice(bytes);

@@ -19,7 +19,7 @@ use palisade_engine::{Act, Approval, Authority, Decision, Engine, Facts, Report}
 use palisade_grammar::Inventory;
 use palisade_sandbox::{Execution, Patience, Settled, WaitState};
 
-use super::{Guard, Refused, not_forbidden};
+use super::{ExecDenial, Guard, not_forbidden};
 
 /// Something about an execution that a person's yes would lift.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub struct Open {
     /// What was answered.
     pub(crate) report: Report,
     /// What is told if nobody says yes.
-    refused: Refused,
+    refused: ExecDenial,
     /// The step that it is about, by number.
     step: usize,
 }
@@ -148,7 +148,7 @@ pub(super) struct Held {
     policy_set: String,
     since: Instant,
     /// What is told if nobody says yes in time, and about what.
-    refused: Refused,
+    refused: ExecDenial,
     execution: Execution,
     script: Option<u64>,
 }
@@ -202,24 +202,24 @@ impl Guard {
     pub(super) fn open_words(
         &mut self,
         (inventory, facts, acts): (Inventory, Facts, Vec<Act>),
-        (report, refused): (Report, Refused),
+        (report, refused): (Report, ExecDenial),
     ) {
         self.open(What::Words { inventory, facts: Box::new(facts), acts }, report, refused);
     }
 
     /// The same of another name.
     pub(super) fn open_name(&mut self, (inventory, facts): (Inventory, Facts), report: Report) {
-        let refused = Refused::of(&report);
+        let refused = ExecDenial::of(&report);
         self.open(What::Name { inventory, facts: Box::new(facts) }, report, refused);
     }
 
     /// The same of a variable.
     pub(super) fn open_variable(&mut self, (facts, act): (Facts, Act), report: Report) {
-        let refused = Refused::of(&report).about(&act);
+        let refused = ExecDenial::of(&report).about(&act);
         self.open(What::Variable { facts: Box::new(facts), act }, report, refused);
     }
 
-    fn open(&mut self, what: What, report: Report, refused: Refused) {
+    fn open(&mut self, what: What, report: Report, refused: ExecDenial) {
         let step = self.steps.len();
         self.open.push(Open { what, report, refused, step });
     }
@@ -334,7 +334,7 @@ impl Guard {
     }
 }
 
-impl Refused {
+impl ExecDenial {
     /// The same, with what stood in the way of a yes.
     fn though(self, why: &str) -> Self {
         let reason = if self.reason.is_empty() { why.to_owned() } else { format!("{} {why}", self.reason) };

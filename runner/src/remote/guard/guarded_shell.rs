@@ -14,9 +14,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
 use super::agent::{TIMEOUT, lock};
-use super::{TOKEN, stood};
+use super::{TOKEN, guard_directory};
 use crate::guard::Desk;
-use crate::transport::local::waits::{CONTROLLING, waits_for};
+use crate::transport::local::input_wait::{CONTROLLING, waits_for};
 
 /// How often it is looked whether a limit was passed: nothing says so by itself.
 const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
@@ -94,7 +94,7 @@ impl Held {
 pub(super) fn brought(comer: &UnixStream) -> Option<(String, [OwnedFd; 3])> {
     let peer = rustix::net::sockopt::socket_peercred(comer).ok()?;
     if peer.uid != rustix::process::geteuid()
-        || stood::filters(&peer.pid.as_raw_nonzero().to_string())? != stood::filters("self")?
+        || guard_directory::filters(&peer.pid.as_raw_nonzero().to_string())? != guard_directory::filters("self")?
     {
         return None;
     }

@@ -87,8 +87,8 @@ impl fmt::Debug for PendingAct {
     }
 }
 
-/// What was asked of a job, and what it was asked about.
-pub(super) struct Question {
+/// A request that is to reach a job, and what it was judged on.
+pub(super) struct JobRequest {
     pub(super) ask: RequestId,
     pub(super) job: Arc<Job>,
     pub(super) facts: Facts,
@@ -111,8 +111,8 @@ impl Pipeline {
     }
 
     /// What becomes of something that is on record and not allowed as it stands.
-    pub(super) fn not_yet(&self, asked: Question, intent: Intent, explained: Explained, anchor: Anchor) -> Reached {
-        let Question { ask, job, facts, judged, told } = asked;
+    pub(super) fn not_yet(&self, asked: JobRequest, intent: Intent, explained: Explained, anchor: Anchor) -> Reached {
+        let JobRequest { ask, job, facts, judged, told } = asked;
         if explained.decision != Decision::Ask {
             return Reached::Refused(Box::new(self.refusal(&job, explained, anchor)));
         }

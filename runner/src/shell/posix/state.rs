@@ -42,9 +42,9 @@ const OWN: [&str; 19] = [
 /// Options that are set again. The others are of a shell that somebody types at, or say how it was started.
 const OPTIONS: [&str; 8] = ["allexport", "noclobber", "noglob", "pipefail", "nounset", "verbose", "xtrace", "errexit"];
 
-/// What a shell was.
+/// The state of a `sh`: its variables, umask, options and arguments.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Kept {
+pub(crate) struct PosixState {
     variables: BTreeMap<String, Vec<u8>>,
     exported: BTreeSet<String>,
     fixed: BTreeSet<String>,
@@ -53,7 +53,7 @@ pub(crate) struct Kept {
     arguments: Vec<Vec<u8>>,
 }
 
-impl Kept {
+impl PosixState {
     /// What has been told; none if a shell would not say it so.
     pub(crate) fn read(told: &[u8]) -> Option<Self> {
         let mut parts = told.strip_suffix(&[0])?.split(|byte| *byte == 0);
@@ -218,11 +218,11 @@ mod tests {
         ]
         .concat();
         for shell in SHELLS {
-            let begun = Kept::read(&told(shell, b"")).unwrap();
-            let kept = Kept::read(&told(shell, &script)).unwrap();
+            let begun = PosixState::read(&told(shell, b"")).unwrap();
+            let kept = PosixState::read(&told(shell, &script)).unwrap();
             assert_eq!(kept.variables["every"], every, "{shell:?}");
             assert_eq!(kept.arguments, [b"a b".as_slice(), b"c\nd", b"", b"'"], "{shell:?}");
-            let mut again = Kept::read(&told(shell, &kept.script(begun.exported()))).unwrap();
+            let mut again = PosixState::read(&told(shell, &kept.script(begun.exported()))).unwrap();
             for name in OWN {
                 again
                     .variables
@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn what_no_shell_says_is_no_state() {
         let good = b"export A='1'\n\0\0A='1'\n\x000022\n\0set +o noglob\nset -o nounset\n\x000\0";
-        assert!(Kept::read(good).is_some());
+        assert!(PosixState::read(good).is_some());
         let text = String::from_utf8(good.to_vec()).unwrap();
         for (from, to) in [
             ("A='1'\n\x000022", "A='1'; touch x\n\x000022"),
@@ -258,17 +258,17 @@ mod tests {
         ] {
             let wrong = text.replacen(from, to, 1);
             assert_ne!(wrong, text);
-            assert_eq!(Kept::read(wrong.as_bytes()), None, "{wrong:?}");
+            assert_eq!(PosixState::read(wrong.as_bytes()), None, "{wrong:?}");
         }
         for end in 0..good.len() {
-            assert_eq!(Kept::read(&good[..end]), None, "{end}");
+            assert_eq!(PosixState::read(&good[..end]), None, "{end}");
         }
     }
 
     #[test]
     fn what_is_kept_is_quoted_anew_and_holds_nothing_of_a_shells_own() {
         let told = b"\0\0PS1='$(touch x)'\nX=''\"'\"'; touch x #'\npalisade_y='1'\n\x000022\n\0set -o noexec\nset -o touch\n\x001\0; touch x\0";
-        let script = String::from_utf8(Kept::read(told).unwrap().script(&BTreeSet::new())).unwrap();
+        let script = String::from_utf8(PosixState::read(told).unwrap().script(&BTreeSet::new())).unwrap();
         assert_eq!(script, "X=''\\''; touch x #'\numask 0022\nset -- '; touch x'\n");
     }
 }

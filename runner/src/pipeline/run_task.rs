@@ -26,8 +26,8 @@ use super::{Call, Decided, ExecTarget, Failure, Outcome, Pipeline};
 use crate::caches::Caches;
 use crate::facts::real_directory;
 use crate::guard::Desk;
-use crate::job::registry::Place as JobPlace;
-use crate::job::{Job, JobId, Runs, Settled, Told};
+use crate::job::registry::JobPermit;
+use crate::job::{CallerReport, Job, JobId, Runs, Settled};
 use crate::network::{self, Inspector, Proxy};
 use crate::record;
 use crate::result::{ExecResult, Finish, Late, Status};
@@ -35,7 +35,7 @@ use crate::session::{Session, ShellSnapshot};
 use crate::session_directory::SessionDirectory;
 use crate::shell::progress::Progress;
 use crate::shell::{Due, End, RunEnd, SessionError, SessionId, ShellLoss, Stop, TerminalSize, Terms};
-use crate::transport::local::Place;
+use crate::transport::local::LaunchSpec;
 
 /// Orders that wait at most for a command.
 const ORDERS: usize = 16;
@@ -77,13 +77,13 @@ struct RunTask {
     grant: Grant,
     terms: Terms,
     terminal: Option<TerminalSize>,
-    place: Option<JobPlace>,
+    permit: Option<JobPermit>,
     settled: watch::Sender<Option<Settled>>,
     view: View,
 }
 
-/// What it takes to answer whoever waits for a command.
-struct Answer {
+/// Sends a result to the caller that waits for a command.
+struct ResultSender {
     settled: watch::Sender<Option<Settled>>,
     persistent: bool,
     view: View,
@@ -115,15 +115,15 @@ impl Pipeline {
         let apart = call.is_apart();
         // One that is waited for to the end is no job, whatever it has.
         let principal = format!("{}\0{}", facts.principal.agent, facts.principal.user);
-        let place = match call.yields.map(|_| self.jobs.admit(&principal)) {
+        let permit = match call.yields.map(|_| self.jobs.admit(&principal)) {
             Some(Err(limit)) if apart => {
                 self.audit.append(record::not_started(decided.req)).await.map_err(|error| self.failure(&error))?;
                 return Err(self.failure(&SessionError::TooManyJobs(limit)));
             }
-            place => place.and_then(Result::ok),
+            permit => permit.and_then(Result::ok),
         };
         let (timeout, due) = (self.time_of(&call), seat.due.take().map(Due::at));
-        let yields = call.yields.filter(|_| place.is_some());
+        let yields = call.yields.filter(|_| permit.is_some());
         let view = call.view.unwrap_or_else(|| View::chars(self.settings.budget.max_chars));
         let progress = Arc::new(Progress::of(decided.req, self.settings.budget.keep_bytes, view.grep.as_ref()));
         call.follower.follow(&progress);
@@ -170,7 +170,7 @@ impl Pipeline {
             restarted,
             elsewhere: seat.elsewhere.clone().map(|around| Box::new((around, seat.occasion.clone()))),
             settled: settles,
-            answer: tokio::sync::Mutex::new(Told::Nothing),
+            answer: tokio::sync::Mutex::new(CallerReport::Nothing),
             touched: std::sync::Mutex::new(Instant::now()),
         });
         self.jobs.begun(&job);
@@ -188,8 +188,8 @@ impl Pipeline {
             return Err(Failure::of("the policies have changed meanwhile; submit the command again"));
         }
         drop(decided.begins);
-        let answer = Answer { settled: settled.clone(), persistent: seat.lease.is_some(), view: view.clone() };
-        let task = RunTask { seat, facts, grant, terms, terminal: call.terminal, place, settled, view: view.clone() };
+        let answer = ResultSender { settled: settled.clone(), persistent: seat.lease.is_some(), view: view.clone() };
+        let task = RunTask { seat, facts, grant, terms, terminal: call.terminal, permit, settled, view: view.clone() };
         let (pipeline, of) = (Arc::clone(self), Arc::clone(&job));
         tokio::spawn(async move {
             let mut carried = std::pin::pin!(pipeline.carry_out(&of, task));
@@ -253,7 +253,7 @@ impl Pipeline {
     }
 
     async fn carry_out(&self, job: &Arc<Job>, task: RunTask) {
-        let RunTask { mut seat, facts, grant, mut terms, terminal, place, settled, view } = task;
+        let RunTask { mut seat, facts, grant, mut terms, terminal, permit, settled, view } = task;
         let changes = grant.changes_shell();
         let persistent = seat.lease.is_some();
         if let Some(lease) = &seat.lease {
@@ -269,7 +269,7 @@ impl Pipeline {
                 // Nothing has run, and the session is as it was: its turn comes for whoever hears of the end.
                 self.sessions.hold(job.session.as_str(), None);
                 settled.send_replace(Some(end));
-                drop((seat, place));
+                drop((seat, permit));
                 return;
             }
         };
@@ -330,7 +330,7 @@ impl Pipeline {
             }
         };
         settled.send_replace(Some(self.settle(job, ran.as_ref(), persistent, &view).await));
-        drop((seat, place));
+        drop((seat, permit));
     }
 
     /// What becomes of a session: it is ready for the next command, unless this one has ended its shell.
@@ -423,8 +423,9 @@ impl Pipeline {
             let guard = self.guard(facts, &environment, &directory, gate.as_deref());
             let searched = plan.granted();
             let names = self.names(facts, &plan, directory.temp(), guard.as_ref(), extra.beyond());
-            let place = Place { plan, environment, cwd: facts.cwd.clone(), directory, guard, names, gate, terminal };
-            let opened = Session::open(id.clone(), place, beginning.clone(), rules).await;
+            let spec =
+                LaunchSpec { plan, environment, cwd: facts.cwd.clone(), directory, guard, names, gate, terminal };
+            let opened = Session::open(id.clone(), spec, beginning.clone(), rules).await;
             let session = opened.map_err(|error| self.failure(&error))?;
             // What other sessions have moved meanwhile may lie open in this one, in which nothing has run yet.
             let engine = self.settings.engine.now();
@@ -573,14 +574,14 @@ impl Pipeline {
 
     /// Sees to it that whoever waits for a command at a target has an answer in time: at its end, or else with what is known by then.
     /// Done once there is one. Safe to drop.
-    async fn answer_in_time(&self, job: &Job, due: &Due, answer: &Answer) {
+    async fn answer_in_time(&self, job: &Job, due: &Due, answer: &ResultSender) {
         due.is_over().await;
         let mut told = job.answer.lock().await;
         let settled = match &*told {
-            Told::Early(..) => return,
+            CallerReport::Early(..) => return,
             // What comes behind it takes its time.
-            Told::End(settled) => settled.clone(),
-            Told::Nothing => {
+            CallerReport::End(settled) => settled.clone(),
+            CallerReport::Nothing => {
                 // What is refused from here on has an entry of its own.
                 job.progress.settle();
                 let (end, late) = match due.end() {
@@ -592,7 +593,7 @@ impl Pipeline {
                 let finish = Finish { late: Some(late), ..self.finish(&ended, answer.persistent) };
                 let result = self.viewed(job, Some(&finish), None, &answer.view);
                 let settled = self.on_record(job, finish, &result, answer.persistent).await;
-                *told = Told::Early(settled.clone(), result.redactions);
+                *told = CallerReport::Early(settled.clone(), result.redactions);
                 settled
             }
         };
@@ -610,11 +611,11 @@ impl Pipeline {
         let mut told = job.answer.lock().await;
         let known = match &*told {
             // There is nothing more to say.
-            Told::Early(settled, _) if !matches!(ran, Ok(RunEnd { end, .. }) if *end != End::NotBegun) => {
+            CallerReport::Early(settled, _) if !matches!(ran, Ok(RunEnd { end, .. }) if *end != End::NotBegun) => {
                 return settled.clone();
             }
-            Told::Early(_, redactions) => Some(redactions),
-            Told::Nothing | Told::End(_) => None,
+            CallerReport::Early(_, redactions) => Some(redactions),
+            CallerReport::Nothing | CallerReport::End(_) => None,
         };
         let settled = match ran {
             Ok(ended) => {
@@ -635,7 +636,7 @@ impl Pipeline {
                 Err(error) => Err(Arc::new(self.failure(&error))),
             },
         };
-        *told = Told::End(settled.clone());
+        *told = CallerReport::End(settled.clone());
         // What is still done behind it is nobody's command.
         self.sessions.told(job.session.as_str());
         settled

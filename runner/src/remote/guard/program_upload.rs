@@ -52,17 +52,17 @@ pub(super) async fn place(base: &Base, state: &AbsolutePath, binary: Option<&Pat
     let directory = directory.filter(|directory| is_plain(directory.as_str()));
     let directory = directory.ok_or_else(|| guard(format!("its directory cannot be named: `{state}`")))?;
     let placed = Placed { program: format!("{directory}/{digest}"), digest };
-    match told(base, &directory, &placed.digest, "palisade_look", Vec::new()).await? {
-        Told::Runs => return Ok(placed),
-        Told::Lacks => {}
+    match probe(base, &directory, &placed.digest, "palisade_look", Vec::new()).await? {
+        ProgramProbe::Runs => return Ok(placed),
+        ProgramProbe::Lacks => {}
     }
     let read = file.clone();
     let bytes = tokio::task::spawn_blocking(move || std::fs::read(read)).await;
     let bytes = bytes.map_err(|error| unreadable(io::Error::other(error)))?.map_err(unreadable)?;
     tracing::info!(bytes = bytes.len(), digest = %placed.digest, "the guard is brought to a target");
-    match told(base, &directory, &placed.digest, "palisade_bring", bytes).await? {
-        Told::Runs => Ok(placed),
-        Told::Lacks => Err(guard("it has not come there whole".to_owned())),
+    match probe(base, &directory, &placed.digest, "palisade_bring", bytes).await? {
+        ProgramProbe::Runs => Ok(placed),
+        ProgramProbe::Lacks => Err(guard("it has not come there whole".to_owned())),
     }
 }
 
@@ -71,18 +71,19 @@ pub(super) fn is_plain(word: &str) -> bool {
     !word.contains(['\'', '\\', '!', '\n', '\r'])
 }
 
-enum Told {
+/// How the program stands at the target.
+enum ProgramProbe {
     Runs,
     Lacks,
 }
 
-async fn told(
+async fn probe(
     base: &Base,
     directory: &AbsolutePath,
     digest: &str,
     what: &str,
     input: Vec<u8>,
-) -> Result<Told, TargetError> {
+) -> Result<ProgramProbe, TargetError> {
     let version = format!("palisade {}", env!("CARGO_PKG_VERSION"));
     let words = [directory.as_str(), digest, &version].map(|word| posix::quoted(word.as_bytes()));
     let call = format!("{what} {}", words.join(" "));
@@ -98,8 +99,8 @@ async fn told(
     )
     .await?;
     match last.split_once(' ').unwrap_or((&last, "")) {
-        ("runs", _) => Ok(Told::Runs),
-        ("lacks", _) => Ok(Told::Lacks),
+        ("runs", _) => Ok(ProgramProbe::Runs),
+        ("lacks", _) => Ok(ProgramProbe::Lacks),
         ("fails", why) => Err(guard(plain(why))),
         ("noexec", mount) => Err(not_executed(base.name(), directory, &plain(mount))),
         _ => Err(guard("it cannot be brought there".to_owned())),

@@ -6,7 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use palisade_grammar::{
-    Command, CommandId, Cwd, Effect, EffectKind, Inventory, OpaqueReason, Peer, Place, Resolved, Value, place,
+    Command, CommandId, Cwd, Effect, EffectKind, Inventory, OpaqueReason, Peer, RemoteLocation, Resolved, Value,
+    remote_location,
 };
 
 use crate::path::AbsolutePath;
@@ -28,7 +29,7 @@ const REF: &str = "ref";
 
 /// What is known of one command besides its words.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Told {
+pub struct CommandFacts {
     /// What it would fetch is there already.
     pub installed: bool,
     /// It would fetch what a lock file names, and no more.
@@ -85,7 +86,7 @@ struct Upstream {
     merge: Option<String>,
 }
 
-impl Told {
+impl CommandFacts {
     /// Whether the command needs no peer: git talks to directories of the machine alone, or what would be fetched is there. `asked`: a
     /// person has said yes to its words.
     #[must_use]
@@ -184,7 +185,7 @@ impl Repository {
     /// Whether each of its remotes is a directory of the machine.
     fn is_near(&self) -> bool {
         let mut urls = self.remotes.values().flat_map(|urls| urls.fetch.iter().chain(&urls.push));
-        urls.all(|url| matches!(place(url), Some(Place::Path(_))))
+        urls.all(|url| matches!(remote_location(url), Some(RemoteLocation::Path(_))))
     }
 
     /// The one URL of a remote.
@@ -310,10 +311,10 @@ impl<K: FnMut(&AbsolutePath) -> Option<Repository>> Repositories<'_, K> {
                     return false;
                 };
                 // git writes the path of a repository down from the root.
-                let from = match place(url) {
-                    Some(Place::Path(path)) if path.starts_with('/') => Some(path),
-                    Some(Place::Path(path)) => Some(format!("{directory}/{path}")),
-                    Some(Place::Peer(_)) => Some((*url).to_owned()),
+                let from = match remote_location(url) {
+                    Some(RemoteLocation::Path(path)) if path.starts_with('/') => Some(path),
+                    Some(RemoteLocation::Path(path)) => Some(format!("{directory}/{path}")),
+                    Some(RemoteLocation::Peer(_)) => Some((*url).to_owned()),
                     None => None,
                 };
                 let made = from.map(|url| Repository {
@@ -376,7 +377,7 @@ pub fn remotes(
     mut directory: impl FnMut(&Command) -> Option<AbsolutePath>,
     mut repository: impl FnMut(&AbsolutePath) -> Option<Repository>,
     mut resolve: impl FnMut(&Repository, &str) -> Option<Remote>,
-) -> BTreeMap<CommandId, Told> {
+) -> BTreeMap<CommandId, CommandFacts> {
     let mut all = BTreeMap::new();
     let mut repositories = Repositories { known: &mut repository, made: BTreeMap::new(), last: None, left: Left::All };
     for command in inventory.commands() {
@@ -502,7 +503,7 @@ fn of_git<K: FnMut(&AbsolutePath) -> Option<Repository>>(
     directory: Option<&AbsolutePath>,
     repositories: &mut Repositories<'_, K>,
     resolve: &mut impl FnMut(&Repository, &str) -> Option<Remote>,
-) -> Option<Told> {
+) -> Option<CommandFacts> {
     let invocation = &command.invocation;
     let subcommand = invocation.words.first().filter(|name| *name == "git").and(invocation.words.get(1))?;
     let subcommand = subcommand.strip_prefix("git ")?;
@@ -511,7 +512,7 @@ fn of_git<K: FnMut(&AbsolutePath) -> Option<Repository>>(
     if !modules && !matches!(subcommand, "push" | "fetch" | "pull" | "ls-remote" | "clone") {
         return None;
     }
-    let mut told = Told::default();
+    let mut told = CommandFacts::default();
     let operands: Option<Vec<&str>> = invocation.operands.iter().map(|word| word.value.literal()).collect();
     let operands = operands?;
     let named = operands.first().copied();
@@ -535,7 +536,8 @@ fn of_git<K: FnMut(&AbsolutePath) -> Option<Repository>>(
         told.tags.insert(REMOTE_URL.to_owned(), urls.iter().flat_map(|url| spellings(url)).collect());
         // The command has no effect on the path of a URL that its own words give.
         let is_asked_about = |url: &String| !is_place || !url.contains("://");
-        let is_path = |url: &String| matches!(place(url), Some(Place::Path(_))) && is_asked_about(url);
+        let is_path =
+            |url: &String| matches!(remote_location(url), Some(RemoteLocation::Path(_))) && is_asked_about(url);
         if !urls.is_empty() && urls.iter().all(is_path) {
             told.tags.insert(REMOTE_PATH.to_owned(), urls.iter().cloned().collect());
         }
@@ -553,7 +555,7 @@ fn of_git<K: FnMut(&AbsolutePath) -> Option<Repository>>(
     {
         told.tags.insert(REF.to_owned(), refs);
     }
-    (told != Told::default()).then_some(told)
+    (told != CommandFacts::default()).then_some(told)
 }
 
 /// The refs on the other side that a push changes; `None` if that is not known.
@@ -658,9 +660,9 @@ mod tests {
     fn told_where(held: bool, configuration: &str, script: &str) -> String {
         let known = Repository::read("/r", configuration, "", MODULES, "ref: refs/heads/topic\n");
         let inventory = palisade_grammar::inventory(script.as_bytes());
-        let resolve = |_: &Repository, url: &str| match place(url) {
-            Some(Place::Peer(peer)) => Some(Remote::Peer(peer)),
-            Some(Place::Path(path)) => Some(Remote::Path {
+        let resolve = |_: &Repository, url: &str| match remote_location(url) {
+            Some(RemoteLocation::Peer(peer)) => Some(Remote::Peer(peer)),
+            Some(RemoteLocation::Path(path)) => Some(Remote::Path {
                 path: AbsolutePath::new(&format!("/{}", path.trim_start_matches("../")))?,
                 below: None,
             }),

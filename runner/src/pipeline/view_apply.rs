@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::checkpoint_target::CheckpointTarget;
 use super::checkpoints::{Checked, Person, RestoreNote, Terms};
-use super::listed::in_parts;
+use super::path_lists::in_parts;
 use super::{Client, Failure, Pipeline};
 use crate::checkpoint::store::About;
 use crate::control::user_name;

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use git2::{ObjectType, Oid, Repository, Signature};
 
-use super::kept::Cache;
+use super::side_files::Cache;
 use super::{About, CHECKPOINTS, Holds, Lock, Message, Store, shown};
 use crate::checkpoint::tree::{Entry, Kind, Name, Tree, Uncovered};
 use crate::checkpoint::{Checkpoint, CheckpointError, manifest};

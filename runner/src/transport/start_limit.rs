@@ -21,9 +21,9 @@ const WAIT: Duration = Duration::from_secs(120);
 /// One that may be under way.
 pub(crate) struct Turn(#[expect(dead_code, reason = "held for its Drop")] OwnedSemaphorePermit);
 
-/// What takes turns. Nobody who has one waits for another.
+/// A phase of a remote session that takes turns. Nobody who has one waits for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Step {
+pub(crate) enum RemotePhase {
     /// From before the connection until the host knows who we are.
     Login,
     /// Until the shells of a session are there.
@@ -35,15 +35,15 @@ impl Turn {
     ///
     /// # Errors
     /// If it does not come in time.
-    pub(crate) async fn take(step: Step, place: String) -> Result<Self, TargetError> {
+    pub(crate) async fn take(step: RemotePhase, place: String) -> Result<Self, TargetError> {
         let turn = tokio::time::timeout(WAIT, at(step, place.clone()).acquire_owned()).await;
         turn.ok().and_then(Result::ok).map(Self).ok_or(TargetError::Crowded { place })
     }
 }
 
 /// The turns at a place. What nobody uses is let go.
-fn at(step: Step, place: String) -> Arc<Semaphore> {
-    static PLACES: Mutex<BTreeMap<(Step, String), Weak<Semaphore>>> = Mutex::new(BTreeMap::new());
+fn at(step: RemotePhase, place: String) -> Arc<Semaphore> {
+    static PLACES: Mutex<BTreeMap<(RemotePhase, String), Weak<Semaphore>>> = Mutex::new(BTreeMap::new());
     let mut places = PLACES.lock().unwrap_or_else(PoisonError::into_inner);
     let key = (step, place);
     if let Some(turns) = places.get(&key).and_then(Weak::upgrade) {

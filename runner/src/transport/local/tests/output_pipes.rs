@@ -2,7 +2,7 @@
 
 use super::Bare;
 use crate::shell::{End, ShellLoss};
-use crate::transport::local::kept::Keeping;
+use crate::transport::local::output_pipes::Keeping;
 
 impl Bare {
     fn keeps_its_pair(&self) -> bool {

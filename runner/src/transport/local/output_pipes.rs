@@ -21,7 +21,7 @@ use crate::shell::{Nonce, SessionError};
 
 /// Our ends of a pair that a shell keeps.
 #[derive(Clone, Debug)]
-pub(super) struct Kept {
+pub(super) struct OutputPipes {
     pub(super) stdout: Arc<pipe::Receiver>,
     pub(super) stderr: Arc<pipe::Receiver>,
 }
@@ -30,15 +30,15 @@ pub(super) struct Kept {
 #[derive(Debug, Default)]
 pub(super) enum Keeping {
     /// The next command may have it.
-    Free(Kept),
+    Free(OutputPipes),
     /// It is read for a command that has left something running.
-    Lent(Kept, Vec<Loan>),
+    Lent(OutputPipes, Vec<Loan>),
     /// There is none, or the shell has lost it.
     #[default]
     None,
 }
 
-impl Kept {
+impl OutputPipes {
     /// A pair, and the shell's ends with the descriptors that they are to have.
     pub(super) fn make() -> Result<(Self, [(OwnedFd, i32); 2]), SessionError> {
         let [out, err] = KEPT_FDS;
@@ -67,7 +67,7 @@ fn one() -> Result<(Arc<pipe::Receiver>, OwnedFd), SessionError> {
 
 impl LocalShell {
     /// The pair, for a command that is alone with its shell; none if it needs pipes of its own.
-    pub(super) async fn kept(&mut self) -> Option<Kept> {
+    pub(super) async fn kept(&mut self) -> Option<OutputPipes> {
         let kept = match std::mem::take(&mut self.keeping) {
             Keeping::Free(kept) => kept,
             Keeping::Lent(kept, loans) => {
@@ -98,7 +98,7 @@ impl LocalShell {
     }
 
     /// Whether the shell has these very pipes where it keeps them.
-    fn has(&self, kept: &Kept) -> bool {
+    fn has(&self, kept: &OutputPipes) -> bool {
         let [out, err] = KEPT_FDS;
         self.has_at(out, &kept.stdout) && self.has_at(err, &kept.stderr)
     }

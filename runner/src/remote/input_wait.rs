@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::RemoteShell;
-use crate::transport::local::waits::QUIET;
+use crate::transport::local::input_wait::QUIET;
 
 /// The longest time between two questions.
 const SELDOM: Duration = Duration::from_secs(16);

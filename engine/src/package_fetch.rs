@@ -444,7 +444,7 @@ fn requires_nothing(module: &str) -> bool {
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use crate::told::Told;
+    use crate::command_facts::CommandFacts;
 
     #[test]
     fn what_is_installed_is_run() {
@@ -508,7 +508,7 @@ mod tests {
             let says = inventory.commands().iter().any(says_offline);
             assert_eq!(says, expected, "{script}");
         }
-        let told = Told { offline: true, ..Told::default() };
+        let told = CommandFacts { offline: true, ..CommandFacts::default() };
         assert!(told.stays_here(false) && !told.stays_here(true));
     }
 
