@@ -204,3 +204,32 @@ fn a_session_is_told_that_nothing_of_such_a_script_is_kept() {
     assert_eq!(after["stdout"], "[] Makefile src\n", "{after}");
     assert_eq!(after.get("hints"), None, "{after}");
 }
+
+/// A directory that no policy opens is closed by the kernel, and the rest of the line runs. Where a policy forbids to read it, and where
+/// nothing holds the session, the command is denied.
+#[test]
+fn a_list_of_a_closed_directory_is_left_to_the_kernel() {
+    let world = repository();
+    world.write("home/notes/private.txt", "x");
+    world.write("home/.ssh/id_ed25519", "x");
+    let notes = world.path("home/notes").display().to_string();
+    for (command, program) in [
+        (format!("find {notes} -name '*.txt' 2>/dev/null; echo went"), "find"),
+        (format!("ls {notes} 2>/dev/null; echo went"), "ls"),
+        ("find / -maxdepth 1 -name etc 2>/dev/null; echo went".to_owned(), "find"),
+    ] {
+        let ended = world.run(&command);
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "went\n"), "{command}: {ended:?}");
+        assert!(ended.stderr.contains("is closed to this session, so"), "{command}: {ended:?}");
+        assert!(ended.stderr.contains(&format!("`{program} /")), "{command}: {ended:?}");
+        let dry = world.call(&["check", "--unguarded", &command]);
+        assert_ne!(dry.code, Some(0), "{command}: {dry:?}");
+    }
+    let ended = world.run("df -P . / | tail -n +2 | wc -l");
+    assert_eq!((ended.code, ended.stdout.trim()), (Some(0), "2"), "{ended:?}");
+    let secrets = world.path("home/.ssh").display().to_string();
+    for command in [format!("ls {secrets}"), format!("cat {notes}/private.txt"), format!("grep -r x {notes}")] {
+        let ended = world.run(&command);
+        assert_eq!(ended.code, Some(126), "{command}: {ended:?}");
+    }
+}

@@ -65,7 +65,7 @@ fn a_refusal_is_short() {
     let long = "x".repeat(3_000);
     let mut commands: Vec<String> = Vec::from(
         [
-            "ls /",
+            "cat /root/x",
             "cat ~/.ssh/id_ed25519",
             "pip install requests",
             "npx left-pad",

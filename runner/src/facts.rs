@@ -215,7 +215,8 @@ impl Surroundings {
                 let public: Vec<AbsolutePath> = public.collect();
                 facts.public.extend(public);
                 if lists_names(command, index) {
-                    paths.retain(|path| !self.is_masked(occasion, path, engine));
+                    let asks = |path: &AbsolutePath| is_held(&occasion.session) && asks_about(command, index, path);
+                    paths.retain(|path| !self.is_masked(occasion, path, engine) && !asks(path));
                     if paths.is_empty() {
                         facts.inert.insert((command.id, index));
                     }
@@ -259,6 +260,7 @@ impl Surroundings {
                     && !links
                     && (by_name()
                         || (held && (of_own() || asks_about(command, index, &path)))
+                        || (held && lists_closed(command, index, &path, engine, &facts))
                         || self.comes_to_nothing(&facts, command, index, &path, engine, &sight.steps))
                 {
                     facts.inert.insert((command.id, index));
@@ -711,25 +713,41 @@ fn is_public(
 fn lists_names(command: &Command, effect: usize) -> bool {
     const LIST: [&str; 7] = ["ls", "dir", "vdir", "stat", "du", "readlink", "realpath"];
     let invocation = &command.invocation;
-    let Some(effect) = command.effects.get(effect).filter(|effect| effect.kind == EffectKind::Read) else {
-        return false;
-    };
     invocation.words.first().is_some_and(|name| LIST.contains(&name.as_str()))
         && !invocation.flags.contains("--files0-from")
-        && invocation.operands.iter().any(|operand| operand.span == effect.target.span)
+        && reads_operand(command, effect)
+}
+
+/// Whether an effect reads an operand of its command.
+fn reads_operand(command: &Command, effect: usize) -> bool {
+    let effect = command.effects.get(effect).filter(|effect| effect.kind == EffectKind::Read);
+    effect.is_some_and(|effect| command.invocation.operands.iter().any(|operand| operand.span == effect.target.span))
 }
 
 /// Whether an operand is only asked for its attributes, which the kernel's rules leave to all programs: by `stat`, by `ls -d`, or by `ls` of
-/// something that is no directory.
+/// something that is no directory; or for those of its file system, by `df`.
 fn asks_about(command: &Command, effect: usize, path: &AbsolutePath) -> bool {
     let invocation = &command.invocation;
     let is_directory = || std::fs::metadata(path.as_str()).is_ok_and(|found| found.is_dir());
     let asks = match invocation.words.first().map(String::as_str) {
         Some("stat" | "readlink" | "realpath") => true,
         Some("ls" | "dir" | "vdir") => invocation.flags.contains("--directory") || !is_directory(),
+        Some("df") => return reads_operand(command, effect),
         _ => false,
     };
     asks && lists_names(command, effect)
+}
+
+/// Whether a command would list a directory that no policy lets the session read, and that none forbids either (`ls /`, `find / -name x`).
+/// Own code can try the same: the kernel refuses it, and the command goes on. What `find` does with files has effects of its own.
+fn lists_closed(command: &Command, effect: usize, path: &AbsolutePath, engine: &Engine, facts: &Facts) -> bool {
+    let lists = match command.invocation.words.first().map(String::as_str) {
+        Some("find" | "tree") => reads_operand(command, effect),
+        _ => lists_names(command, effect),
+    };
+    let is_directory = || std::fs::metadata(path.as_str()).is_ok_and(|found| found.is_dir());
+    let is_closed = || engine.permissions(facts).because(FileAction::Read, path) == (false, Vec::new());
+    lists && is_directory() && is_closed() && engine.is_no_gain(facts)
 }
 
 /// Whether git changes the settings of a repository that the script or the session makes: no mask holds them yet.

@@ -80,6 +80,36 @@ pub(crate) fn hints(texts: [&str; 2], failed: bool, bounds: &Bounds<'_>) -> Vec<
     hints
 }
 
+/// A directory that the script lists and that is closed to the session. With `2>/dev/null` the output says nothing of that, and an empty
+/// list reads as if there were no such file.
+pub(crate) fn closed_listing(script: &str, bounds: &Bounds<'_>) -> Option<String> {
+    let mut lister = None;
+    for word in script.split_whitespace() {
+        let name = word.trim_start_matches(['(', '$', '`', '"', '{']);
+        if LISTERS.contains(&name) {
+            lister = Some(name);
+            continue;
+        }
+        let Some(program) = lister else { continue };
+        let path = Path::new(word.trim_end_matches([';', ')', '`', '"']));
+        if path.is_absolute() && (bounds.closed)(path).is_some_and(|policies| policies.is_empty()) && path.is_dir() {
+            let path = path.display();
+            return Some(format!(
+                "`{path}` is closed to this session, so `{program} {path}` finds nothing: name directories that are not (the workspace, `/usr`)"
+            ));
+        }
+        // Behind the first test of `find` no more directories come.
+        let ends = word.contains([';', '|', '&', '>', '<']) || program == "find" && word.starts_with(['-', '(', '!']);
+        if ends {
+            lister = None;
+        }
+    }
+    None
+}
+
+/// Programs that list directories.
+const LISTERS: [&str; 4] = ["find", "ls", "du", "tree"];
+
 fn hint(line: &str, failed: bool, bounds: &Bounds<'_>) -> Option<String> {
     if let Some((_, hint)) = FULL.iter().find(|(message, _)| failed && line.contains(message)) {
         return Some((*hint).to_owned());
@@ -229,6 +259,43 @@ mod tests {
         }
         let told = Bounds { peers: true, ..bounds };
         assert_eq!(hint("curl: (6) Could not resolve host: example.invalid", true, &told), None);
+    }
+
+    #[test]
+    fn a_list_of_what_is_closed_is_no_empty_list() {
+        let closed = |file: &Path| match file.to_str()? {
+            "/" | "/root" => Some(Vec::new()),
+            "/etc" => Some(vec!["policy".to_owned()]),
+            _ => None,
+        };
+        let bounds = Bounds {
+            cwds: &[],
+            writable: &[],
+            own: "/t/s-",
+            called: "here",
+            refused: &[],
+            peers: false,
+            scratch: &|_| false,
+            closed: &closed,
+            stranger: &|_| None,
+        };
+        for (script, named) in [
+            ("find / -name x 2>/dev/null | head", Some("`find /`")),
+            ("command -v cc; (ls -la /; true)", Some("`ls /`")),
+            ("x=$(find / -maxdepth 1)", Some("`find /`")),
+            ("ls /usr; echo /", None),
+            ("find /usr -path / -prune", None),
+            ("find /usr -name x 2>/dev/null; cat /", None),
+            ("ls /etc", None),
+            ("grep -r x /", None),
+        ] {
+            let hint = closed_listing(script, &bounds);
+            assert_eq!(hint.is_some(), named.is_some(), "{script}: {hint:?}");
+            assert!(
+                named.is_none_or(|named| hint.as_ref().is_some_and(|hint| hint.contains(named))),
+                "{script}: {hint:?}"
+            );
+        }
     }
 
     #[test]

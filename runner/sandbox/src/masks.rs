@@ -27,8 +27,8 @@ use rustix::io::Errno;
 
 use super::file_marks::Earlier;
 use super::move_watch;
-use super::plan::{Cover, Hole, Mask, Rights, rights};
 use super::package_keys::is_published;
+use super::plan::{Cover, Hole, Mask, Rights, rights};
 
 /// Entries that a search for names looks at: a tree of a million is searched whole.
 pub const MAX_ENTRIES: usize = 2_000_000;

@@ -368,7 +368,7 @@ impl Pipeline {
         let texts = match (failed, merged && finish.is_some()) {
             (_, true) => [stdout, stderr],
             (true, false) => ["", stderr],
-            (false, false) => return Vec::new(),
+            (false, false) => ["", ""],
         };
         let surroundings = &self.settings.surroundings;
         let cwd = finish.map(|finish| finish.cwd.as_str()).filter(|cwd| !cwd.is_empty());
@@ -412,7 +412,11 @@ impl Pipeline {
             closed: &closed,
             stranger: &stranger,
         };
-        hint::hints(texts, failed, &bounds).iter().map(|hint| self.redact(hint)).collect()
+        let mut hints = hint::hints(texts, failed, &bounds);
+        if let Some(hint) = hint::closed_listing(job.script.as_str(), &bounds).filter(|_| hints.is_empty()) {
+            hints.push(hint);
+        }
+        hints.iter().map(|hint| self.redact(hint)).collect()
     }
 
     pub(super) fn facts_of(&self, job: &Job, client: &Client) -> Facts {
