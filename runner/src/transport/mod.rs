@@ -4,7 +4,13 @@
 //! streams (`wire.rs`), and a connection of SSH (`ssh/`) or an exec in a container (`docker/`) makes those. What is said over them is not
 //! decided here (`remote/`).
 
+#[cfg(not(all(feature = "ssh", feature = "docker")))]
+mod absent;
+#[cfg(feature = "docker")]
 pub mod docker;
+#[cfg(not(feature = "docker"))]
+pub(crate) use self::absent::docker;
+#[cfg(feature = "docker")]
 mod left;
 pub(crate) mod line_ends;
 pub mod local;
