@@ -46,6 +46,7 @@ use self::policy_set::Set;
 use self::values::{absolute, beside, expand, home, place_of, source_of};
 
 pub(crate) use self::error::ConfigError;
+pub(crate) use self::file::LevelName;
 pub(crate) use self::path_error::unreadable;
 pub(crate) use self::pinned_settings::PinnedSettings;
 #[cfg(feature = "cli")]

@@ -16,6 +16,10 @@ pub(crate) mod line_ends;
 pub mod local;
 pub mod ssh;
 pub(crate) mod turn;
+#[cfg_attr(
+    not(any(feature = "ssh", feature = "docker")),
+    expect(dead_code, reason = "a transport that this build lacks fills and empties the streams")
+)]
 pub(crate) mod wire;
 
 /// What a terminal is to programs: one that knows colours, whose escape sequences are taken out again.
