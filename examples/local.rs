@@ -22,7 +22,7 @@ async fn main() -> Result<(), Error> {
 
     match session.start("echo begun; sleep 60").await? {
         Started::Running(mut job) => {
-            job.write(b"", true).await?;
+            println!("{:?} in the background", job.output().await?.status);
             println!("{:?} when killed", job.kill().await?.status);
         }
         Started::Refused(outcome) => println!("{}", outcome.decision.reason),
