@@ -24,6 +24,7 @@ mod day;
 mod developer;
 mod documents;
 mod elicitation;
+mod embed;
 mod export;
 mod groups;
 mod guard;

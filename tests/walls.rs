@@ -10,8 +10,12 @@ use crate::support::world::repository;
 
 /// What a crate depends on in the product, itself left out, by name.
 fn dependencies(package: &str, depth: &str) -> Vec<String> {
+    tree(&["--package", package], depth)
+}
+
+fn tree(of: &[&str], depth: &str) -> Vec<String> {
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["tree", "--package", package, "--edges", "normal", "--prefix", "none", "--format", "{p}"]);
+    cargo.arg("tree").args(of).args(["--edges", "normal", "--prefix", "none", "--format", "{p}"]);
     cargo.args(["--depth", depth, "--locked", "--offline"]);
     let output = cargo.current_dir(repository()).output().expect("cargo runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -38,6 +42,19 @@ fn only_the_runner_depends_on_the_sandbox() {
     assert!(dependencies("palisade-runner", "1").contains(&sandbox));
     for package in ["palisade", "palisade-mcp", "palisade-audit", "palisade-redact"] {
         assert!(!dependencies(package, "1").contains(&sandbox), "{package} depends on the sandbox");
+    }
+}
+
+#[test]
+fn the_library_alone_brings_no_transport_and_no_program() {
+    let names = tree(&["--package", "palisade", "--no-default-features"], "99");
+    assert!(names.contains(&"palisade-runner".to_owned()) && names.len() > 50, "the tree is read: {names:?}");
+    for foreign in ["russh", "bollard", "rmcp", "clap", "ratatui", "axum", "tracing-subscriber", "palisade-mcp"] {
+        assert!(!names.contains(&foreign.to_owned()), "the library alone depends on {foreign}");
+    }
+    let all = dependencies("palisade", "99");
+    for own in ["russh", "bollard", "rmcp", "clap"] {
+        assert!(all.contains(&own.to_owned()), "the program has no {own}");
     }
 }
 

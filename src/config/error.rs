@@ -3,6 +3,7 @@
 use miette::Diagnostic;
 use palisade_audit::export::TlsError;
 use palisade_engine::{BundleError, CaseError, VocabularyError};
+#[cfg(feature = "cli")]
 use palisade_mcp::http::config::HttpConfigError;
 use palisade_runner::environment::EnvironmentError;
 
@@ -88,6 +89,7 @@ pub(crate) enum ConfigError {
     #[error("`--agent`, `--user` and `--role` are not for a server whose settings name its principals")]
     #[diagnostic(help("take them out, or start one server for each agent"))]
     Principals,
+    #[cfg(feature = "cli")]
     #[error(transparent)]
     #[diagnostic(transparent)]
     Terms(#[from] HttpConfigError),

@@ -11,12 +11,12 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::ConfigError;
+use super::flags::Context;
+use super::http::ServeTable;
 use super::path_error::unreadable;
+use super::policies::known;
+use super::targets::TargetTable;
 use super::values::{Time, home, misread, place_of, wrong};
-use crate::args::Context;
-use crate::http::ServeTable;
-use crate::policies::known;
-use crate::targets::TargetTable;
 
 /// The last place where settings are looked for.
 const SYSTEM: &str = "/etc/palisade/palisade.toml";
@@ -116,7 +116,7 @@ pub(super) struct SandboxTable {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum LevelName {
+pub(crate) enum LevelName {
     Strict,
     Default,
     Compat,
@@ -324,6 +324,9 @@ pub(super) fn settings_file(flags: &Context) -> Result<Option<PathBuf>, ConfigEr
     if let Some((_, path)) = named(flags) {
         return Ok(Some(path));
     }
+    if flags.embedded.alone {
+        return Ok(None);
+    }
     let user = match std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from) {
         Some(path) if path.is_absolute() => Some(path),
         _ => home().ok().map(|home| Path::new(home.as_str()).join(".config")),
@@ -339,6 +342,9 @@ pub(super) fn settings_file(flags: &Context) -> Result<Option<PathBuf>, ConfigEr
 /// What names a settings file, and the file.
 fn named(flags: &Context) -> Option<(&'static str, PathBuf)> {
     let flag = flags.config.clone().map(|path| ("`--config`", path));
+    if flags.embedded.alone {
+        return flag;
+    }
     flag.or_else(|| std::env::var_os("PALISADE_CONFIG").map(|path| ("`$PALISADE_CONFIG`", PathBuf::from(path))))
 }
 

@@ -5,14 +5,21 @@
 
 mod error;
 mod file;
+pub(crate) mod flags;
+mod http;
 mod path_error;
 mod pinned_settings;
+mod policies;
 mod policy_set;
 mod reach;
 mod secrets;
+#[cfg(feature = "cli")]
+mod served;
+#[cfg(feature = "cli")]
 mod serving;
 mod session;
 mod storage;
+mod targets;
 mod values;
 mod view;
 
@@ -22,6 +29,7 @@ use std::time::Duration;
 
 use palisade_audit::export;
 use palisade_engine::{AbsolutePath, Engine, Principal};
+#[cfg(feature = "cli")]
 use palisade_mcp::http::config::{HttpConfig, Proof};
 use palisade_redact::{KnownValue, Redactor};
 use palisade_runner::control::{self, People};
@@ -32,17 +40,21 @@ use palisade_runner::target::Target;
 use palisade_runner::{Policies, Settings, Zone};
 
 use self::file::{SettingsFile, by_name, exists, settings_file};
+use self::flags::{Context, Transport};
 use self::policy_set::Set;
+
 use self::values::{absolute, beside, expand, home, place_of, source_of};
-use crate::args::{Context, Transport};
-use crate::http::Served;
-use crate::targets;
 
 pub(crate) use self::error::ConfigError;
+pub(crate) use self::file::LevelName;
 pub(crate) use self::path_error::unreadable;
 pub(crate) use self::pinned_settings::PinnedSettings;
+#[cfg(feature = "cli")]
+pub(crate) use self::policies::walk;
 pub(crate) use self::policy_set::{Authored, Chosen, WatchedSettings};
 pub(crate) use self::reach::GrantedPaths;
+#[cfg(feature = "cli")]
+pub(crate) use self::served::Served;
 pub(crate) use self::session::PassesOn;
 pub(crate) use self::values::{duration, misread, os_user, size, wrong};
 pub(crate) use self::view::{ViewError, enter_view, load_in, look_into_view, overlay, redactor_for};
@@ -110,6 +122,7 @@ pub(crate) fn load_with_target(flags: &Context, verb: &'static str) -> Result<Se
 ///
 /// # Errors
 /// As [`load`], for the settings files and the files of tokens that they name.
+#[cfg(feature = "cli")]
 pub(crate) fn serve(flags: &Context, address: &str) -> Result<(HttpConfig, Vec<Served>), ConfigError> {
     let layers = Layers::read(flags)?;
     let terms = layers.terms(address.parse()?)?;
@@ -121,6 +134,7 @@ pub(crate) fn serve(flags: &Context, address: &str) -> Result<(HttpConfig, Vec<S
 ///
 /// # Errors
 /// As [`load`].
+#[cfg(feature = "cli")]
 pub(crate) fn load_served(flags: &Context, served: &Served) -> Result<Settings, ConfigError> {
     let flags = Context {
         agent: Some(served.agent.clone()),

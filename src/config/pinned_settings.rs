@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use super::file::settings_file;
+use super::flags::Context;
 use super::{ConfigError, Layers};
-use crate::args::Context;
 
 /// What a server would have to be told where the variables of now are not set.
 #[derive(Debug)]

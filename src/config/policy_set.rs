@@ -7,11 +7,13 @@ use palisade_engine::{AbsolutePath, Bundle, BundleError, CaseError, Cases, Engin
 use toml::Spanned;
 
 use super::file::{GroupsTable, SettingsFile};
+use super::flags::Context;
 use super::path_error::unreadable;
+use super::policies::PolicyFiles;
 use super::values::{beside, home, place_of, source_of};
 use super::{ConfigError, Layers, Purpose};
-use crate::args::{Context, PolicySet};
-use crate::policies::PolicyFiles;
+#[cfg(feature = "cli")]
+use crate::cli::args::PolicySet;
 
 /// A policy set with its cases and what its groups are made of: for those who write policies.
 #[derive(Debug)]
@@ -143,6 +145,7 @@ impl Authored {
     ///
     /// # Errors
     /// If a settings file cannot be read or is wrong.
+    #[cfg(feature = "cli")]
     pub(crate) fn of(set: &PolicySet) -> Result<Self, ConfigError> {
         let named = match (&set.path, &set.profile) {
             (Some(path), _) => Some(Chosen::named(path)),

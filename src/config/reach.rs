@@ -8,11 +8,11 @@ use palisade_runner::caches::Caches;
 use palisade_runner::facts;
 use palisade_runner::target::Target;
 
+use super::flags::Transport;
 use super::path_error::unreadable;
 use super::policy_set::Set;
-use super::values::{absolute, beside, expand, home, named, os_user, place_of};
+use super::values::{absolute, beside, expand, home, named, os_user, own, place_of};
 use super::{ConfigError, Layers, Purpose, Settings};
-use crate::args::Transport;
 
 impl Layers<'_> {
     pub(super) fn workspace(&self, purpose: Purpose, agent: &str) -> Result<AbsolutePath, ConfigError> {
@@ -140,6 +140,12 @@ impl Layers<'_> {
             table.files().into_iter().filter_map(|named| beside(path, Some(&expand(named, &home)))).collect::<Vec<_>>()
         });
         own.collect()
+    }
+
+    /// Files by which clients are known and the server is, and the sockets for operators.
+    pub(super) fn serve_files(&self) -> Vec<PathBuf> {
+        let layers = [&self.enforced, &self.file].into_iter().flatten();
+        layers.flat_map(|(path, file)| file.serve.files().into_iter().map(own(path)).collect::<Vec<_>>()).collect()
     }
 
     /// That the agent can change nothing that Palisade goes by: neither what it reads there, nor where a path leads.

@@ -1,12 +1,10 @@
 //! What serving over HTTP takes, and who is served.
 
-use std::path::PathBuf;
-
 use palisade_mcp::http::config::{Address, HttpConfig, Proof};
 
+use super::served::{self, Served, ServedError};
 use super::values::{os_user, own, place_of};
 use super::{ConfigError, IDLE, Layers};
-use crate::http::{self, Served, ServedError};
 
 /// Connections at a time, at most: each takes descriptors.
 const MAX_CONNECTIONS: usize = 10_000;
@@ -23,7 +21,7 @@ impl Layers<'_> {
         let wrong = |key: &str, value: &str, expected| {
             Err(ConfigError::Value { key: key.to_owned(), value: value.to_owned(), expected })
         };
-        if let Some(origin) = origins.iter().find(|origin| !http::is_origin(origin)) {
+        if let Some(origin) = origins.iter().find(|origin| !served::is_origin(origin)) {
             return wrong(
                 "serve.origins",
                 origin,
@@ -87,11 +85,5 @@ impl Layers<'_> {
             })
         });
         served.collect()
-    }
-
-    /// Files by which clients are known and the server is, and the sockets for operators.
-    pub(super) fn serve_files(&self) -> Vec<PathBuf> {
-        let layers = [&self.enforced, &self.file].into_iter().flatten();
-        layers.flat_map(|(path, file)| file.serve.files().into_iter().map(own(path)).collect::<Vec<_>>()).collect()
     }
 }

@@ -138,7 +138,7 @@ impl Layers<'_> {
     }
 
     pub(super) fn level(&self) -> Level {
-        match self.pick(|file| file.sandbox.level).unwrap_or(LevelName::Default) {
+        match self.text(|file| file.sandbox.level, self.flags.embedded.level).unwrap_or(LevelName::Default) {
             LevelName::Strict => Level::Strict,
             LevelName::Default => Level::Default,
             LevelName::Compat => Level::Compat,
@@ -171,9 +171,11 @@ impl Layers<'_> {
                 expected: "256 or more: a session's own shell uses high numbers",
             });
         }
+        let embedded = &self.flags.embedded;
+        let memory = embedded.memory.map(|bytes| bytes.to_string());
         Ok(Limits {
-            processes: self.pick(|file| file.sandbox.limits.processes).or(Some(PROCESSES)),
-            memory: bytes("sandbox.limits.memory", self.pick(|file| file.sandbox.limits.memory.clone()))?
+            processes: self.text(|file| file.sandbox.limits.processes, embedded.processes).or(Some(PROCESSES)),
+            memory: bytes("sandbox.limits.memory", self.text(|file| file.sandbox.limits.memory.clone(), memory))?
                 .or_else(|| Some(most_memory())),
             file_size: bytes("sandbox.limits.file-size", self.pick(|file| file.sandbox.limits.file_size.clone()))?,
             open_files,
@@ -198,7 +200,7 @@ impl Layers<'_> {
 
     /// How many sessions are open at once, at most.
     pub(super) fn max_sessions(&self) -> Result<usize, ConfigError> {
-        let max = self.pick(|file| file.session.max).unwrap_or(64);
+        let max = self.text(|file| file.session.max, self.flags.embedded.max_sessions).unwrap_or(64);
         if (1..=MAX_SESSIONS).contains(&max) {
             return Ok(max);
         }
@@ -209,7 +211,8 @@ impl Layers<'_> {
     pub(super) fn budget(&self) -> Result<Budget, ConfigError> {
         let keep = self.pick(|file| file.output.keep_bytes.clone()).unwrap_or_else(|| "256KiB".to_owned());
         let keep_bytes = usize::try_from(size("output.keep-bytes", &keep)?).unwrap_or(usize::MAX);
-        Ok(Budget { max_chars: self.pick(|file| file.output.max_chars).unwrap_or(20_000), keep_bytes })
+        let max_chars = self.text(|file| file.output.max_chars, self.flags.embedded.max_chars).unwrap_or(20_000);
+        Ok(Budget { max_chars, keep_bytes })
     }
 
     /// How much of its output `run` passes on, where `typed` is what `--max-output` says.

@@ -8,20 +8,24 @@ use palisade_runner::checkpoint;
 use palisade_runner::control::{self, People};
 use palisade_runner::remembered::Remembered;
 
-use super::file::{AutomaticName, OtlpTable, SyncName, SyslogTable};
-use super::values::{beside, expand, home, own, place_of, size, state};
+use super::file::{AutomaticName, OtlpTable, SettingsFile, SyncName, SyslogTable};
+use super::values::{absolute, beside, expand, home, own, place_of, size, state};
 use super::{ConfigError, Layers};
 
 impl Layers<'_> {
     pub(super) fn audit_directory(&self) -> Result<PathBuf, ConfigError> {
-        for (path, file) in [&self.enforced, &self.file].into_iter().flatten() {
-            if let Some(directory) = &file.audit.path {
-                let home = home()?;
+        let named = |layer: &Option<(PathBuf, SettingsFile)>| {
+            let (path, directory) = layer.as_ref().and_then(|(path, file)| Some((path, file.audit.path.as_ref()?)))?;
+            Some(home().map(|home| {
                 let expanded = expand(directory, &home);
-                return Ok(beside(path, Some(&expanded)).unwrap_or(expanded));
-            }
+                beside(path, Some(&expanded)).unwrap_or(expanded)
+            }))
+        };
+        let embedded = || self.flags.embedded.audit.as_deref().map(absolute);
+        match named(&self.enforced).or_else(embedded).or_else(|| named(&self.file)) {
+            Some(directory) => directory,
+            None => Ok(state()?.join("audit")),
         }
-        Ok(state()?.join("audit"))
     }
 
     pub(super) fn record(&self, directory: PathBuf) -> Result<audit::AuditSettings, ConfigError> {

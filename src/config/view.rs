@@ -11,9 +11,9 @@ use palisade_runner::Settings;
 use palisade_runner::overlay::{self, Entered, OverlayError};
 use serde::Deserialize;
 
+use super::flags::{Context, Transport};
 use super::values::{beside, expand, home, os_user, state};
 use super::{ConfigError, Layers, Purpose};
-use crate::args::{Context, Transport};
 
 /// What an agent's commands change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]

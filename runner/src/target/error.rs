@@ -17,6 +17,15 @@ pub struct Unreadable {
 /// Why a target cannot be reached or used.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum TargetError {
+    /// This build was made without the transport.
+    #[error("`{place}` cannot be reached: this build of Palisade was made without the feature `{feature}`")]
+    #[diagnostic(help("build it with that feature, which is on unless `default-features = false`"))]
+    NotBuiltIn {
+        /// The host and the port, or the container or image.
+        place: String,
+        /// The feature of the crate.
+        feature: &'static str,
+    },
     /// The name cannot be resolved.
     #[error("the address of `{host}` cannot be found")]
     #[diagnostic(help("check `host` in the target's settings, and this machine's DNS"))]

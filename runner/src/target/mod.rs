@@ -101,6 +101,7 @@ impl SshTarget {
 
     /// By which name and port its key is looked up. An alias has no port (OpenSSH's `get_hostfile_hostname_ipaddr`), as a name at the
     /// usual one has none.
+    #[cfg(feature = "ssh")]
     pub(crate) fn known_as(&self) -> (&str, u16) {
         self.host_key_alias.as_deref().map_or((self.host.as_str(), self.port), |alias| (alias, 22))
     }

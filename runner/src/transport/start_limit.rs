@@ -25,6 +25,7 @@ pub(crate) struct Turn(#[expect(dead_code, reason = "held for its Drop")] OwnedS
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum RemotePhase {
     /// From before the connection until the host knows who we are.
+    #[cfg_attr(not(feature = "ssh"), expect(dead_code, reason = "no host is logged in to"))]
     Login,
     /// Until the shells of a session are there.
     Start,

@@ -15,7 +15,7 @@ use russh::keys::{
 };
 use russh::{MethodKind, MethodSet};
 
-use super::Watch;
+use super::client::Watch;
 use crate::target::{Identity, SshTarget, TargetError};
 
 /// Keys of an agent that are tried; a host that is asked more often hangs up (sshd_config(5), MaxAuthTries).

@@ -11,7 +11,7 @@ use russh::client::{self, Handle};
 use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Disconnect, Sig};
 use tokio::sync::{mpsc, watch};
 
-use super::{Hop, Met, Watch};
+use super::client::{Hop, Met, Watch};
 use crate::shell::{TerminalSize, Typed};
 use crate::target::{SshTarget, TargetError};
 use crate::transport::TERMINAL_KIND;

@@ -18,6 +18,7 @@ use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Algorithm, Certificate, EcdsaCurve, HashAlg, PublicKey};
 use sha1::Sha1;
 
+use super::patterns::fits;
 use crate::target::Unreadable;
 
 /// The port that a line without one is about.
@@ -359,30 +360,6 @@ fn fits_list(name: &str, patterns: &[u8]) -> bool {
         }
     }
     fits_one
-}
-
-/// Whether a name fits a pattern of plain bytes, `*` and `?`. Takes no longer than the product of their lengths.
-pub(super) fn fits(name: &[u8], pattern: &[u8]) -> bool {
-    let (mut at, mut place) = (0, 0);
-    // Where the last star stands, and up to where of the name it reaches.
-    let mut star: Option<(usize, usize)> = None;
-    while at < name.len() {
-        match pattern.get(place) {
-            Some(b'*') => {
-                star = Some((place, at));
-                place += 1;
-            }
-            Some(byte) if *byte == b'?' || name.get(at) == Some(byte) => (at, place) = (at + 1, place + 1),
-            _ => match &mut star {
-                Some((behind, reached)) => {
-                    *reached += 1;
-                    (at, place) = (*reached, *behind + 1);
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern.get(place..).is_some_and(|rest| rest.iter().all(|byte| *byte == b'*'))
 }
 
 fn skip_blanks(text: &[u8]) -> &[u8] {

@@ -3,7 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::transport::ssh::host_key::fits;
+use crate::transport::ssh::patterns::fits;
 
 /// Bytes of one file.
 const MAX_FILE: u64 = 1 << 20;

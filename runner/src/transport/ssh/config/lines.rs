@@ -1,7 +1,7 @@
 //! How a line of OpenSSH's configuration is taken apart: keywords, words, patterns, hosts on the way, tokens.
 
 use super::{Jump, Spot, Unusable, Value};
-use crate::transport::ssh::host_key::fits;
+use crate::transport::ssh::patterns::fits;
 
 /// Hosts that may stand on the way to one.
 const MAX_JUMPS: usize = 32;

@@ -6,7 +6,7 @@
 use super::lines::expand;
 use super::values::Found;
 use super::{Asked, Reader, Spot, Unusable};
-use crate::transport::ssh::host_key::fits;
+use crate::transport::ssh::patterns::fits;
 
 /// Whether a line is about the host, by what has been read before it. `rest` is what stands behind `Match`, `words` the same taken apart.
 pub(super) fn is_about(

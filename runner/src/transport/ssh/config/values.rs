@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::lines::{is_word, jumps};
 use super::{Asked, Jump, Spot, Unusable, Value};
-use crate::transport::ssh::host_key::fits;
+use crate::transport::ssh::patterns::fits;
 
 /// Values of one keyword that may add up.
 const MAX_VALUES: usize = 32;

@@ -1,0 +1,98 @@
+//! The program `palisade`: arguments, terminal, exit statuses. It decides nothing.
+
+pub(crate) mod args;
+mod clients;
+mod commands;
+mod exit;
+mod help;
+mod reload;
+mod report;
+mod watch;
+
+use std::process::ExitCode;
+
+use clap::FromArgMatches;
+use clap::error::ErrorKind;
+
+use crate::cli::args::{Cli, Verb};
+use crate::cli::exit::Exit;
+use crate::cli::report::CliError;
+
+/// Does what was typed.
+pub(crate) fn main() -> ExitCode {
+    let typed = help::command().try_get_matches().and_then(|typed| Cli::from_arg_matches(&typed));
+    let cli = match typed {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    // Before anything secret is in memory: no core files, and nobody of the same user reads it.
+    if let Err(error) = palisade_runner::sandbox::harden_server() {
+        CliError::new(format!("cannot make this process unreadable to others: {error}"), "").print();
+        return Exit::Failed.into();
+    }
+    // What goes wrong is told once, by the verb itself; a server has nobody else to tell.
+    logging(if matches!(cli.verb, Verb::Serve(_)) { "warn" } else { "off" });
+    let ended = match &cli.verb {
+        Verb::Check(args) => commands::check::run(args),
+        Verb::Inventory(args) => commands::inventory::run(args),
+        Verb::Run(args) => commands::run::run(args),
+        Verb::Serve(args) => commands::serve::run(args),
+        Verb::Redact(args) => commands::redact::run(args),
+        Verb::Audit(args) => commands::audit::run(args),
+        Verb::Checkpoint(args) => commands::checkpoint::run(args),
+        Verb::Workspace(args) => commands::workspace::run(args),
+        Verb::Watch(args) => commands::watch::run(args),
+        Verb::Policy(args) => commands::policy::run(args),
+        Verb::Approvals(args) => commands::approvals::run(args),
+        Verb::Stop(args) => commands::stop::run(args),
+        Verb::Doctor(args) => commands::doctor::run(args),
+        Verb::Setup(args) => commands::setup::run(args),
+        Verb::RemoteGuard(args) => commands::remote_guard::run(args),
+    };
+    match ended {
+        Ok(exit) => exit.into(),
+        Err(trouble) => {
+            trouble.print();
+            // `run` keeps the small numbers for the command's own use.
+            let failed = if matches!(cli.verb, Verb::Run(_)) { Exit::Failed } else { Exit::Error };
+            failed.into()
+        }
+    }
+}
+
+/// Help and version go to stdout and are fine; wrong use is an error like any other.
+fn usage(error: &clap::Error) -> ExitCode {
+    let shown = error.render().to_string();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            report::print(&shown);
+            Exit::Fine.into()
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            report::complain(&shown);
+            Exit::Error.into()
+        }
+        _ => {
+            report::complain(&shown);
+            let is_run = std::env::args_os().nth(1).is_some_and(|verb| verb == "run");
+            if is_run { Exit::Failed.into() } else { Exit::Error.into() }
+        }
+    }
+}
+
+/// Logs go to stderr, and only on request. Libraries print whole messages and scripts at their lower levels, secrets
+/// included: whatever is asked for, only lines of this program's own crates are written, and errors of others.
+fn logging(default: &str) {
+    use tracing_subscriber::filter::{EnvFilter, Filtered, LevelFilter, filter_fn};
+    use tracing_subscriber::layer::SubscriberExt as _;
+    use tracing_subscriber::util::SubscriberInitExt as _;
+    let asked = std::env::var("PALISADE_LOG").unwrap_or_else(|_| default.to_owned());
+    let filter = EnvFilter::try_new(&asked).or_else(|_| EnvFilter::try_new(default)).unwrap_or_default();
+    let is_safe = filter_fn(|line| {
+        let is_ours = line.module_path().is_some_and(|module| module.starts_with("palisade"));
+        is_ours || *line.level() <= LevelFilter::ERROR
+    });
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let subscriber = tracing_subscriber::registry().with(filter).with(Filtered::new(lines, is_safe));
+    let _already_set = subscriber.try_init();
+}
