@@ -9,7 +9,7 @@ async fn main() -> Result<(), Error> {
     let palisade = Palisade::builder().workspace(workspace).agent("example").build()?;
     let session = palisade.open_session().await?;
 
-    let outcome = session.exec("echo hello from $PWD; exit 3").await?;
+    let outcome = session.exec("echo hello from $PWD; (exit 3)").await?;
     print!("{:?} {:?}: {}", outcome.status, outcome.exit_code, outcome.stdout);
 
     let outcome = session.exec("cat ~/.ssh/id_ed25519").await?;

@@ -150,6 +150,14 @@ impl Session {
         self.own.wait(self.inner.restore(checkpoint, how))
     }
 
+    /// As [`Session::restart`](crate::Session::restart).
+    ///
+    /// # Errors
+    /// As there, or it is called within a runtime.
+    pub fn restart(&self) -> Result<(), Error> {
+        self.own.wait(self.inner.restart())
+    }
+
     /// As [`Session::close`](crate::Session::close).
     ///
     /// # Errors

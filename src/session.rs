@@ -233,6 +233,16 @@ impl Session {
         self.inner.checked(restore).await
     }
 
+    /// Starts a shell in the place of one that has ended, with its directory, variables, functions and options.
+    ///
+    /// # Errors
+    /// The shell has not ended, policy does not permit it any more, or no shell can be started.
+    pub async fn restart(&self) -> Result<(), Error> {
+        runtime()?;
+        let reopen = || self.inner.pipeline.reopen_session(&self.id, &self.inner.client);
+        self.inner.checked(reopen).await.map(drop)
+    }
+
     /// Ends the session and everything in it.
     ///
     /// # Errors
