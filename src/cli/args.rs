@@ -618,7 +618,7 @@ pub(crate) enum PolicyAction {
     /// Say which decisions change from one set to another
     Diff(PolicyDiff),
     /// Say which kernel rules a session would get, and from which policies
-    ExplainSandbox(PolicyExplainSandbox),
+    ExplainSandbox(Box<PolicyExplainSandbox>),
     /// Print what this binary holds: a profile, the schema, the groups, the programs that tables describe
     Show(PolicyShow),
 }

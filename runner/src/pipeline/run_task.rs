@@ -704,7 +704,7 @@ async fn leaves(job: &Job, yields: Option<Duration>) {
 }
 
 /// What a shell reads by itself when it starts for a person: agents' clients run `bash -lc`. People keep secrets there.
-const STARTUP_FILES: [&str; 10] = [
+const STARTUP_FILES: [&str; 14] = [
     ".profile",
     ".bash_profile",
     ".bash_login",
@@ -715,6 +715,11 @@ const STARTUP_FILES: [&str; 10] = [
     ".zprofile",
     ".zshrc",
     ".zlogin",
+    // yarn ends where it cannot open them. They may hold a token.
+    ".npmrc",
+    ".yarnrc",
+    ".yarnrc.yml",
+    ".gemrc",
 ];
 
 /// Whether a session under this plan may change the caches.
