@@ -41,7 +41,7 @@ pub struct Builder {
 impl Builder {
     /// No settings file; what is enforced on this machine holds all the same.
     pub(crate) fn new() -> Self {
-        let embedded = Embedded { alone: true, ..Embedded::default() };
+        let embedded = Box::new(Embedded { alone: true, ..Embedded::default() });
         Self { flags: Context { embedded, ..Context::default() }, ..Self::default() }
     }
 

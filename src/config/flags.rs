@@ -52,7 +52,7 @@ pub(crate) struct Context {
     pub(crate) json: bool,
     /// What a program that embeds Palisade has set; nothing of it can be typed.
     #[cfg_attr(feature = "cli", arg(skip))]
-    pub(crate) embedded: Embedded,
+    pub(crate) embedded: Box<Embedded>,
 }
 
 /// Reads a name of an agent, a user or a role. An empty one names none.
