@@ -202,9 +202,10 @@ impl Caches {
             ("YARN_GLOBAL_FOLDER", own("yarn")),
             ("npm_config_cache", own("npm")),
             ("PNPM_HOME", own("pnpm")),
-            // Both make directories in the home directory when they start.
+            // They make directories in the home directory when they start.
             ("IPYTHONDIR", own("ipython")),
             ("JUPYTER_CONFIG_DIR", own("jupyter")),
+            ("MPLCONFIGDIR", own("matplotlib")),
             // Tools that look for a newer version of themselves would be refused the connection.
             ("PIP_DISABLE_PIP_VERSION_CHECK", "1".to_owned()),
             ("npm_config_update_notifier", "false".to_owned()),

@@ -29,6 +29,9 @@ const NO_NETWORK: &str = "this session has no network but the proxy that `http_p
 /// What they say when there is no such file.
 const MISSING: &str = "No such file or directory";
 
+/// What git says where it finds no repository.
+const NO_REPOSITORY: &str = "not a git repository";
+
 /// What they say at a limit of the session's, where the machine itself is not at its own.
 const FULL: [(&str, &str); 6] = [
     (
@@ -56,6 +59,8 @@ pub(crate) struct Bounds<'a> {
     pub(crate) refused: &'a [&'a str],
     /// The result lists a refused connection already.
     pub(crate) peers: bool,
+    /// The top of the repository that the workspace is only a part of, if it is.
+    pub(crate) repository: Option<&'a Path>,
     /// Whether a path lies in a directory of which each session has its own: `/tmp`, for instance.
     pub(crate) scratch: &'a dyn Fn(&Path) -> bool,
     /// The policies that forbid to read a file, or an empty list where no policy permits it; none where it may be read.
@@ -113,6 +118,12 @@ const LISTERS: [&str; 4] = ["find", "ls", "du", "tree"];
 fn hint(line: &str, failed: bool, bounds: &Bounds<'_>) -> Option<String> {
     if let Some((_, hint)) = FULL.iter().find(|(message, _)| failed && line.contains(message)) {
         return Some((*hint).to_owned());
+    }
+    if failed && let Some(top) = bounds.repository.filter(|_| line.contains(NO_REPOSITORY)) {
+        let top = top.display();
+        return Some(format!(
+            "the repository of the workspace begins at `{top}`, which is closed to this session; a person starts it there, or with `--write {top}`"
+        ));
     }
     if failed && !bounds.peers && UNREACHABLE.iter().any(|message| line.contains(message)) {
         return Some(NO_NETWORK.to_owned());
@@ -215,6 +226,7 @@ mod tests {
             called: "here",
             refused: &["/bin/x"],
             peers: false,
+            repository: Some(Path::new("/mono")),
             scratch: &|file| file.starts_with("/tmp"),
             closed: &closed,
             stranger: &|file| file.ends_with("Makefile.old").then_some(1000),
@@ -250,6 +262,10 @@ mod tests {
             ("bash: line 1: 5 File size limit exceeded(core dumped)", Some(FULL[2].1.to_owned())),
             ("cp: error writing '/tmp/x': No space left on device", Some(FULL[0].1.to_owned())),
             ("bash: fork: retry: Resource temporarily unavailable", Some(FULL[4].1.to_owned())),
+            (
+                "fatal: not a git repository (or any of the parent directories): .git",
+                Some("the repository of the workspace begins at `/mono`, which is closed to this session; a person starts it there, or with `--write /mono`".to_owned()),
+            ),
             ("all is well with '/x/y'", None),
             ("curl: (6) Could not resolve host: example.invalid", network.clone()),
             ("bash: socket: Permission denied", network.clone()),
@@ -275,6 +291,7 @@ mod tests {
             called: "here",
             refused: &[],
             peers: false,
+            repository: None,
             scratch: &|_| false,
             closed: &closed,
             stranger: &|_| None,

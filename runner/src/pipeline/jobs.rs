@@ -398,7 +398,10 @@ impl Pipeline {
                 [Some(file), file.parent()].into_iter().flatten().find_map(|path| path.symlink_metadata().ok())?;
             Some(there.uid()).filter(|user| *user != own_user)
         };
+        let workspace = Path::new(surroundings.workspace.as_str());
+        let top = workspace.ancestors().find(|above| above.join(".git").symlink_metadata().is_ok());
         let bounds = Bounds {
+            repository: top.filter(|top| *top != workspace && !writable.iter().any(|open| top.starts_with(open))),
             cwds: &cwds,
             writable: &writable,
             own: &own,
