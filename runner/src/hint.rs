@@ -324,6 +324,7 @@ mod tests {
             called: "nothing",
             refused: &[],
             peers: false,
+            repository: None,
             scratch: &|_| false,
             closed: &|_| None,
             stranger: &|_| None,
