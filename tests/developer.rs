@@ -210,8 +210,10 @@ fn a_session_is_told_that_nothing_of_such_a_script_is_kept() {
 #[test]
 fn a_list_of_a_closed_directory_is_left_to_the_kernel() {
     let world = repository();
-    world.write("home/notes/private.txt", "x");
-    world.write("home/.ssh/id_ed25519", "x");
+    for (directory, file) in [("home/notes", "private.txt"), ("home/.ssh", "id_ed25519")] {
+        fs::create_dir_all(world.path(directory)).expect("a directory");
+        world.write(&format!("{directory}/{file}"), "x");
+    }
     let notes = world.path("home/notes").display().to_string();
     for (command, program) in [
         (format!("find {notes} -name '*.txt' 2>/dev/null; echo went"), "find"),

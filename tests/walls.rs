@@ -259,8 +259,8 @@ const THINGS: [&str; 3] = ["drawing", "listing", "sed"];
 /// Modules that keep such a name: the first three have those of a verb's words and of a table of the settings; the last one is what other
 /// crates import the file of remembered yeses by.
 const KEPT: [&str; 4] = [
-    "src/commands/redact/learned.rs",
-    "src/commands/approvals/remembered.rs",
+    "src/cli/commands/redact/learned.rs",
+    "src/cli/commands/approvals/remembered.rs",
     "src/config/serving.rs",
     "runner/src/remembered.rs",
 ];

@@ -87,7 +87,7 @@ pub use crate::peers::Connection;
 pub use crate::replay::{Again, Groups, LeftOut};
 pub use crate::replay_input::{
     Approver, Exec, Field, Files, Host, Item, Neighbours, Peer, REPLAY_INPUT_VERSION, ReplayInput, Script,
-    Session as ReplaySession, Variable, What, Who,
+    SessionInput, Variable, What, Who,
 };
 pub use crate::report::{Decision, Judged, Reason, Report, Unread};
 pub use crate::separate_shell::is_apart;

@@ -16,7 +16,8 @@ use crate::facts::{AtExecve, Crowd, Facts, Machine, Origin, Program};
 use crate::no_gain;
 use crate::path::AbsolutePath;
 use crate::replay_input::{
-    Exec, Files, Host, Item, Neighbours, Peer, REPLAY_INPUT_VERSION, ReplayInput, Script, Session, Variable, What, Who,
+    Exec, Files, Host, Item, Neighbours, Peer, REPLAY_INPUT_VERSION, ReplayInput, Script, SessionInput, Variable, What,
+    Who,
 };
 
 /// How deep a command may stand in a text: what the grammar refuses to go beyond.
@@ -95,7 +96,7 @@ impl Questions {
             temp: facts.temp.as_ref().map(|temp| temp.as_str().to_owned()),
             scratch: places(&facts.scratch.places),
             not_scratch: places(&facts.scratch.except),
-            session: Session {
+            session: SessionInput {
                 id: session.id.clone(),
                 age_ms: session.age_ms,
                 commands: session.commands,

@@ -46,7 +46,7 @@ pub struct ReplayInput<T> {
     #[serde(default = "Vec::new", skip_serializing_if = "Vec::is_empty")]
     pub not_scratch: Vec<T>,
     /// The session.
-    pub session: Session<T>,
+    pub session: SessionInput<T>,
     /// UTC, milliseconds since midnight and the day of the week, the latter two in the operator's time zone.
     pub clock: (T, u32, u8),
     /// The script as a whole.
@@ -95,7 +95,7 @@ pub struct Host<T> {
 
 /// The session that a script was for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Session<T> {
+pub struct SessionInput<T> {
     /// Its id.
     pub id: T,
     /// How long it had lived, in milliseconds.
@@ -432,7 +432,7 @@ impl<T> ReplayInput<T> {
             image: one(&host.image),
             privileged: host.privileged,
         });
-        let session = Session {
+        let session = SessionInput {
             id: one(&self.session.id),
             age_ms: self.session.age_ms,
             commands: self.session.commands,

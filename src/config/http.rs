@@ -1,6 +1,6 @@
 //! What `[serve]` in a settings file says of serving over HTTP: its keys, and the files that it names.
 //!
-//! Which values make sense is decided where a server starts (`served.rs`).
+//! Which values make sense is decided where a server starts (`http_principals.rs`).
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -7,14 +7,14 @@ mod error;
 mod file;
 pub(crate) mod flags;
 mod http;
+#[cfg(feature = "cli")]
+mod http_principals;
 mod path_error;
 mod pinned_settings;
 mod policies;
 mod policy_set;
 mod reach;
 mod secrets;
-#[cfg(feature = "cli")]
-mod served;
 #[cfg(feature = "cli")]
 mod serving;
 mod session;
@@ -47,14 +47,14 @@ use self::values::{absolute, beside, expand, home, place_of, source_of};
 
 pub(crate) use self::error::ConfigError;
 pub(crate) use self::file::LevelName;
+#[cfg(feature = "cli")]
+pub(crate) use self::http_principals::Served;
 pub(crate) use self::path_error::unreadable;
 pub(crate) use self::pinned_settings::PinnedSettings;
 #[cfg(feature = "cli")]
 pub(crate) use self::policies::walk;
 pub(crate) use self::policy_set::{Authored, Chosen, WatchedSettings};
 pub(crate) use self::reach::GrantedPaths;
-#[cfg(feature = "cli")]
-pub(crate) use self::served::Served;
 pub(crate) use self::session::PassesOn;
 pub(crate) use self::values::{duration, misread, os_user, size, wrong};
 pub(crate) use self::view::{ViewError, enter_view, load_in, look_into_view, overlay, redactor_for};

@@ -2,7 +2,7 @@
 
 use palisade_mcp::http::config::{Address, HttpConfig, Proof};
 
-use super::served::{self, Served, ServedError};
+use super::http_principals::{self, Served, ServedError};
 use super::values::{os_user, own, place_of};
 use super::{ConfigError, IDLE, Layers};
 
@@ -21,7 +21,7 @@ impl Layers<'_> {
         let wrong = |key: &str, value: &str, expected| {
             Err(ConfigError::Value { key: key.to_owned(), value: value.to_owned(), expected })
         };
-        if let Some(origin) = origins.iter().find(|origin| !served::is_origin(origin)) {
+        if let Some(origin) = origins.iter().find(|origin| !http_principals::is_origin(origin)) {
             return wrong(
                 "serve.origins",
                 origin,

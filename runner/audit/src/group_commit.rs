@@ -28,7 +28,7 @@ const TIMEOUT: Duration = Duration::from_millis(10);
 
 /// Where entries are handed in.
 pub(super) struct GroupCommit {
-    queue: mpsc::Sender<Job>,
+    queue: mpsc::Sender<QueuedEntry>,
     shared: Arc<Shared>,
     thread: Thread,
     sync: Sync,
@@ -47,7 +47,7 @@ struct Shared {
 }
 
 /// An entry to write, and who waits for it.
-struct Job {
+struct QueuedEntry {
     entry: Entry,
     reply: oneshot::Sender<Written>,
 }
@@ -55,9 +55,9 @@ struct Job {
 /// The writer, and what it has to write.
 struct Work {
     writer: Writer,
-    jobs: mpsc::Receiver<Job>,
+    jobs: mpsc::Receiver<QueuedEntry>,
     /// What is written next.
-    taken: Vec<Job>,
+    taken: Vec<QueuedEntry>,
     /// Records that share one request to the disk, at most.
     group: usize,
     /// Until when the thread sleeps if nobody wakes it.
@@ -92,7 +92,7 @@ impl GroupCommit {
         // command of its session: those may wait as long as it does.
         let may_hold_up = matches!(entry, Entry::Decision(_));
         let (reply, answer) = oneshot::channel();
-        self.queue.send(Job { entry, reply }).await.map_err(|_| WriterGone)?;
+        self.queue.send(QueuedEntry { entry, reply }).await.map_err(|_| WriterGone)?;
         match Handle::try_current() {
             // A runtime of one thread must not wait for a disk.
             Ok(runtime) if runtime.runtime_flavor() == RuntimeFlavor::CurrentThread => self.thread.unpark(),
@@ -112,7 +112,7 @@ impl GroupCommit {
     /// [`Self::put`] on a thread that drives no tasks.
     pub(super) fn put_blocking(&self, entry: Entry) -> Result<Written, WriterGone> {
         let (reply, answer) = oneshot::channel();
-        self.queue.blocking_send(Job { entry, reply }).map_err(|_| WriterGone)?;
+        self.queue.blocking_send(QueuedEntry { entry, reply }).map_err(|_| WriterGone)?;
         self.take_turn(Turn::Free);
         answer.blocking_recv().map_err(|_| WriterGone)
     }
@@ -498,7 +498,7 @@ mod tests {
         let request = || RequestId { chain: begun.chain, number: 1 };
         let put = |entry: Entry| {
             let (reply, answer) = oneshot::channel();
-            begun.group_commit.queue.blocking_send(Job { entry, reply }).unwrap();
+            begun.group_commit.queue.blocking_send(QueuedEntry { entry, reply }).unwrap();
             answer
         };
         let outcome = || Entry::from(sample::finished(request(), Exit::Code(0), "made"));

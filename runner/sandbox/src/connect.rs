@@ -47,7 +47,7 @@ pub(super) struct Connecting {
 }
 
 /// A connection that can be made.
-pub(super) struct Connection {
+pub(super) struct PreparedSocket {
     socket: OwnedFd,
     address: Vec<u8>,
     /// What the address leads to, as long as that is needed.
@@ -59,7 +59,7 @@ impl Connecting {
     ///
     /// # Errors
     /// The error that the caller gets: `EACCES` for a path where the session may not write, and those of connect(2).
-    pub(super) fn prepare(&self, names: &Names) -> Result<Connection, c_int> {
+    pub(super) fn prepare(&self, names: &Names) -> Result<PreparedSocket, c_int> {
         if self.socket < 0 {
             return Err(libc::EBADF);
         }
@@ -71,11 +71,11 @@ impl Connecting {
         let socket = socket.map_err(|errno| errno.raw_os_error())?;
         let family = address.first_chunk().map(|family| u16::from_ne_bytes(*family));
         if family.map(i32::from) != Some(libc::AF_UNIX) {
-            return Ok(Connection { socket, address, _target: None });
+            return Ok(PreparedSocket { socket, address, _target: None });
         }
         let name = address.get(2..).unwrap_or_default();
         if name.first().is_none_or(|first| *first == 0) {
-            return Ok(Connection { socket, address, _target: None });
+            return Ok(PreparedSocket { socket, address, _target: None });
         }
         let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
         let path = PathBuf::from(OsString::from_vec(name.to_vec()));
@@ -96,11 +96,11 @@ impl Connecting {
         // By its descriptor: the path may mean something else by now.
         let mut address = address.get(..2).unwrap_or_default().to_vec();
         address.extend(format!("/proc/self/fd/{}\0", target.as_raw_fd()).bytes());
-        Ok(Connection { socket, address, _target: Some(target) })
+        Ok(PreparedSocket { socket, address, _target: Some(target) })
     }
 }
 
-impl Connection {
+impl PreparedSocket {
     /// Connects on a thread of its own, and tells `answer` 0 or the error: `EAGAIN` where too many connections wait. A thread, since the
     /// caller can make its socket a waiting one at any time.
     pub(super) fn make(self, running: &Arc<AtomicUsize>, answer: impl Fn(c_int) + Clone + Send + 'static) {

@@ -599,8 +599,8 @@ struct Program<'a> {
 /// lives, and would take its sessions with it; this one ends with the process. It also keeps all signals blocked, so that no
 /// handler of the server ever runs in a child.
 fn on_launcher<T: Send + 'static>(errand: impl FnOnce() -> T + Send + 'static) -> Result<T, SandboxError> {
-    static LAUNCHER: LazyLock<Option<mpsc::Sender<Job>>> = LazyLock::new(|| {
-        let (sender, errands) = mpsc::channel::<Job>();
+    static LAUNCHER: LazyLock<Option<mpsc::Sender<Launch>>> = LazyLock::new(|| {
+        let (sender, errands) = mpsc::channel::<Launch>();
         let work = move || {
             if set_signal_mask(u64::MAX).is_ok() {
                 errands.into_iter().for_each(|errand| errand());
@@ -617,7 +617,7 @@ fn on_launcher<T: Send + 'static>(errand: impl FnOnce() -> T + Send + 'static) -
     result.recv().map_err(|_| gone())
 }
 
-type Job = Box<dyn FnOnce() + Send>;
+type Launch = Box<dyn FnOnce() + Send>;
 
 /// Lays out what the child needs and makes it.
 fn launch(namespaces: Namespaces, errand: &Errand, posts: &Posts, group: Option<&Group>) -> io::Result<(Pid, OwnedFd)> {

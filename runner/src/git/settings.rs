@@ -77,7 +77,7 @@ pub(super) fn take_over(change: &SettingsChange<'_>, around: &Around<'_>) -> Res
         store.show(place, &text).map(Some).map_err(number)
     };
     let taken = match outcome {
-        Outcome::Over(merged) => {
+        Merge::Over(merged) => {
             // In place: a new file would come out from under the masks of all sessions.
             let path = format!("/proc/self/fd/{}", file.as_raw_fd());
             let mut open = OpenOptions::new().write(true).custom_flags(libc::O_CLOEXEC).open(path).map_err(refused)?;
@@ -93,7 +93,7 @@ pub(super) fn take_over(change: &SettingsChange<'_>, around: &Around<'_>) -> Res
             }
             Taken::Over(merged.difference)
         }
-        Outcome::Kept(own) => {
+        Merge::Kept(own) => {
             let name = shown(&own, &present)?.ok_or(libc::EACCES)?;
             around.own.map_or(Ok(()), |store| store.keep(place, &own)).map_err(number)?;
             Taken::Kept(name)
@@ -218,7 +218,7 @@ fn text_of(file: &impl AsRawFd) -> io::Result<Vec<u8>> {
 
 /// What becomes of settings that git has written.
 #[derive(Debug, PartialEq, Eq)]
-enum Outcome {
+enum Merge {
     /// The repository gets them.
     Over(Merged),
     /// They are for sessions alone.
@@ -233,7 +233,7 @@ fn judged(
     written: &[u8],
     one_worktree: bool,
     around: &Around<'_>,
-) -> io::Result<Option<Outcome>> {
+) -> io::Result<Option<Merge>> {
     if has_includes(written) {
         return Ok(None);
     }
@@ -251,7 +251,7 @@ fn judged(
         && let Some(changed) = with(present, &changed)?
         && let Some(merged) = merged(present, &changed, around)?
     {
-        return Ok(Some(Outcome::Over(merged)));
+        return Ok(Some(Merge::Over(merged)));
     }
     let may_be_kept = |(name, has): (&String, &Values)| {
         let had = values(&before, name);
@@ -267,7 +267,7 @@ fn judged(
     // What git reads of it is what it wrote, or the file is not made.
     let Some(text) = seen(present, &own)? else { return Ok(None) };
     let as_written = !around.sees_own || settings_of(&text)? == after;
-    Ok(as_written.then_some(Outcome::Kept(own)))
+    Ok(as_written.then_some(Merge::Kept(own)))
 }
 
 /// A repository's text as sessions see it; none if it cannot be made.
@@ -856,15 +856,15 @@ mod tests {
     /// What sessions see after git has written a text for them, of a repository with the present settings.
     fn kept_of(present: &str, own: &OwnSettings, written: &str) -> Option<OwnSettings> {
         match outcome_of(present, own, written, true)? {
-            Outcome::Kept(own) => Some(own),
-            Outcome::Over(merged) => {
+            Merge::Kept(own) => Some(own),
+            Merge::Over(merged) => {
                 assert_ne!(merged.text, present.as_bytes(), "nothing has changed: {written}");
                 None
             }
         }
     }
 
-    fn outcome_of(present: &str, own: &OwnSettings, written: &str, sees_own: bool) -> Option<Outcome> {
+    fn outcome_of(present: &str, own: &OwnSettings, written: &str, sees_own: bool) -> Option<Merge> {
         let place = tempfile::tempdir().unwrap();
         let store = Earlier::in_directory(place.path()).own_settings().unwrap();
         let around = Around { is_beyond: &|_| false, is_of_session: &|_, _| false, own: Some(&store), sees_own };
@@ -877,11 +877,11 @@ mod tests {
         let hub = format!("{PRESENT}[remote \"hub\"]\n\turl = ./hub\n");
         let own = kept_of(PRESENT, &OwnSettings::default(), &hub).unwrap();
         let named = format!("{PRESENT}[user]\n\tname = Ada\n");
-        assert!(matches!(outcome_of(PRESENT, &own, &named, false), Some(Outcome::Over(_))));
+        assert!(matches!(outcome_of(PRESENT, &own, &named, false), Some(Merge::Over(_))));
         let hooks = format!("{PRESENT}[core]\n\thooksPath = hooks\n");
         let kept = outcome_of(PRESENT, &own, &hooks, false).and_then(|outcome| match outcome {
-            Outcome::Kept(own) => Some(own),
-            Outcome::Over(_) => None,
+            Merge::Kept(own) => Some(own),
+            Merge::Over(_) => None,
         });
         let both = kept.unwrap();
         let seen = seen(PRESENT.as_bytes(), &both).unwrap().unwrap();
@@ -976,7 +976,7 @@ mod tests {
             |one: bool| judged(PRESENT.as_bytes(), &OwnSettings::default(), written.as_bytes(), one, &around).unwrap();
         assert!(of(false).is_none());
         let unchanged = Merged { text: PRESENT.as_bytes().to_vec(), difference: Difference::default() };
-        assert_eq!(of(true), Some(Outcome::Over(unchanged)));
+        assert_eq!(of(true), Some(Merge::Over(unchanged)));
     }
 
     #[test]

@@ -33,7 +33,7 @@ use crate::target::{Place, Target, TargetNote};
 use crate::transport::{docker, ssh};
 
 /// A target that was looked at, before anything there is used.
-enum Met {
+enum RemoteGreeting {
     Ssh(Box<ssh::Met>),
     Docker(docker::Met),
 }
@@ -168,8 +168,8 @@ impl Pipeline {
             shown = Some(best.machine);
         }
         let met = match &target.place {
-            Place::Ssh(there) => ssh::Met::meet(there).await.map(|met| Met::Ssh(Box::new(met))),
-            Place::Docker(there) => docker::Met::meet(there).await.map(Met::Docker),
+            Place::Ssh(there) => ssh::Met::meet(there).await.map(|met| RemoteGreeting::Ssh(Box::new(met))),
+            Place::Docker(there) => docker::Met::meet(there).await.map(RemoteGreeting::Docker),
         };
         let met = met.map_err(|error| self.failure(&SessionError::from(error)))?;
         let mut place = self.elsewhere(target, Some(&met));
@@ -184,8 +184,8 @@ impl Pipeline {
             };
         self.usage.begin();
         let link = match (met, &target.place) {
-            (Met::Ssh(met), Place::Ssh(there)) => met.enter(there).await.map(Link::Ssh),
-            (Met::Docker(met), Place::Docker(there)) => met.enter(there).await.map(|container| {
+            (RemoteGreeting::Ssh(met), Place::Ssh(there)) => met.enter(there).await.map(Link::Ssh),
+            (RemoteGreeting::Docker(met), Place::Docker(there)) => met.enter(there).await.map(|container| {
                 place.end.container = self.redact(&container.id);
                 Link::Docker(container)
             }),
@@ -462,7 +462,7 @@ impl Pipeline {
     }
 
     /// Where a target is, as far as is known; before it was met it is taken for the one that the settings mean.
-    fn elsewhere(&self, target: &Target, met: Option<&Met>) -> RemoteSite {
+    fn elsewhere(&self, target: &Target, met: Option<&RemoteGreeting>) -> RemoteSite {
         let user = target.user();
         let mut end =
             RemoteInfo { target: self.redact(&target.name), user: self.redact(user), ..RemoteInfo::default() };
@@ -470,12 +470,12 @@ impl Pipeline {
             |key_verified| Machine { user: user.to_owned(), key_verified, image: String::new(), privileged: true };
         let machine = match met {
             None => over_ssh(true),
-            Some(Met::Ssh(met)) => {
+            Some(RemoteGreeting::Ssh(met)) => {
                 end.host_key = self.redact(&met.fingerprint);
                 end.by = met.by().map(|host| self.redact(&host)).collect();
                 over_ssh(met.known)
             }
-            Some(Met::Docker(met)) => {
+            Some(RemoteGreeting::Docker(met)) => {
                 end.image = self.redact(&met.image);
                 let (image, privileged) = (met.image.clone(), met.privileged);
                 Machine { user: user.to_owned(), key_verified: false, image, privileged }

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use git2::Repository;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, fchmod, fstat, openat, openat2};
 
-use super::message::{Answer, Begin, Bytes, Deed, MUCH, Object, Order, Steps, Why, read, record};
+use super::message::{Begin, Bytes, Deed, KeeperAnswer, MUCH, Object, Order, Steps, Why, read, record};
 use crate::checkpoint::restore::{Restorer, Step};
 use crate::checkpoint::store::{Objects, digest_at, open_bare};
 use crate::checkpoint::tree::{self, Also, Scope, Tree};
@@ -82,7 +82,7 @@ fn serve(orders: &mpsc::Receiver<Numbered<Order>>, scratch: &Scratch) -> io::Res
             (None, Order::Begin(begin)) => match Keeper::begin(begin, scratch.clone()) {
                 Ok(begun) => {
                     keeper = Some(begun);
-                    Answer::Done
+                    KeeperAnswer::Done
                 }
                 Err(answer) => answer,
             },
@@ -90,7 +90,7 @@ fn serve(orders: &mpsc::Receiver<Numbered<Order>>, scratch: &Scratch) -> io::Res
                 Ok(answer) | Err(OrderFailure::Answer(answer)) => answer,
                 Err(OrderFailure::Unheard(error)) => return Err(error),
             },
-            (None, _) => Answer::Refused(Why::Workspace),
+            (None, _) => KeeperAnswer::Refused(Why::Workspace),
         };
         out.put(answer)?;
     }
@@ -104,7 +104,7 @@ struct Out {
 }
 
 impl Out {
-    fn put(&mut self, body: Answer) -> io::Result<()> {
+    fn put(&mut self, body: KeeperAnswer) -> io::Result<()> {
         self.said = Instant::now();
         let bytes = encode(&Numbered { id: self.id, body }).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
         raw(&bytes)
@@ -112,7 +112,7 @@ impl Out {
 
     /// One more of many is done.
     fn alive(&mut self) -> io::Result<()> {
-        if self.said.elapsed() > ALIVE { self.put(Answer::Alive) } else { Ok(()) }
+        if self.said.elapsed() > ALIVE { self.put(KeeperAnswer::Alive) } else { Ok(()) }
     }
 }
 
@@ -123,7 +123,7 @@ fn raw(bytes: &[u8]) -> io::Result<()> {
 
 /// Why an order is not done.
 enum OrderFailure {
-    Answer(Answer),
+    Answer(KeeperAnswer),
     /// Nobody hears it.
     Unheard(io::Error),
 }
@@ -134,8 +134,8 @@ impl From<io::Error> for OrderFailure {
     }
 }
 
-impl From<Answer> for OrderFailure {
-    fn from(answer: Answer) -> Self {
+impl From<KeeperAnswer> for OrderFailure {
+    fn from(answer: KeeperAnswer) -> Self {
         Self::Answer(answer)
     }
 }
@@ -143,17 +143,17 @@ impl From<Answer> for OrderFailure {
 impl From<CheckpointError> for OrderFailure {
     fn from(error: CheckpointError) -> Self {
         Self::Answer(match error {
-            CheckpointError::Workspace { cause } => Answer::Unread(cause.raw_os_error()),
-            CheckpointError::TooMany => Answer::TooMany,
+            CheckpointError::Workspace { cause } => KeeperAnswer::Unread(cause.raw_os_error()),
+            CheckpointError::TooMany => KeeperAnswer::TooMany,
             CheckpointError::Store { source, .. } | CheckpointError::Write { source } => unkept(&source),
-            CheckpointError::Repository(error) => Answer::Unkept(error.message().to_owned()),
-            error => Answer::Unkept(error.to_string()),
+            CheckpointError::Repository(error) => KeeperAnswer::Unkept(error.message().to_owned()),
+            error => KeeperAnswer::Unkept(error.to_string()),
         })
     }
 }
 
-fn unkept(error: &io::Error) -> Answer {
-    Answer::Unkept(error.to_string())
+fn unkept(error: &io::Error) -> KeeperAnswer {
+    KeeperAnswer::Unkept(error.to_string())
 }
 
 /// The directory that a repository has been made in, for as long as this runs.
@@ -191,28 +191,28 @@ struct WorkspaceStore {
 }
 
 impl Keeper {
-    fn begin(begin: Begin, scratch: Scratch) -> Result<Self, Answer> {
+    fn begin(begin: Begin, scratch: Scratch) -> Result<Self, KeeperAnswer> {
         let Begin { workspace, kept, exclude, max_file } = begin;
         let workspace = PathBuf::from(workspace.as_str());
         if workspace == Path::new("/") {
-            return Err(Answer::Refused(Why::Root));
+            return Err(KeeperAnswer::Refused(Why::Root));
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
         let root = openat2(CWD, &workspace, flags, Mode::empty(), resolve);
-        let root = root.map_err(|_| Answer::Refused(Why::Workspace))?;
+        let root = root.map_err(|_| KeeperAnswer::Refused(Why::Workspace))?;
         let scope = Scope { exclude, max_file };
         Ok(Self { root, workspace, scope, place: kept.as_str().into(), kept: OnceCell::new(), scratch })
     }
 
-    fn obey(&self, order: Order, out: &mut Out) -> Result<Answer, OrderFailure> {
+    fn obey(&self, order: Order, out: &mut Out) -> Result<KeeperAnswer, OrderFailure> {
         match order {
-            Order::Begin(_) => Err(Answer::Refused(Why::Workspace).into()),
+            Order::Begin(_) => Err(KeeperAnswer::Refused(Why::Workspace).into()),
             Order::List => self.list(out),
             Order::Read { names, keep } => self.read(names, keep, out),
             Order::Sync => {
                 let synced = rustix::fs::syncfs(&self.kept()?.directory);
-                synced.map(|()| Answer::Done).map_err(|errno| unkept(&errno.into()).into())
+                synced.map(|()| KeeperAnswer::Done).map_err(|errno| unkept(&errno.into()).into())
             }
             Order::Sizes { objects: asked } => {
                 let objects = self.objects()?;
@@ -221,7 +221,7 @@ impl Keeper {
                     out.alive()?;
                     sizes.push(objects.size(object));
                 }
-                Ok(Answer::Sizes(sizes))
+                Ok(KeeperAnswer::Sizes(sizes))
             }
             Order::Reread { objects: asked } => {
                 let objects = self.objects()?;
@@ -230,7 +230,7 @@ impl Keeper {
                     out.alive()?;
                     found.push(objects.reread(object, size).map(Object));
                 }
-                Ok(Answer::Objects(found))
+                Ok(KeeperAnswer::Objects(found))
             }
             Order::Forget { objects: spare } => {
                 let objects = self.objects()?;
@@ -238,13 +238,13 @@ impl Keeper {
                     out.alive()?;
                     objects.remove(object)?;
                 }
-                Ok(Answer::Done)
+                Ok(KeeperAnswer::Done)
             }
             Order::Sweep { needed } => {
                 let needed: BTreeSet<_> = needed.into_iter().map(|Object(object)| object).collect();
                 self.objects()?.sweep(&needed)?;
                 sweep_begun(&self.kept()?.objects).map_err(|error| unkept(&error))?;
-                Ok(Answer::Done)
+                Ok(KeeperAnswer::Done)
             }
             Order::Steps(steps) => self.steps(*steps, out),
             Order::Times { entries } => {
@@ -253,12 +253,12 @@ impl Keeper {
                 for (name, entry) in manifest::read(&entries.0).ok_or_else(meaningless)? {
                     way.put_time(&name, &entry);
                 }
-                Ok(Answer::Done)
+                Ok(KeeperAnswer::Done)
             }
         }
     }
 
-    fn list(&self, out: &mut Out) -> Result<Answer, OrderFailure> {
+    fn list(&self, out: &mut Out) -> Result<KeeperAnswer, OrderFailure> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
         let now = i128::try_from(now).unwrap_or_default();
         let tree = tree::walk(&self.root, &self.scope, &Also::Nothing)?;
@@ -269,7 +269,7 @@ impl Keeper {
             }
             *much = 0;
             let (found, left) = (std::mem::take(found), std::mem::take(left));
-            out.put(Answer::Listed { now, found, left, more: true })
+            out.put(KeeperAnswer::Listed { now, found, left, more: true })
         };
         for (name, one) in &tree.found {
             let told = record(name, one);
@@ -282,10 +282,10 @@ impl Keeper {
             left.push((Bytes(one.name), one.why));
             part(&mut found, &mut left, &mut much)?;
         }
-        Ok(Answer::Listed { now, found, left, more: false })
+        Ok(KeeperAnswer::Listed { now, found, left, more: false })
     }
 
-    fn read(&self, names: Vec<Bytes>, keep: bool, out: &mut Out) -> Result<Answer, OrderFailure> {
+    fn read(&self, names: Vec<Bytes>, keep: bool, out: &mut Out) -> Result<KeeperAnswer, OrderFailure> {
         let objects = if keep { Some(self.objects()?) } else { None };
         let mut read = Vec::new();
         for Bytes(name) in names {
@@ -297,10 +297,10 @@ impl Keeper {
             };
             read.push(object.map(Object));
         }
-        Ok(Answer::Objects(read))
+        Ok(KeeperAnswer::Objects(read))
     }
 
-    fn steps(&self, steps: Steps, out: &mut Out) -> Result<Answer, OrderFailure> {
+    fn steps(&self, steps: Steps, out: &mut Out) -> Result<KeeperAnswer, OrderFailure> {
         let Steps { mark, steps, then, seen } = steps;
         if !mark.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-') {
             return Err(meaningless().into());
@@ -321,7 +321,7 @@ impl Keeper {
             };
             not_taken.extend(way.take(&step).map(|why| (at, why.chars().take(MAX_WHY).collect())));
         }
-        Ok(Answer::NotTaken(not_taken))
+        Ok(KeeperAnswer::NotTaken(not_taken))
     }
 
     fn objects(&self) -> Result<Objects<'_>, OrderFailure> {
@@ -334,7 +334,7 @@ impl Keeper {
         if self.kept.get().is_none() {
             let _first = self.kept.set(self.open()?);
         }
-        self.kept.get().ok_or_else(|| Answer::Refused(Why::Store).into())
+        self.kept.get().ok_or_else(|| KeeperAnswer::Refused(Why::Store).into())
     }
 
     /// A directory of the user's own, outside of the workspace, and a repository that is there as long as this runs, so that nothing that
@@ -344,25 +344,25 @@ impl Keeper {
         // What somebody has put in its place is not ours to write to, and nothing in it ours to clear away.
         for path in place.parent().into_iter().chain([place.as_path()]) {
             if path.symlink_metadata().is_ok_and(|about| about.is_symlink()) {
-                return Err(Answer::Refused(Why::Link).into());
+                return Err(KeeperAnswer::Refused(Why::Link).into());
             }
         }
         let objects = place.join("objects");
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&objects);
         made.map_err(|error| unkept(&error))?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let not_ours = |_| Answer::Refused(Why::Store);
+        let not_ours = |_| KeeperAnswer::Refused(Why::Store);
         let directory = openat(CWD, place, flags, Mode::empty()).map_err(not_ours)?;
         fchmod(&directory, Mode::RWXU).map_err(not_ours)?;
         let below = openat(&directory, "objects", flags, Mode::empty()).map_err(not_ours)?;
         for opened in [&directory, &below] {
             if fstat(opened).map_err(not_ours)?.st_uid != rustix::process::geteuid().as_raw() {
-                return Err(Answer::Refused(Why::Store).into());
+                return Err(KeeperAnswer::Refused(Why::Store).into());
             }
         }
         let real = fs::canonicalize(place).map_err(|error| unkept(&error))?;
         if real.starts_with(&self.workspace) {
-            return Err(Answer::Refused(Why::Inside).into());
+            return Err(KeeperAnswer::Refused(Why::Inside).into());
         }
         sweep_scratches(&real);
         let repository = self.repository(&real).map_err(|error| unkept(&error))?;
@@ -419,6 +419,6 @@ fn sweep_begun(objects: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn meaningless() -> Answer {
-    Answer::Unkept("what it is told has no meaning".to_owned())
+fn meaningless() -> KeeperAnswer {
+    KeeperAnswer::Unkept("what it is told has no meaning".to_owned())
 }

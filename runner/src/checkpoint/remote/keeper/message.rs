@@ -80,7 +80,7 @@ pub(super) enum Deed {
 
 /// What the far end says.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Answer {
+pub(super) enum KeeperAnswer {
     /// Part of what lies in the workspace, and of what is left out; it was looked at at this time, in nanoseconds since 1970.
     Listed { now: i128, found: Vec<Bytes>, left: Vec<(Bytes, Reason)>, more: bool },
     /// One for each that was asked about, in that order.

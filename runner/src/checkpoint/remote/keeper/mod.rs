@@ -16,7 +16,7 @@ use tokio::time::{Instant, Interval};
 
 pub use self::far::keep;
 pub(super) use self::message::Why;
-use self::message::{Answer, Begin, Bytes, Deed, MANY, Object, Order, Steps, record};
+use self::message::{Begin, Bytes, Deed, KeeperAnswer, MANY, Object, Order, Steps, record};
 use super::listing::{Listed, Listing};
 use super::{MAX_LIST, There};
 use crate::checkpoint::restore::{Failed, Step};
@@ -89,7 +89,7 @@ impl<'a> Keeper<'a> {
         let mut listing = Listing::new(scope, &self.there.own);
         self.send(Order::List).await?;
         loop {
-            let Answer::Listed { now, found, left, more } = self.answer().await? else { return Err(nonsense()) };
+            let KeeperAnswer::Listed { now, found, left, more } = self.answer().await? else { return Err(nonsense()) };
             for one in &found {
                 let (name, found) = message::read(one).ok_or_else(nonsense)?;
                 listing.found(name, found)?;
@@ -126,7 +126,9 @@ impl<'a> Keeper<'a> {
         let parts = all.chunks(MANY).chain(all.is_empty().then_some(&[][..]));
         for part in parts {
             let asked = part.iter().copied().map(Object).collect();
-            let Answer::Sizes(found) = self.ask(Order::Sizes { objects: asked }).await? else { return Err(nonsense()) };
+            let KeeperAnswer::Sizes(found) = self.ask(Order::Sizes { objects: asked }).await? else {
+                return Err(nonsense());
+            };
             if found.len() != part.len() {
                 return Err(nonsense());
             }
@@ -181,7 +183,7 @@ impl<'a> Keeper<'a> {
                 then: Bytes(manifest::write(&then.collect())),
                 seen: seen.collect(),
             };
-            let Answer::NotTaken(not_taken) = self.ask(Order::Steps(Box::new(order))).await? else {
+            let KeeperAnswer::NotTaken(not_taken) = self.ask(Order::Steps(Box::new(order))).await? else {
                 return Err(nonsense());
             };
             if not_taken.len() > steps.len() {
@@ -202,7 +204,7 @@ impl<'a> Keeper<'a> {
 
     async fn objects(&mut self, order: Order, count: usize) -> Result<Vec<Option<Oid>>, CheckpointError> {
         match self.ask(order).await? {
-            Answer::Objects(found) if found.len() == count => {
+            KeeperAnswer::Objects(found) if found.len() == count => {
                 Ok(found.into_iter().map(|object| object.map(|Object(object)| object)).collect())
             }
             _ => Err(nonsense()),
@@ -211,12 +213,12 @@ impl<'a> Keeper<'a> {
 
     async fn done(&mut self, order: Order) -> Result<(), CheckpointError> {
         match self.ask(order).await? {
-            Answer::Done => Ok(()),
+            KeeperAnswer::Done => Ok(()),
             _ => Err(nonsense()),
         }
     }
 
-    async fn ask(&mut self, order: Order) -> Result<Answer, CheckpointError> {
+    async fn ask(&mut self, order: Order) -> Result<KeeperAnswer, CheckpointError> {
         self.send(order).await?;
         self.answer().await
     }
@@ -250,22 +252,22 @@ impl<'a> Keeper<'a> {
     }
 
     /// What it says to the last order.
-    async fn answer(&mut self) -> Result<Answer, CheckpointError> {
+    async fn answer(&mut self) -> Result<KeeperAnswer, CheckpointError> {
         loop {
             while let Some(Numbered { id, body }) = self.frames.message().map_err(|_| nonsense())? {
                 match body {
-                    Answer::Alive => {}
-                    Answer::Refused(why) => return Err(self.there.refused(why)),
-                    Answer::Unread(number) => {
+                    KeeperAnswer::Alive => {}
+                    KeeperAnswer::Refused(why) => return Err(self.there.refused(why)),
+                    KeeperAnswer::Unread(number) => {
                         return Err(CheckpointError::Workspace { cause: Errno::from_raw_os_error(number) });
                     }
-                    Answer::TooMany => return Err(CheckpointError::TooMany),
-                    Answer::Unkept(why) => {
+                    KeeperAnswer::TooMany => return Err(CheckpointError::TooMany),
+                    KeeperAnswer::Unkept(why) => {
                         let directory = self.there.kept.to_string();
                         return Err(CheckpointError::Unkept { directory, why: plain(&why) });
                     }
                     // What it was about is well.
-                    Answer::Done if id == 1 && self.last > 1 => {}
+                    KeeperAnswer::Done if id == 1 && self.last > 1 => {}
                     body if id == self.last => return Ok(body),
                     _ => return Err(nonsense()),
                 }
