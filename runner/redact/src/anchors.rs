@@ -22,7 +22,7 @@ const WINDOW: usize = 4;
 const FEW: usize = 64;
 
 /// So many letters and digits are a long run. Patterns of rules with `before-runs` ask for as many.
-const RUN: usize = 16;
+const RUN: usize = 28;
 
 /// The anchors of all rules.
 pub(super) struct Anchors {
