@@ -21,6 +21,9 @@ const WINDOW: usize = 4;
 /// So many places are looked at by comparing each text, which takes less time than making the automaton.
 const FEW: usize = 64;
 
+/// So many letters and digits are a long run. Patterns of rules with `before-runs` ask for as many.
+const RUN: usize = 28;
+
 /// The anchors of all rules.
 pub(super) struct Anchors {
     texts: Vec<Text>,
@@ -29,6 +32,8 @@ pub(super) struct Anchors {
     /// How many places have been looked at without it.
     looked: AtomicUsize,
     longest: usize,
+    /// Bytes that are anchors where a run of [`RUN`] letters and digits follows them.
+    runs: Vec<(AnchorTarget, u8)>,
 }
 
 struct Text {
@@ -53,7 +58,30 @@ impl Anchors {
         };
         let texts: Vec<Text> = distinct.into_iter().map(text).collect();
         let longest = texts.iter().map(|text| text.bytes.len()).max().unwrap_or(0);
-        Self { texts, automaton: OnceLock::new(), looked: AtomicUsize::new(0), longest }
+        Self { texts, automaton: OnceLock::new(), looked: AtomicUsize::new(0), longest, runs: Vec::new() }
+    }
+
+    /// The same with anchors of one byte that count only where a long run of letters and digits follows.
+    pub(super) fn before_runs(mut self, anchors: impl Iterator<Item = (AnchorTarget, u8)>) -> Self {
+        self.runs = anchors.collect();
+        self.longest = self.longest.max(RUN + 1);
+        self
+    }
+
+    /// Calls `found` for every anchor before a run that begins at one of these places.
+    pub(super) fn runs(&self, text: &[u8], places: Range<usize>, mut found: impl FnMut(AnchorTarget, Range<usize>)) {
+        let (from, bytes) = (places.start, text.get(places).unwrap_or_default());
+        for place in memchr::memchr2_iter(b'_', b'-', bytes).map(|at| from + at) {
+            // Most words are short, so the last byte says the most.
+            if !text.get(place + RUN).is_some_and(u8::is_ascii_alphanumeric) {
+                continue;
+            }
+            let run = text.get(place + 1..place + RUN).unwrap_or_default();
+            if run.iter().rev().all(u8::is_ascii_alphanumeric) {
+                let anchors = self.runs.iter().filter(|(_, byte)| text.get(place) == Some(byte));
+                anchors.for_each(|(target, _)| found(*target, place..place + RUN + 1));
+            }
+        }
     }
 
     /// How many there are, those that rules share counted once.

@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use super::mark::MARK;
+use super::word;
 
 /// How much of a line is looked at.
 pub(super) const LINE_LOOK: usize = 256;
@@ -22,8 +23,18 @@ const SHORT_LINE: usize = 24;
 const LAST_LINE: usize = 6;
 /// A line of a key without markers has so many bytes of it, if other text stands beside.
 const LONG_LINE: usize = 60;
-/// A run of so many Base64 bytes is key material wherever it stands.
+/// A run of so many Base64 bytes is key material wherever it stands, if it looks random.
 const CERTAIN: usize = 32;
+/// Random Base64 has fewer of these, unless it is a path.
+const SLASHES: usize = 3;
+/// The rule whose keys are numbers.
+const NUMBERS: &str = "private-key-numbers";
+/// How long the checksum of an OpenPGP key is.
+const CHECKSUM: usize = 5;
+/// No name is longer.
+const LONGEST_NAME: usize = 100;
+/// A line of letters alone that is shorter may be a word.
+const WORD: usize = 32;
 
 /// A key whose first line has been seen, but not yet its last.
 #[derive(Clone, Debug)]
@@ -35,7 +46,9 @@ pub(super) struct KeyBlock {
     /// How far to the right the first line began: `grep` and `diff` put something before every line.
     column: usize,
     mark: String,
-    /// What stood before the first line, in outline.
+    /// What stood before the first line, as far as a line is looked at.
+    before: Vec<u8>,
+    /// The same, in outline.
     prefix: Vec<u8>,
     /// The length of the first line of the body; a shorter one is the last.
     width: Option<usize>,
@@ -43,6 +56,8 @@ pub(super) struct KeyBlock {
     strangers: u8,
     /// Whether it has no markers, so that the first line of anything else ends it.
     bare: bool,
+    /// Whether its lines are numbers, of which each byte is written by itself. Its label is a word that source has, too.
+    numbers: bool,
 }
 
 /// What a line inside a key is.
@@ -73,11 +88,13 @@ impl KeyBlock {
             rule,
             left: LONGEST,
             column: before.len(),
+            before: before.get(..before.len().min(LINE_LOOK)).unwrap_or_default().to_vec(),
             prefix: outline(before),
             width: None,
             last_seen: false,
             strangers: 0,
             bare: false,
+            numbers: id == NUMBERS,
         }
     }
 
@@ -97,8 +114,8 @@ impl KeyBlock {
         if let Some((lead, length)) = next_string(rest) {
             return KeyLine::Quoted { lead, length };
         }
-        match longest_run(rest) {
-            _ if self.bare || rest.first().is_some_and(|byte| is_quote(*byte)) => KeyLine::Blank,
+        match longest_random_run(rest) {
+            _ if self.bare || self.numbers || rest.first().is_some_and(|byte| is_quote(*byte)) => KeyLine::Blank,
             _ if contains(rest, &self.mark) => KeyLine::Beyond,
             run if run >= CERTAIN && !contains(rest, MARK) => KeyLine::Body(run),
             _ => KeyLine::Blank,
@@ -138,10 +155,11 @@ impl KeyBlock {
 
     /// Whether the first line was one of a dump: behind the number of its first byte.
     fn is_dump(&self) -> bool {
-        matches!(self.prefix.as_slice(), [b'0', b' '] | [b'0', b':', b' '])
+        matches!(self.prefix.as_slice(), [] | [b' '] | [b'0', b' '] | [b'0', b':', b' '])
     }
 
     fn judge_any(&self, line: &[u8]) -> KeyLine {
+        let behind = line.get(self.shared(line)..).unwrap_or_default();
         let line = line.trim_ascii();
         if !line.iter().any(u8::is_ascii_alphanumeric) && !line.starts_with(b"=") || self.is_header(line) {
             return KeyLine::Blank;
@@ -149,18 +167,49 @@ impl KeyBlock {
         if self.last_seen && !line.starts_with(b"=") || self.strangers >= STRANGERS {
             return KeyLine::Beyond;
         }
-        let run = longest_run(line);
+        let run = longest_random_run(behind);
         let bare = bare(line);
         let shifted = bare_after_prefix(line.get(self.column..).unwrap_or_default());
+        let is_key = |text: &[u8]| is_base64(text) && !self.is_word(text);
         match () {
             () if contains(line, &self.mark) => KeyLine::Beyond,
             () if contains(line, MARK) => KeyLine::Stranger,
+            () if self.numbers && is_hex_pairs(bare) => KeyLine::Body(bare.len()),
+            () if self.numbers && is_hex_pairs(last_word(bare)) => KeyLine::Body(bare.len()),
+            () if self.numbers => KeyLine::Stranger,
             () if run >= CERTAIN => KeyLine::Body(run),
-            () if is_base64(bare) => KeyLine::Body(bare.len()),
+            () if is_key(bare) => KeyLine::Body(bare.len()),
             () if is_hex_pairs(bare) => KeyLine::Body(bare.len()),
-            () if self.column > 0 && (is_base64(shifted) || is_hex_pairs(shifted)) => KeyLine::Body(shifted.len()),
+            () if self.column > 0 && (is_key(shifted) && self.may_be_cut(shifted) || is_hex_pairs(shifted)) => {
+                KeyLine::Body(shifted.len())
+            }
             () => KeyLine::Stranger,
         }
+    }
+
+    /// How much of the line is what stood before the first one: a path, up to its end.
+    fn shared(&self, line: &[u8]) -> usize {
+        let shared = self.before.iter().zip(line).take_while(|(before, here)| before == here).count();
+        let shared = line.get(..shared).unwrap_or_default();
+        shared.iter().rposition(|&byte| !is_base64_byte(byte)).map_or(0, |last| last + 1)
+    }
+
+    /// Whether what stands as far to the right as the key can be key: the first line is no short one, of which more stands to the left.
+    fn may_be_cut(&self, text: &[u8]) -> bool {
+        let is_long = text.len() >= SHORT_LINE && text.iter().any(u8::is_ascii_digit);
+        self.width.is_some() || is_long || text.ends_with(b"=")
+    }
+
+    /// Whether a line is rather a word, a name or a path than the first lines of a key, or a full one: it has neither digits nor a
+    /// mixture of letters. The last line of a key may look so.
+    fn is_word(&self, text: &[u8]) -> bool {
+        let is_full = self.width.is_none_or(|width| text.len() >= width.min(WORD));
+        let is_lower = text.iter().all(|byte| byte.is_ascii_lowercase() || *byte == b'/');
+        let is_name = text.len() < WORD && text.iter().all(u8::is_ascii_alphabetic) && word::is_plain_word(text);
+        let is_path = self.width.is_none()
+            && text.contains(&b'/')
+            && text.iter().all(|byte| byte.is_ascii_alphabetic() || *byte == b'/');
+        is_full && (is_lower || is_name || is_path)
     }
 
     fn is_header(&self, line: &[u8]) -> bool {
@@ -179,6 +228,14 @@ impl KeyBlock {
             KeyLine::Blank | KeyLine::Beyond => (),
         }
     }
+}
+
+/// What stands behind the last blank, prefix or quote of a line.
+fn last_word(line: &[u8]) -> &[u8] {
+    let length = line.iter().rev().take_while(|byte| byte.is_ascii_hexdigit() || **byte == b':').count();
+    let word = line.get(line.len() - length..).unwrap_or_default();
+    // A number of a line before it: `key.txt:12:    00:c1:`
+    word.get(word.iter().take_while(|byte| **byte == b':').count()..).unwrap_or_default()
 }
 
 fn contains(line: &[u8], text: &str) -> bool {
@@ -201,8 +258,34 @@ fn is_hex_pairs(bytes: &[u8]) -> bool {
         && pairs.into_iter().all(|pair| matches!(pair, [a, b] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit()))
 }
 
-fn longest_run(bytes: &[u8]) -> usize {
-    bytes.split(|&byte| !is_base64_byte(byte)).map(<[u8]>::len).max().unwrap_or(0)
+/// The length of the longest run of Base64 that is long and random enough to be key material; 0 if there is none.
+fn longest_random_run(bytes: &[u8]) -> usize {
+    let runs = bytes.split(|&byte| !is_base64_byte(byte)).filter(|run| run.len() >= CERTAIN && is_random(run));
+    runs.map(<[u8]>::len).max().unwrap_or(0)
+}
+
+/// Whether a long run of Base64 or hexadecimal is neither a path nor a name.
+fn is_random(run: &[u8]) -> bool {
+    let count = |is_part: fn(&u8) -> bool| run.iter().filter(|byte| is_part(byte)).count();
+    let digits = count(u8::is_ascii_digit);
+    let is_hex = run.iter().all(u8::is_ascii_hexdigit);
+    let changes = run.windows(2).filter(|pair| matches!(pair, [a, b] if class_of(*a) != class_of(*b))).count();
+    // Of two neighbours in random Base64, two in three are of different classes; in a name, two in five.
+    let is_mixed = changes * 100 >= run.len() * 45;
+    let is_dense = digits * 8 >= run.len() && count(|byte| *byte == b'/') < SLASHES;
+    let has_cases = count(u8::is_ascii_uppercase) > 0 && count(u8::is_ascii_lowercase) > 0;
+    // No path and no name is so long.
+    let is_long = run.len() >= LONGEST_NAME && count(|byte| *byte == b'/') * 12 < run.len();
+    is_long || digits > 0 && (is_hex || has_cases && (is_mixed || is_dense))
+}
+
+fn class_of(byte: u8) -> u8 {
+    match byte {
+        b'a'..=b'z' => b'a',
+        b'A'..=b'Z' => b'A',
+        b'0'..=b'9' => b'0',
+        _ => b'/',
+    }
 }
 
 /// A line of a string literal or a quoted list, without what the quoting put around it.
@@ -314,7 +397,15 @@ fn is_dump_line(line: &[u8]) -> bool {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let mut fields = line.get(digits..).unwrap_or_default().split(|byte| matches!(byte, b' ' | b':'));
     let is_pairs = |field: &&[u8]| matches!(field.len(), 2 | 4) && field.iter().all(u8::is_ascii_hexdigit);
-    (7..=8).contains(&digits) && fields.by_ref().find(|field| !field.is_empty()).is_some_and(|field| is_pairs(&field))
+    is_all_pairs(line)
+        || (7..=8).contains(&digits)
+            && fields.by_ref().find(|field| !field.is_empty()).is_some_and(|field| is_pairs(&field))
+}
+
+/// `4b 45 59 2d`: a line of a dump without a place before it.
+fn is_all_pairs(line: &[u8]) -> bool {
+    let fields = || line.split(|byte| *byte == b' ').filter(|field| !field.is_empty());
+    fields().count() > 0 && fields().all(|field| field.len() == 2 && field.iter().all(u8::is_ascii_hexdigit))
 }
 
 /// The lines of a key that end directly before its last marker, which begins at `marker`: the ranges of what is key in them, the
@@ -334,7 +425,7 @@ pub(super) fn lines_before(text: &[u8], marker: usize) -> Vec<Range<usize>> {
     if !found.is_empty() {
         return found;
     }
-    let mut width = None;
+    let (mut width, mut sums) = (None, 0);
     while let Some(line_break) = from.checked_sub(1) {
         from = start_of(line_break);
         let line = text.get(from..line_break).unwrap_or_default();
@@ -342,13 +433,15 @@ pub(super) fn lines_before(text: &[u8], marker: usize) -> Vec<Range<usize>> {
         let length = rest.iter().take_while(|byte| is_base64_byte(**byte)).count();
         let behind = rest.get(length..).unwrap_or_default();
         let is_full = length >= CERTAIN && width.is_none_or(|width| length == width);
-        let is_last = found.is_empty() && length > 0;
+        let is_last = found.len() == sums && length > 0;
         if !(is_full || is_last) || behind.iter().take(4).any(u8::is_ascii_alphanumeric) && !behind.starts_with(b"\\") {
             break;
         }
         if is_full && !is_last {
             width = Some(length);
         }
+        // The checksum of an OpenPGP key stands behind its last line.
+        sums += usize::from(found.is_empty() && length == CHECKSUM && rest.starts_with(b"="));
         let start = line_break - rest.len();
         found.push(start..start + length);
     }
@@ -403,6 +496,30 @@ mod tests {
     }
 
     #[test]
+    fn lines_of_source_are_strangers() {
+        let path = "packages/services/identities/registrations/errors.py";
+        for before in [format!("{path}:1:HEADER = '"), format!("{path}-1-"), String::new()] {
+            let block = KeyBlock::new(0, "private-key", before.as_bytes());
+            for line in [
+                "    return 1",
+                "def parse(text):",
+                "pass",
+                "value/is/some/long/path/with/many/parts/of/name",
+                "use Services/Identity/RegistrationProvider/Errors/Names",
+                "TestDecryptPKCS1v15SessionKeyOfServers(t)",
+            ] {
+                let between = if before.is_empty() { "" } else { "2" };
+                let line = format!("{}{between}:{line}", before.split('1').next().unwrap_or_default());
+                let line = line.trim_start_matches(':');
+                assert_eq!(block.judge(line.as_bytes()), KeyLine::Stranger, "{line}");
+            }
+            let key = "MIIEowIBAAKCAQEA2k1pZ8mQvX0tYcR7uJ4wLhB6sNfE3gDxVaKoTq5iWzPyHlMb";
+            let line = format!("{path}:2:{key}");
+            assert!(matches!(block.judge(line.as_bytes()), KeyLine::Body(_)), "{line}");
+        }
+    }
+
+    #[test]
     fn a_key_without_markers_ends_with_the_first_other_line() {
         let block = KeyBlock::new(0, "der-private-key", b"").bare();
         assert!(matches!(block.judge(&[b'A'; 64]), KeyLine::Body(_)));
@@ -437,6 +554,7 @@ mod tests {
         for (text, lines) in [
             (format!("$ tail key\n{full}\n{full}\n{last}\n-----END"), 3),
             (format!("k:1:{full}\nk:2:{last}\nk:3:-----END"), 2),
+            (format!("{full}\n{full}\n{last}\n=Ab3d\n-----END"), 4),
             (format!("+{full}\n+{last}\n+-----END"), 2),
             (format!("[\"{full}\", \"{full}\", \"-----END"), 2),
             (format!("{full}\\n{last}\\n-----END"), 1),

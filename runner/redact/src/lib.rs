@@ -485,7 +485,7 @@ enum AnchorTarget {
 
 impl Matcher {
     fn new(rules: Vec<Rule>) -> Self {
-        let anchors = Arc::new(Anchors::new(anchors(&rules)));
+        let anchors = Arc::new(Anchors::new(anchors(&rules)).before_runs(run_anchors(&rules)));
         let longest_anchor = anchors.longest();
         // One byte more on each side: patterns and checks may ask what stands next to a match.
         let ahead = MAX_REACH.max(key_block::LINE_LOOK).max(longest_anchor) + 1;
@@ -502,10 +502,18 @@ impl Matcher {
 }
 
 fn anchors(rules: &[Rule]) -> impl Iterator<Item = (AnchorTarget, &[u8])> {
-    rules.iter().enumerate().flat_map(|(index, rule)| {
+    rules.iter().enumerate().filter(|(_, rule)| !rule.before_runs).flat_map(|(index, rule)| {
         let begins = rule.anchors.iter().map(move |anchor| (AnchorTarget::Rule(index), anchor.as_bytes()));
         let ends = rule.block_end.iter().map(move |end| (AnchorTarget::BlockEnd(index), end.anchor.as_bytes()));
         begins.chain(ends)
+    })
+}
+
+/// The anchors that count only before a long run of letters and digits, by their first byte.
+fn run_anchors(rules: &[Rule]) -> impl Iterator<Item = (AnchorTarget, u8)> {
+    rules.iter().enumerate().filter(|(_, rule)| rule.before_runs).flat_map(|(index, rule)| {
+        let first = rule.anchors.iter().filter_map(|anchor| anchor.bytes().next());
+        first.map(move |byte| (AnchorTarget::Rule(index), byte))
     })
 }
 

@@ -3,6 +3,8 @@
 //! `src/password.rs:2:pub fn verify(` has the shape of a name, an operator and a value. Such a line shows source code, and a
 //! rule that takes the file's name for the name of a secret would corrupt it.
 
+/// How far before a name its type is looked for.
+const TYPE_LOOK: usize = 48;
 /// The longest number of a line.
 const DIGITS: usize = 7;
 /// The longest ending of a file's name.
@@ -70,6 +72,16 @@ fn is_one_of(list: &[&str], ending: &[u8]) -> bool {
     list.iter().any(|known| ending.eq_ignore_ascii_case(known.as_bytes()))
 }
 
+/// Whether `at` is in the name of a type or a resource in quotes: `"AWS::ApiGateway::ApiKey": …`.
+pub(super) fn begins_in_type(text: &[u8], at: usize) -> bool {
+    let before = text.get(at.saturating_sub(TYPE_LOOK)..at).unwrap_or_default();
+    let length = before.iter().rev().take_while(|byte| byte.is_ascii_alphanumeric() || b"_:".contains(byte)).count();
+    let (quote, name) = before.split_at(before.len() - length);
+    name.windows(2).any(|joint| joint == b"::")
+        && name.first().is_some_and(u8::is_ascii_alphabetic)
+        && matches!(quote.last(), Some(b'"' | b'\''))
+}
+
 /// Whether a number and then this byte follow.
 fn numbered(rest: &[u8], end: u8) -> bool {
     let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -83,6 +95,19 @@ fn is_path_byte(byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_of_types() {
+        for (line, wanted) in [
+            ("\"AWS::ApiGateway::ApiKey\": \"x\"", true),
+            ("'Acme::Net::ApiKey': 'x'", true),
+            ("Config::ApiKey = \"x\"", false),
+            ("\"api::\" + ApiKey: \"x\"", false),
+        ] {
+            let at = line.find("ApiKey").unwrap_or_default();
+            assert_eq!(begins_in_type(line.as_bytes(), at), wanted, "{line}");
+        }
+    }
 
     #[test]
     fn names_of_files() {

@@ -50,6 +50,8 @@ pub(super) struct Row {
     pub(super) lines: bool,
     #[serde(default)]
     pub(super) columns: bool,
+    #[serde(default)]
+    pub(super) before_runs: bool,
     #[serde(default = "yes")]
     pub(super) learn: bool,
     #[serde(default)]
@@ -96,7 +98,7 @@ impl Default for Text {
 }
 
 /// What has to follow the anchor.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Gate {
     /// Anything.
@@ -118,4 +120,6 @@ pub(super) enum Class {
     Lower,
     /// Words of a language and names in a program have neither.
     DigitOrSymbol,
+    /// Not a byte but all of them: they change their kind as often as random ones.
+    Random,
 }

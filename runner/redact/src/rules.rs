@@ -17,6 +17,7 @@ use super::gate::{self, Outlook};
 use super::mark;
 use super::place;
 use super::row::{BlockEndRow, Class, Example, Gate, Row, RuleFile, Text, Word, WordList};
+use super::word;
 use regex_automata::util::primitives::NonMaxUsize;
 use regex_automata::{Anchored, Input};
 
@@ -24,6 +25,8 @@ use regex_automata::{Anchored, Input};
 const MAX_BACK: usize = 128;
 /// Anchors shorter than this are met all the time and need a written reason.
 const SHORT_ANCHOR: usize = 4;
+/// What the patterns of vendors have between a name and its value.
+const VENDORS_MACRO: &str = "{is}";
 /// Room for the whole match and three groups, two ends each.
 const SLOTS: usize = 8;
 
@@ -202,6 +205,8 @@ pub(super) struct Rule {
     pub(super) lines: bool,
     /// Whether a match stands in the first line of a table or of a section, whose cells may be secrets.
     pub(super) columns: bool,
+    /// Whether an anchor counts only where a long run of letters and digits follows it.
+    pub(super) before_runs: bool,
     /// Whether a value that was met once is looked for everywhere from then on.
     pub(super) learn: bool,
     pub(super) examples: Cow<'static, [Example]>,
@@ -210,6 +215,10 @@ pub(super) struct Rule {
     pattern: Expression,
     /// Whether a match is a word that is known by how it begins.
     is_token: bool,
+    /// Whether a match begins with the name of what it finds.
+    is_named: bool,
+    /// Whether the name is a vendor's, behind which a name of a program is no secret.
+    is_vendors: bool,
     not_before: ByteSet,
     /// What can follow the word that the anchor is in; anything if empty.
     next: ByteSet,
@@ -257,6 +266,8 @@ impl Rule {
         let (run_on, not_before, next) = (set(&row.run_on)?, set(&row.not_before)?, set(&row.next)?);
         Ok(Self {
             is_token: row.max_back == 0 && row.pattern.starts_with("\\b") && !row.pattern.contains(SECRET_GROUP),
+            is_named: row.gate == Gate::Assignment,
+            is_vendors: row.pattern.contains(VENDORS_MACRO),
             pattern: Expression::new(row.pattern),
             block_end: row.block_end.map(BlockEndRow::taken),
             run_on,
@@ -274,6 +285,7 @@ impl Rule {
             learn: row.learn,
             lines: row.lines,
             columns: row.columns,
+            before_runs: row.before_runs,
             require: row.require,
             examples: row.examples,
             counter_examples: row.counter_examples,
@@ -331,7 +343,9 @@ impl Rule {
         let named = secret.start - whole.start;
         let whole = haystack.get(whole)?;
         let next = haystack.get(secret.end).copied();
-        let fits = self.accepts(whole, haystack.get(secret.clone())?, next) && !self.is_misled(whole, named);
+        let is_type = self.is_named && place::begins_in_type(haystack, start);
+        let fits =
+            self.accepts(whole, haystack.get(secret.clone())?, next) && !self.is_misled(whole, named) && !is_type;
         fits.then(|| without_escape(haystack, secret)).flatten()
     }
 
@@ -356,6 +370,7 @@ impl Rule {
             && self.require.iter().all(|class| class.occurs_in(secret))
             && (self.entropy == 0.0 || mark::entropy(secret) >= self.entropy)
             && !self.stop_words.iter().any(|word| secret.eq_ignore_ascii_case(word.as_bytes()))
+            && !(self.is_vendors && word::is_numbered_path(secret))
             && !self.reject.is_match(whole)
     }
 
@@ -485,6 +500,7 @@ impl Text {
 impl Class {
     fn occurs_in(self, bytes: &[u8]) -> bool {
         bytes.iter().any(match self {
+            Self::Random => return word::is_random(bytes),
             Self::Digit => u8::is_ascii_digit,
             Self::Letter => u8::is_ascii_alphabetic,
             Self::Upper => u8::is_ascii_uppercase,

@@ -364,6 +364,11 @@ impl Stream {
                 likely.push_back(place);
             }
         });
+        matcher.anchors.runs(text, self.scanned..end.max(self.scanned), |target, range| {
+            if range.end > foreseen {
+                seen.push(Anchor { target, range });
+            }
+        });
         self.scanned = end.max(self.scanned);
         self.open_anchors(seen);
     }
@@ -377,6 +382,11 @@ impl Stream {
                     seen.push(Anchor { target, range });
                 }
             });
+        });
+        self.matcher.anchors.runs(text, self.scanned..text.len(), |target, range| {
+            if range.end > foreseen {
+                seen.push(Anchor { target, range });
+            }
         });
         self.foreseen = text.len();
         self.open_anchors(seen);

@@ -202,7 +202,12 @@ impl SecretTable {
         if left <= indent || rest.is_empty() || rest.starts_with(b"}") {
             return Row::Beyond;
         }
-        let Some(colon) = rest.iter().position(|byte| *byte == b':') else { return Row::Cells(Vec::new()) };
+        let Some(colon) = rest.iter().position(|byte| *byte == b':') else {
+            // A line of a value that begins on a line of its own: `config.yaml: |`
+            let value = bare(line, left..line.len());
+            let is_part = matches!(self, Self::Encoded(_)) && line.get(value.clone()).is_some_and(is_encoded_part);
+            return Row::Cells(if is_part { vec![value] } else { Vec::new() });
+        };
         let name = rest.get(..colon).unwrap_or_default();
         let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.\"'".contains(byte);
         if !name.iter().all(is_name) {
@@ -387,13 +392,30 @@ fn is_secret(cell: &[u8]) -> bool {
     let is_address = cell.windows(3).any(|part| part == b"://") || cell.starts_with(b"arn:");
     (SHORTEST..=LONGEST).contains(&cell.len())
         && has(u8::is_ascii_alphabetic)
-        && has(|byte| byte.is_ascii_digit() || b"!#$%&*+=?@^~".contains(byte))
+        && (has(|byte| byte.is_ascii_digit() || b"!#$%&*+=?@^~".contains(byte)) || is_word_chain(cell))
         && !cell.iter().any(is_text)
         && !is_made_of(b"-:.TZ+/ smhd")
         && !is_place
         && !is_address
         && !word::is_placeholder(cell)
         && !word::is_code(cell)
+}
+
+/// Four words or more with hyphens between them, as generators of passwords make them: `granite-amber-violet-otter`.
+fn is_word_chain(cell: &[u8]) -> bool {
+    let is_word = |word: &[u8]| (3..=12).contains(&word.len()) && word.iter().all(u8::is_ascii_lowercase);
+    let words = cell.split(|byte| *byte == b'-');
+    words.clone().count() >= 4 && words.into_iter().all(is_word)
+}
+
+/// Whether a line of a value is Base64 of enough bytes.
+fn is_encoded_part(text: &[u8]) -> bool {
+    let has = |is_part: fn(&u8) -> bool| text.iter().any(is_part);
+    text.len() >= 40
+        && text.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(byte))
+        && has(u8::is_ascii_uppercase)
+        && has(u8::is_ascii_lowercase)
+        && has(u8::is_ascii_digit)
 }
 
 /// Whether a value is Base64 of something readable, or of enough bytes.
@@ -459,6 +481,11 @@ mod tests {
             ),
             ("data:\n  dsn: cG9zdGdyZXM6Ly8=\n  n: \"12\"\nkind: Secret\n", vec!["cG9zdGdyZXM6Ly8="]),
             ("stringData:\n  pin: hunter2x\n  user: bob1234\n", vec!["hunter2x"]),
+            ("id,password\n1,granite-amber-violet-otter\n", vec!["granite-amber-violet-otter"]),
+            (
+                "data:\n  config.yaml: |\n    cG9zdGdyZXM6Ly9tZTpodW50ZXIyQGRiLmV4YW1wbGUuY29t\n",
+                vec!["cG9zdGdyZXM6Ly9tZTpodW50ZXIyQGRiLmV4YW1wbGUuY29t"],
+            ),
         ] {
             assert_eq!(secrets(text), wanted, "{text}");
         }

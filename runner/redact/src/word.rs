@@ -119,6 +119,37 @@ fn is_word(word: &str) -> bool {
     word.bytes().all(|byte| byte.is_ascii_alphabetic()) && letters_a_piece(word) >= 2
 }
 
+/// Whether a value is a name of something in a program that holds a number, or a path of such names: `oauth2ClientSecret`,
+/// `self.oauth2_parameters.secret`. Random text has shorter words, or more digits.
+pub(super) fn is_numbered_path(value: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(value) else { return false };
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"_.".contains(&byte);
+    let digits = text.bytes().filter(u8::is_ascii_digit).count();
+    let is_joined = text.bytes().any(|byte| byte.is_ascii_uppercase() || b"_.".contains(&byte));
+    is_joined
+        && text.bytes().all(is_part)
+        && text.starts_with(|c: char| c.is_ascii_lowercase())
+        && digits * 5 <= text.len()
+        && letters_a_piece(text) >= 4
+}
+
+/// Whether letters and digits follow on each other as they do by chance. Words, names and numbers change their kind less often;
+/// digits of hexadecimal numbers alone are more often those of files and commits than secrets.
+pub(super) fn is_random(value: &[u8]) -> bool {
+    let count = |is_part: fn(&u8) -> bool| value.iter().filter(|byte| is_part(byte)).count();
+    let kind = |byte: u8| (byte.is_ascii_uppercase(), byte.is_ascii_lowercase(), byte.is_ascii_digit());
+    let changes = value.windows(2).filter(|pair| matches!(pair, [a, b] if kind(*a) != kind(*b))).count();
+    let (digits, letters) = (count(u8::is_ascii_digit), count(u8::is_ascii_alphabetic));
+    let has_cases = count(u8::is_ascii_uppercase) > 0 && count(u8::is_ascii_lowercase) > 0;
+    let least_changes = if has_cases { 40 } else { 20 };
+    letters > count(u8::is_ascii_hexdigit) - digits
+        && digits > 0
+        && digits * 2 <= value.len()
+        && (has_cases || digits * 12 >= value.len())
+        && !(has_cases && std::str::from_utf8(value).is_ok_and(|text| letters_a_piece(text) >= 3))
+        && changes * 100 >= value.len() * least_changes
+}
+
 /// How long the words are that `camelCase` is made of, on average.
 fn letters_a_piece(word: &str) -> usize {
     let letters = word.bytes().filter(u8::is_ascii_alphabetic).count();
@@ -241,6 +272,38 @@ mod tests {
             "x7_kQ2_p",
         ] {
             assert!(!is_code(value.as_bytes()), "{value}");
+        }
+    }
+
+    #[test]
+    fn numbered_names() {
+        for value in ["oauth2ClientSecret", "oauth2ClientSecretSha256", "self.oauth2_parameters.client_secret"] {
+            assert!(is_numbered_path(value.as_bytes()), "{value}");
+        }
+        for value in [
+            "tUAiO4XAgsr2NCyp5v01bQkLmZ",
+            "a8k3jd_k29fkqpxm7z41wmabcd",
+            "0f9a7be1c2d34e5f60718293a4b5c6d7",
+            "sunflowerseeds2026",
+        ] {
+            assert!(!is_numbered_path(value.as_bytes()), "{value}");
+        }
+    }
+
+    #[test]
+    fn random_values() {
+        for value in ["tUAiO4XAgsr2NCyp5v01bQkLmZ", "k7w2qpxm4zt19vbnr8sd3fgh", "x2RkQ7mZp0VtYsB9cLwN4hJe"] {
+            assert!(is_random(value.as_bytes()), "{value}");
+        }
+        for value in [
+            "0f9a7be1c2d34e5f60718293a4b5c6d7",
+            "configurationOfTheServer2",
+            "abcdefghijklmnopqrstuvwxyz",
+            "20260102030405060708090a",
+            "TestDecryptPKCS1v15SessionKey",
+            "UsePreSharedKeyForIkev2Initiator",
+        ] {
+            assert!(!is_random(value.as_bytes()), "{value}");
         }
     }
 
