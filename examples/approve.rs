@@ -14,7 +14,7 @@ async fn main() -> Result<(), Error> {
         Palisade::builder().workspace(&workspace).policies(site)
     };
 
-    // Without a callback nobody is asked, and nothing runs.
+    // Without a callback there is no yes, and nothing runs.
     let palisade = builder().build()?;
     let session = palisade.open_session().await?;
     println!("without a callback: {:?}", session.exec("mkdir release").await?.status);

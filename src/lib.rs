@@ -1,5 +1,5 @@
 //! Palisade runs an AI agent's commands: each is decided by Cedar policies before it runs, runs under Landlock and seccomp, is decided
-//! again at every `execve`, loses its secrets on the way out, and stands in a record that nobody can change unnoticed.
+//! again at every `execve`, loses its secrets on the way out, and stands in a record that shows each later change.
 //!
 //! This is the library. The program of the same name does the same from a command line, and serves MCP clients.
 //!
@@ -32,7 +32,7 @@
 //! # What holds here
 //!
 //! Nothing starts a program but a session's `exec` and `start`, and these only what the engine has granted. There is no way to do without
-//! the record: what cannot be recorded does not run. What policy asks and nobody answers does not run. Settings that are wrong in part are
+//! the record: what cannot be recorded does not run. A script that needs a yes does not run without it. Settings that are wrong in part are
 //! an [`Error`], as is a kernel that cannot hold the level that they ask for.
 //!
 //! # Features

@@ -57,7 +57,7 @@ pub enum Status {
     Running,
     /// Policy denied it; nothing has run.
     Denied,
-    /// A person has to say yes first, and nobody did; nothing has run.
+    /// A person has to say yes first, and none did; nothing has run.
     ApprovalRequired,
 }
 

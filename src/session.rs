@@ -30,7 +30,7 @@ pub struct Palisade(Arc<Inner>);
 
 /// A shell that keeps its state from one script to the next, in a sandbox. One script runs at a time; others wait for it.
 ///
-/// Dropped without [`close`](Self::close) it ends once nobody has used it for the settings' `session.idle`, or with [`Palisade::shut_down`].
+/// Dropped without [`close`](Self::close) it ends once it has been idle for the settings' `session.idle`, or with [`Palisade::shut_down`].
 #[derive(Debug)]
 pub struct Session {
     inner: Arc<Inner>,
