@@ -256,8 +256,8 @@ const RIDDLES: [&str; 26] = [
     "known", "left", "made", "met", "said", "seen", "sent", "shown", "stood", "taken", "there", "told", "waits",
 ];
 
-/// Words in `-ed` and `-ing` that name a thing.
-const THINGS: [&str; 3] = ["drawing", "listing", "sed"];
+/// Words in `-ed` and `-ing` that name a thing, or that the field uses for a kind of call.
+const THINGS: [&str; 4] = ["blocking", "drawing", "listing", "sed"];
 
 /// Modules that keep such a name: the first three have those of a verb's words and of a table of the settings; the last one is what other
 /// crates import the file of remembered yeses by.

@@ -90,7 +90,7 @@ pub(crate) fn hints(texts: [&str; 2], failed: bool, bounds: &Bounds<'_>) -> Vec<
 pub(crate) fn closed_listing(script: &str, bounds: &Bounds<'_>) -> Option<String> {
     let mut lister = None;
     for word in script.split_whitespace() {
-        let name = word.trim_start_matches(['(', '$', '`', '"', '{']);
+        let name = word.rsplit(['(', '`', '"', '{', ';', '|', '&']).next().unwrap_or_default();
         if LISTERS.contains(&name) {
             lister = Some(name);
             continue;
