@@ -33,7 +33,6 @@ pub mod move_watch;
 pub mod names;
 mod new_places;
 pub mod own_settings;
-mod package_keys;
 mod parse_report;
 pub mod plan;
 mod process;

@@ -27,7 +27,6 @@ use rustix::io::Errno;
 
 use super::file_marks::Earlier;
 use super::move_watch;
-use super::package_keys::is_published;
 use super::plan::{Cover, Hole, Mask, Rights, rights};
 
 /// Entries that a search for names looks at: a tree of a million is searched whole.
@@ -566,8 +565,8 @@ pub(super) fn make(directory: &Path) -> bool {
 }
 
 /// How many bytes were read, and whether the file holds nothing secret in spite of its name: certificates or public keys and no private key,
-/// npm's settings without a credential, a key that an installed Python package ships (`package_keys.rs`), or what `is_committed` says that its
-/// repository holds as well. Other names of the file make no difference: uv links packages to its cache.
+/// npm's settings without a credential, or what `is_committed` says that its repository holds as well. Other names of the file make no
+/// difference: uv links packages to its cache.
 pub fn public_content(place: &Path, is_committed: &dyn Fn(&[u8]) -> bool) -> (u64, bool) {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let is_npm = place.file_name().is_some_and(|name| name == NPM_SETTINGS);
@@ -583,10 +582,10 @@ pub fn public_content(place: &Path, is_committed: &dyn Fn(&[u8]) -> bool) -> (u6
     if file.take(MAX_CERTIFICATES + 1).read_to_end(&mut bytes).is_err() {
         return (0, false);
     }
-    let mut read = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    let read = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     let is_whole = read <= MAX_CERTIFICATES;
     let text = String::from_utf8_lossy(&bytes);
-    if is_whole && (is_committed(&bytes) || is_published(place, &bytes, &mut read)) {
+    if is_whole && is_committed(&bytes) {
         return (read, true);
     }
     if is_npm {
