@@ -178,6 +178,13 @@ pub(crate) fn leaves_what_was_there(site: &mut Site, session: &str, home: &str, 
     until("it was left", || !runs(&left));
 }
 
+/// Whether a process has an interrupt that it has not taken yet (proc_pid_status(5), `ShdPnd`; SIGINT is 2).
+fn is_interrupted(pid: &str) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a status");
+    let pending = status.lines().find_map(|line| line.strip_prefix("ShdPnd:")).expect("the field");
+    u64::from_str_radix(pending.trim(), 16).expect("a mask") & 0b10 != 0
+}
+
 fn has_argument(argument: &str) -> bool {
     let processes = fs::read_dir("/proc").expect("processes").flatten();
     let words = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
@@ -254,6 +261,28 @@ fn a_session_in_dash_is_a_session() {
     // What leaves the shell's own session is known by its mark.
     let session = site.open("web");
     leaves_what_was_there(&mut site, &session, &dir, 701);
+
+    // The shell gets to run only after the interrupt, and forgets the line with its report.
+    let session = site.open("web");
+    let told = site.exec(&session, "echo $$; setsid -f sleep 641");
+    let shell = told["stdout"].as_str().unwrap_or_default().trim().to_owned();
+    let send = |signal: &str| run(Command::new("kill").args([signal, &shell]));
+    until("it began", || runs("641"));
+    // Starts are told in hundredths of a second.
+    std::thread::sleep(Duration::from_millis(200));
+    let (job, _) = site.call("exec", &json!({ "session": session, "command": "sleep 642", "yield_ms": 400 }));
+    until("it began", || runs("642"));
+    send("-STOP");
+    site.call("job_signal", &json!({ "job": job["job"], "signal": "INT" }));
+    until("it was interrupted", || !runs("642"));
+    until("the interrupt waits for the shell", || is_interrupted(&shell));
+    send("-CONT");
+    let (ended, text) = site.read_to_end(job["job"].as_str().expect("a job"));
+    is(&ended, "exit_code", &json!(130), &text);
+    is(&site.exec(&session, "echo on"), "stdout", &json!("on\n"), "on");
+    assert!(runs("641"), "what an earlier command left has ended: {text}");
+    site.call("session_close", &json!({ "session": session }));
+    until("it was left", || !runs("641"));
     let session = site.open("web");
     let (running, _) =
         site.call("exec", &json!({ "session": session, "command": "setsid -f sleep 637; sleep 638", "yield_ms": 700 }));

@@ -64,6 +64,8 @@ struct Run<'a> {
     err: Sink,
     status: Option<i32>,
     fall: Option<(End, Termination)>,
+    /// The caller has interrupted the command, so that the shell may have forgotten its report's line for that.
+    interrupted: bool,
     /// The command is at the rung on which all that it started is killed, or beyond.
     killed: bool,
     /// Until when the report is waited for as long as something comes: all that the command started is dead, so that what comes has
@@ -172,6 +174,7 @@ impl RemoteShell {
             terms,
             status: None,
             fall: None,
+            interrupted: false,
             killed: false,
             backlog: None,
             deadline,
@@ -422,10 +425,11 @@ impl Run<'_> {
         None
     }
 
-    /// What the command has started. Of a shell that is for it alone, and where something may answer in the shell's place, that is
-    /// whatever there is.
+    /// What the command has started. Of a shell that is for it alone, that is whatever there is. So it is where the report is missing
+    /// and no signal of ours explains that: a process that an earlier command left may then answer in the shell's place.
     fn started(&self) -> Started {
-        let is_everything = !self.shell.is_session || matches!(self.fall, Some((End::Status(_), _)));
+        let is_unexplained = matches!(self.fall, Some((End::Status(_), _))) && !self.interrupted;
+        let is_everything = !self.shell.is_session || is_unexplained;
         Started {
             scout: self.shell.base.scout().clone(),
             pid: self.shell.pid.clone(),
@@ -498,6 +502,7 @@ impl Run<'_> {
             Some(Order::Signal(signal)) => {
                 let started = self.started();
                 self.errand = Some(if signal == Signal::INT {
+                    self.interrupted = true;
                     // The deadline is the command's own still: a report is asked for, and no rung follows.
                     let left = self.deadline.saturating_duration_since(tokio::time::Instant::now());
                     (Box::pin(started.signal_and_interrupt(signal.as_raw())), Then::Ask(left))
