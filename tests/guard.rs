@@ -78,6 +78,10 @@ const TRIED: &[(&str, &[&str])] = &[
         "#!/bin/bash\nmkdir bin; cp /usr/bin/true bin/git; PATH=$PWD/bin:$PATH /usr/bin/git fetch https://github.com/a/b",
         &["guard-loader-env"],
     ),
+    (
+        "#!/bin/bash\nmkdir bin; cp /usr/bin/true bin/git; PATH=bin:$PATH /usr/bin/git fetch https://github.com/a/b",
+        &["guard-loader-env"],
+    ),
     ("#!/bin/bash\ncat ~/.ssh/id_ed25519", &["secrets-unreadable"]),
     ("#!/bin/bash\ncp x .git/hooks/pre-commit", &["no-hook-changes"]),
     ("#!/bin/bash\nbase64 -d <<< bHM= | sh", &["no-decode-to-shell"]),
@@ -186,6 +190,11 @@ const FREE: &[(&str, &str)] = &[
     (
         "export PATH=$PWD/venv/bin:$PATH; mkdir -p venv/bin; test -d r || git init -q r; git -C r status --short; echo $?",
         "0\n",
+    ),
+    // A relative entry, as in husky's hooks: no other git lies there.
+    (
+        "mkdir -p rel/bin; printf 'export PATH=rel/bin:$PATH\\ngit --version | head -c 11\\n' > hook; sh hook",
+        "git version",
     ),
     // What no table knows runs without the right to connect.
     (

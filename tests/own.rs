@@ -501,7 +501,7 @@ fn what_a_program_is_kept_from_is_told() {
     let elsewhere = tempfile::tempdir_in("/var/tmp").expect("a directory");
     let outside = elsewhere.path().join("outside.sock");
     let _listener = UnixListener::bind(&outside).expect("a socket");
-    world.write("work/.env", "KEY=value\n");
+    world.write("work/server.key", "of the person\n");
     world.write(
         "work/try.py",
         &format!(
@@ -522,10 +522,10 @@ fn what_a_program_is_kept_from_is_told() {
         assert_eq!(ended.stderr.matches(&told).count(), 1, "{told}: {ended:?}");
     }
 
-    world.write("work/read.py", "open(''.join(['.e', 'nv']))\n");
+    world.write("work/read.py", "open(''.join(['server.k', 'ey']))\n");
     for script in ["/usr/bin/python3 read.py", "/usr/bin/python3 read.py 2>&1 | tail -1"] {
         let ended = world.run(script);
-        let told = "palisade: `.env` is closed to this session: secrets-unreadable\n";
+        let told = "palisade: `server.key` is closed to this session: secrets-unreadable\n";
         assert_eq!(ended.stderr.matches(told).count(), 1, "{script}: {ended:?}");
     }
 }

@@ -31,7 +31,8 @@ fn git_changes_harmless_settings_of_a_repository() {
     let ended = world.run(
         "git config user.name Ada && git config user.email ada@example.com && \
          git remote add fork https://github.com/example/example.git && git checkout -q -b topic && \
-         git branch -q --set-upstream-to=main && git config --get user.name && git remote -v | wc -l",
+         git branch -q --set-upstream-to=main && git config --get user.name && git remote -v | wc -l; \
+         export PS1='(venv) ' && git branch -q side && git branch -q -u main side && git branch -q -d side",
     );
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "Ada\n4\n"), "{ended:?}");
     assert_eq!(setting(&world, "user.name"), "Ada");

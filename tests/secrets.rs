@@ -251,6 +251,8 @@ fn what_an_agent_has_written_it_reads_later() {
             assert!(ended.code != Some(0) && !ended.stdout.contains("PORT"), "{command}: {ended:?}");
         }
     };
+    // What is not there yet can be removed: a program of the script makes it.
+    writes("/usr/bin/env true; rm -f new.key new.p12");
     writes("echo PORT=3000 > .env");
     reads("PORT=3000");
     is_closed_to("other");
@@ -287,6 +289,53 @@ fn what_an_agent_has_written_it_reads_later() {
 }
 
 /// A person installs packages beside an agent that works: each file is made empty, and covered for its name.
+#[test]
+fn a_file_of_variables_is_empty_to_programs_and_the_result_says_so() {
+    let world = World::new();
+    world.write("work/.env", "API_KEY=of-the-person\n");
+    world.write("work/README", "text\n");
+    // The names stand nowhere in a text that is read.
+    world.write("work/show.py", "import sys\nprint(open('.'.join(sys.argv[1:])).read(), end='')\n");
+    let changes =
+        ["open(name, 'w')", "open(name, 'a')", "os.remove(name)", "os.chmod(name, 0o666)", "os.rename(name, 'x')"];
+    let changes = changes.map(|change| format!("try:\n    {change}\n    print(\"{change}\")\nexcept OSError: pass\n"));
+    world.write("work/change.py", &format!("import os\nname = ''.join(['.e', 'nv'])\n{}", changes.concat()));
+    let mut server = Server::start_with(&world, &[]);
+    let session = call(&mut server, "session_open", &json!({}))["session"].clone();
+    let mut exec = |command: &str| call(&mut server, "exec", &json!({ "command": command, "session": session }));
+    let tells = |ran: &Value| ran["hints"].to_string().contains("programs of this session find");
+
+    let quiet = exec("cat README; ls -a");
+    assert!(quiet["exit_code"] == 0 && quiet.get("hints").is_none(), "{quiet}");
+    let ran = exec("/usr/bin/python3 show.py '' env");
+    assert!(ran["exit_code"] == 0 && ran["stdout"].is_null() && tells(&ran), "{ran}");
+    assert!(ran["hints"][0].as_str().is_some_and(|hint| hint.contains("work/.env` holds secrets")), "{ran}");
+    let ran = exec("cp -r . $TMPDIR/copy && wc -c < $TMPDIR/copy/.env");
+    assert!(ran["exit_code"] == 0 && ran["stdout"] == "0\n" && tells(&ran), "{ran}");
+    // tar opens no empty file.
+    let ran = exec("tar cf - . | tar xOf - ./.env | wc -c");
+    assert!(ran["exit_code"] == 0 && ran["stdout"] == "0\n", "{ran}");
+    let quiet = exec("cat README");
+    assert!(quiet.get("hints").is_none(), "{quiet}");
+
+    // By name it is refused, and nothing changes it.
+    assert_eq!(exec("cat .env")["status"], "denied");
+    let ran = exec("/usr/bin/python3 change.py");
+    assert!(ran["exit_code"] == 0 && ran["stdout"].is_null(), "{ran}");
+    assert_eq!(fs::read_to_string(world.path("work/.env")).expect("the file"), "API_KEY=of-the-person\n");
+
+    // So is one that a person makes meanwhile. A key is closed.
+    world.write("work/.env.local", "API_KEY=another\n");
+    world.write("work/server.key", "-----BEGIN PRIVATE KEY-----\nQQ==\n-----END PRIVATE KEY-----\n");
+    let ran = exec("/usr/bin/python3 show.py '' env local");
+    assert!(ran["exit_code"] == 0 && ran["stdout"].is_null() && tells(&ran), "{ran}");
+    let ran = exec("/usr/bin/python3 show.py server key");
+    assert!(
+        ran["exit_code"] != 0 && ran["stderr"].as_str().is_some_and(|text| text.contains("PermissionError")),
+        "{ran}"
+    );
+}
+
 #[test]
 fn a_certificate_that_a_person_installs_meanwhile_opens_once_it_is_whole() {
     let world = World::new();

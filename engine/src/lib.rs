@@ -80,7 +80,7 @@ pub use crate::inert_effects::{is_staged, links_to, may_change_settings, names_r
 pub use crate::kernel_coverage::Unheld;
 pub use crate::lint::{Lint, RULES, Rule, Severity, Surroundings, lint};
 pub use crate::nearest::nearest_name;
-pub use crate::no_gain::{hides_options, is_lock_bound, may_connect, says_it_connects};
+pub use crate::no_gain::{hides_options, is_lock_bound, is_of_prompts, may_connect, says_it_connects};
 pub use crate::package_fetch::{installer, is_installed, is_locked, is_offline, says_offline};
 pub use crate::path::AbsolutePath;
 pub use crate::peers::Connection;

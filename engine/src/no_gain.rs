@@ -68,6 +68,12 @@ pub fn hides_options(reason: OpaqueReason) -> bool {
     }
 }
 
+/// Whether this variable is for a shell that talks to a person alone (`PS1`, which activated environments export).
+#[must_use]
+pub fn is_of_prompts(name: &str) -> bool {
+    OF_PROMPTS.contains(&name)
+}
+
 /// Variables that a shell reads which talks to a person, and nothing else: no program that another one starts is that.
 const OF_PROMPTS: [&str; 10] =
     ["PS0", "PS1", "PS2", "PROMPT_COMMAND", "FCEDIT", "MAILCHECK", "MAILPATH", "histchars", "HISTFILE", "auto_resume"];
@@ -270,7 +276,7 @@ pub(crate) fn variable(privileged: &Privileged, name: &str, receiver: &Receiver<
     match receiver {
         Receiver::Unknown => false,
         Receiver::Shell | Receiver::ShellAlone => !changes_how_scripts_are_read(name),
-        Receiver::Program { .. } => OF_PROMPTS.contains(&name) || !receiver.is_privileged(privileged, facts),
+        Receiver::Program { .. } => is_of_prompts(name) || !receiver.is_privileged(privileged, facts),
     }
 }
 

@@ -292,7 +292,7 @@ impl Surroundings {
     }
 
     /// Whether an effect is on a file of the workspace that is named like key material, and that the session makes now, or that sessions of
-    /// this agent have made. Where the kernel holds names, a file that comes from elsewhere meanwhile is covered before the session can
+    /// this agent have made. What is not there yet, and is removed, a program of the script makes before. Where the kernel holds names, a file that comes from elsewhere meanwhile is covered before the session can
     /// open it.
     fn is_own(
         &self,
@@ -308,7 +308,8 @@ impl Surroundings {
         let Some(effect) = effect else { return false };
         let is_made = || {
             let there = place.symlink_metadata();
-            effect.kind == EffectKind::Write && there.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+            matches!(effect.kind, EffectKind::Write | EffectKind::Delete)
+                && there.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
         };
         is_held(&occasion.session)
             && path.is_within(&self.workspace)

@@ -85,6 +85,18 @@ pub(crate) fn hints(texts: [&str; 2], failed: bool, bounds: &Bounds<'_>) -> Vec<
     hints
 }
 
+/// Files of variables that programs of the session found empty.
+pub(crate) fn empty_files(files: &[PathBuf]) -> Option<String> {
+    let (first, more) = files.split_first()?;
+    let first = first.display();
+    Some(match more.len() {
+        0 => format!("`{first}` holds secrets: programs of this session find it empty"),
+        more => format!(
+            "`{first}` and {more} more files of variables hold secrets: programs of this session find them empty"
+        ),
+    })
+}
+
 /// A directory that the script lists and that is closed to the session. With `2>/dev/null` the output says nothing of that, and an empty
 /// list reads as if there were no such file.
 pub(crate) fn closed_listing(script: &str, bounds: &Bounds<'_>) -> Option<String> {

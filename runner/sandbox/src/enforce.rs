@@ -16,7 +16,7 @@ use std::ffi::{CStr, CString, c_int, c_uint};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, LazyLock, mpsc};
@@ -136,6 +136,7 @@ pub(crate) struct LiveView {
     /// As in [`Covers`].
     directory: OwnedFd,
     file: OwnedFd,
+    no_variables: OwnedFd,
     /// The directory of files that stand for others; an empty one where the session has none.
     stand_ins: OwnedFd,
 }
@@ -147,8 +148,15 @@ impl LiveView {
             let received = guard::receive(post).map_err(server("receive a session's view"))?;
             received.ok_or_else(|| server("receive a session's view")(io::ErrorKind::NotFound.into()))
         };
-        let (users, mounts, directory, file, stand_ins) = (next()?, next()?, next()?, next()?, next()?);
-        Ok(Self { users: Some(users).filter(|_| namespaces == Namespaces::User), mounts, directory, file, stand_ins })
+        let (users, mounts) = (next()?, next()?);
+        let (directory, file, no_variables, stand_ins) = (next()?, next()?, next()?, next()?);
+        let users = Some(users).filter(|_| namespaces == Namespaces::User);
+        Ok(Self { users, mounts, directory, file, no_variables, stand_ins })
+    }
+
+    /// The empty file that stands for files of variables, by a descriptor that names it and reads nothing.
+    pub(super) fn no_variables(&self) -> BorrowedFd<'_> {
+        self.no_variables.as_fd()
     }
 }
 
@@ -234,7 +242,7 @@ fn stand_in_here(view: &LiveView, files: &[(CString, CString)]) -> Done {
 
 /// The same.
 fn uncover_here(view: &LiveView, files: &[CString]) -> Done {
-    let mask = identity(view.file.as_raw_fd())?;
+    let masks = [identity(view.file.as_raw_fd())?, identity(view.no_variables.as_raw_fd())?];
     files.iter().try_for_each(|path| {
         let place = match open_place(path) {
             Ok(place) => place,
@@ -242,7 +250,7 @@ fn uncover_here(view: &LiveView, files: &[CString]) -> Done {
             Err(libc::ENOENT | libc::ENOTDIR | libc::EACCES | libc::ELOOP) => return Ok(()),
             Err(errno) => return Err(errno),
         };
-        let stands = identity(place).map(|found| found == mask);
+        let stands = identity(place).map(|found| masks.contains(&found));
         close(place);
         if stands? { detach(path) } else { Ok(()) }
     })
@@ -250,7 +258,8 @@ fn uncover_here(view: &LiveView, files: &[CString]) -> Done {
 
 /// The same.
 fn cover_here(view: &LiveView, masks: &[(CString, Cover)]) -> Done {
-    let covers = Covers { directory: view.directory.as_raw_fd(), file: view.file.as_raw_fd() };
+    let [directory, file, no_variables] = [&view.directory, &view.file, &view.no_variables].map(AsRawFd::as_raw_fd);
+    let covers = Covers { directory, file, no_variables };
     masks.iter().try_for_each(|(path, cover)| {
         let mut covered = cover_place(path, *cover, &covers);
         for _ in 0..MAX_REPLACED {
@@ -884,6 +893,7 @@ fn make_view(child: &Child<'_>) -> Done {
         if child.program.is_some() {
             send_descriptor(child.viewing, covers.directory)?;
             send_descriptor(child.viewing, covers.file)?;
+            send_descriptor(child.viewing, covers.no_variables)?;
             send_descriptor(child.viewing, stand_ins.unwrap_or(covers.directory))?;
         }
     }
@@ -898,21 +908,34 @@ fn make_view(child: &Child<'_>) -> Done {
     view.rules.iter().try_for_each(|(path, access)| add_rule(program.ruleset, path, *access))
 }
 
-/// An empty directory and an empty file that nobody without capabilities can open.
+/// What masks are made of.
 struct Covers {
+    /// An empty directory that nobody without capabilities can open.
     directory: RawFd,
+    /// An empty file of that kind.
     file: RawFd,
+    /// An empty file that everybody can read.
+    no_variables: RawFd,
+}
+
+/// Whether this is a file of variables by its name: `.env`, `.env.local`. Build tools and servers read such a file by themselves when they
+/// start. If they may not, they end with an error; in an empty file they find no variables.
+pub(super) fn is_of_variables(path: &[u8]) -> bool {
+    let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    name == b".env" || name.starts_with(b".env.")
 }
 
 /// They lie on a file system of their own, below the `/proc` that is mounted next: covered, so that no path leads there, and still
-/// mounted, so that copies can be made. The second is another empty file, which everybody can read.
+/// mounted, so that copies can be made. Besides them, an empty file that stands for settings.
 fn make_covers() -> Result<(Covers, RawFd), Errno> {
     mount(c"tmpfs", c"/proc", NOTHING_RUNS | libc::MS_NOSUID | libc::MS_NODEV, c"mode=700,size=64k,nr_inodes=8")?;
     make_directory(c"/proc/directory", 0)?;
     close(create(c"/proc/file", 0)?);
+    close(create(c"/proc/variables", 0o444)?);
     close(create(c"/proc/blank", 0o444)?);
-    let [directory, file, blank] = [c"/proc/directory", c"/proc/file", c"/proc/blank"].map(open_place);
-    Ok((Covers { directory: directory?, file: file? }, blank?))
+    let [directory, file, no_variables, blank] =
+        [c"/proc/directory", c"/proc/file", c"/proc/variables", c"/proc/blank"].map(open_place);
+    Ok((Covers { directory: directory?, file: file?, no_variables: no_variables? }, blank?))
 }
 
 const NOTHING_RUNS: libc::c_ulong = libc::MS_NOEXEC;
@@ -946,7 +969,10 @@ fn put_cover(path: &CStr, cover: Cover, covers: &Covers) -> Done {
         Cover::Hidden if is_directory(target)? => {
             (copy_mount(covers.directory, false)?, flags | libc::MOUNT_ATTR_NOEXEC)
         }
-        Cover::Hidden => (copy_mount(covers.file, false)?, flags | libc::MOUNT_ATTR_NOEXEC),
+        Cover::Hidden => {
+            let file = if is_of_variables(path.to_bytes()) { covers.no_variables } else { covers.file };
+            (copy_mount(file, false)?, flags | libc::MOUNT_ATTR_NOEXEC)
+        }
     };
     if flags != 0 {
         restrict_mount(copy, flags)?;

@@ -14,10 +14,10 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ffi::{CString, OsStr};
 use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, Once, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -56,6 +56,8 @@ struct WatchedSession {
     process: Weak<Process>,
     roots: Vec<PathBuf>,
     due: Instant,
+    /// A program has opened the empty file that stands for files of variables.
+    found_empty: AtomicBool,
 }
 
 impl Keeper {
@@ -65,8 +67,10 @@ impl Keeper {
         names.has_view(&view);
         let roots = names.roots();
         let due = Instant::now() + LATER;
-        let kept = Arc::new(WatchedSession { names, view, process: Arc::downgrade(process), roots, due });
+        let process = Arc::downgrade(process);
+        let kept = Arc::new(WatchedSession { names, view, process, roots, due, found_empty: AtomicBool::new(false) });
         let mut state = lock();
+        state.watch_variables(&kept);
         state.waiting.push(Arc::clone(&kept));
         if !state.lives {
             let thread = thread::Builder::new().name("palisade-masks".to_owned()).spawn(live);
@@ -87,9 +91,11 @@ impl Keeper {
         self.0.names.show_new_settings();
     }
 
-    /// A command has ended.
-    pub fn settle(&self) {
+    /// A command has ended. Returns the files of variables that are covered, if its programs have opened one of them and found it empty.
+    pub fn settle(&self) -> Vec<PathBuf> {
+        lock().look();
         cover(&self.0, self.0.names.settle());
+        if self.0.found_empty.swap(false, Ordering::Relaxed) { self.0.names.empty_files() } else { Vec::new() }
     }
 }
 
@@ -109,6 +115,7 @@ impl Drop for Keeper {
         state.waiting.retain(others);
         state.sessions.retain(others);
         state.again.retain(others);
+        state.forget_variables(&self.0);
         state.ring();
         drop(state);
         self.0.names.leave_marks();
@@ -124,6 +131,8 @@ struct KeeperState {
     queue: Option<Arc<OwnedFd>>,
     places: HashMap<i32, PathBuf>,
     numbers: BTreeMap<PathBuf, i32>,
+    /// The empty files that stand for files of variables.
+    variables: HashMap<i32, Weak<WatchedSession>>,
     /// Sessions that are not yet watched for.
     waiting: Vec<Arc<WatchedSession>>,
     sessions: Vec<Arc<WatchedSession>>,
@@ -315,14 +324,39 @@ impl KeeperState {
         self.sessions.iter().any(|kept| kept.names.may_fit(name) || kept.names.is_masked(&place()))
     }
 
-    fn watch(&mut self, place: &Path) {
-        if self.numbers.contains_key(place) || self.places.len() >= MAX_WATCHED {
-            return;
-        }
+    fn open_queue(&mut self) {
         if self.queue.is_none() {
             self.queue = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).ok().map(Arc::new);
             self.ring();
         }
+    }
+
+    /// Hears of each opening of the session's empty file. Without that, results do not tell of it.
+    fn watch_variables(&mut self, kept: &Arc<WatchedSession>) {
+        self.open_queue();
+        let Some(queue) = &self.queue else { return };
+        let place = format!("/proc/self/fd/{}", kept.view.no_variables().as_raw_fd());
+        if let Ok(number) = inotify::add_watch(&**queue, place, WatchFlags::OPEN) {
+            self.variables.insert(number, Arc::downgrade(kept));
+        }
+    }
+
+    fn forget_variables(&mut self, kept: &Arc<WatchedSession>) {
+        let queue = &self.queue;
+        self.variables.retain(|number, known| {
+            let other = known.upgrade().is_some_and(|known| !Arc::ptr_eq(&known, kept));
+            if let Some(queue) = queue.as_ref().filter(|_| !other) {
+                let _gone = inotify::remove_watch(&**queue, *number);
+            }
+            other
+        });
+    }
+
+    fn watch(&mut self, place: &Path) {
+        if self.numbers.contains_key(place) || self.places.len() >= MAX_WATCHED {
+            return;
+        }
+        self.open_queue();
         let what = WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::MOVED_FROM;
         let added = match &self.queue {
             Some(queue) => inotify::add_watch(&**queue, place, what | WatchFlags::ONLYDIR | WatchFlags::DONT_FOLLOW),
@@ -370,6 +404,10 @@ impl KeeperState {
                 continue;
             }
             let number = event.wd();
+            if let Some(kept) = self.variables.get(&number).and_then(Weak::upgrade) {
+                kept.found_empty.store(true, Ordering::Relaxed);
+                continue;
+            }
             if flags.contains(ReadFlags::IGNORED) {
                 if let Some(place) = self.places.remove(&number) {
                     self.numbers.remove(&place);

@@ -328,6 +328,18 @@ impl Names {
         self.state().masked.contains_key(place)
     }
 
+    /// The files of variables that are covered. Programs find them empty.
+    pub(super) fn empty_files(&self) -> Vec<PathBuf> {
+        let state = self.state();
+        let hidden = state.masked.iter().filter(|(_, cover)| **cover == Cover::Hidden).map(|(place, _)| place);
+        let mut files: Vec<PathBuf> = hidden
+            .filter(|place| enforce::is_of_variables(place.as_os_str().as_bytes()) && place.is_file())
+            .cloned()
+            .collect();
+        files.sort();
+        files
+    }
+
     /// What has to stand before this path.
     fn cover(&self, path: &AbsolutePath, is_directory: bool) -> Option<Cover> {
         if !self.last.may_fit(path.name()) || !self.engine.vocabulary().has_name(path) {

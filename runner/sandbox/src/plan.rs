@@ -113,7 +113,8 @@ pub struct Mask {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cover {
-    /// Nothing: an empty file or directory stands in its place, which cannot be read or changed.
+    /// Nothing: an empty file or directory stands in its place, which cannot be read or changed. A file of variables (`.env`) is read as
+    /// an empty one.
     Hidden,
     /// Reading, and nothing that changes it.
     ReadOnly,

@@ -37,7 +37,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use palisade_engine::{
     AbsolutePath, Act, AtExecve, Crowd, Decision, Engine, Facts, Origin, Receiver, Report, hides_options, installer,
-    is_listed_variable, is_lock_bound, is_offline, may_connect, says_it_connects, says_offline,
+    is_listed_variable, is_lock_bound, is_of_prompts, is_offline, may_connect, says_it_connects, says_offline,
 };
 use palisade_grammar::{Command, Inventory};
 use palisade_sandbox::{Execution, Judge, Patience, ProcessStat, Settled, WaitState, leader};
@@ -486,7 +486,7 @@ impl Guard {
             "LD_LIBRARY_PATH" => !self.is_fixed(&change.value),
             // An unknown variable is judged where a program with a right gets it. It does not make cargo's own start of its parts the
             // agent's (`DATABASE_URL=… cargo clippy`).
-            name => is_listed_variable(name),
+            name => is_listed_variable(name) && !is_of_prompts(name),
         });
         if changes.is_empty() {
             return true;
@@ -524,7 +524,7 @@ impl Guard {
         }
         let mut changes = self.images.changes_since_start(&asked.parent, &asked.execution.env);
         changes.retain(|change| match change.name.as_str() {
-            "PATH" => self.shadows(receiver.program(), &change.value),
+            "PATH" => self.shadows(receiver.program(), &change.value, asked.execution.cwd.as_deref()),
             "LD_LIBRARY_PATH" => !self.is_fixed(&change.value),
             _ => true,
         });
@@ -544,15 +544,20 @@ impl Guard {
     /// Whether a search path that differs from the session's own leads to another program under a privileged one's name, in a place that
     /// sessions can write. The programs that
     /// a privileged one starts are decided by themselves, so that nothing else in the path gives them a right.
-    fn shadows(&self, program: &str, path: &[u8]) -> bool {
+    fn shadows(&self, program: &str, path: &[u8], cwd: Option<&Path>) -> bool {
         let entries = |path: &[u8]| path.split(|byte| *byte == b':').map(<[u8]>::to_vec).collect::<Vec<_>>();
         let own = self.desk.environment.iter().find_map(|entry| entry.strip_prefix(b"PATH="));
         let own = own.map(entries).unwrap_or_default();
         let mut added = entries(path).into_iter().filter(|entry| !own.contains(entry));
         added.any(|entry| {
             let directory = Path::new(OsStr::from_bytes(&entry));
-            // A relative one is another directory wherever the program stands.
-            !directory.is_absolute() || !is_surely_absent(&directory.join(program)) && !self.is_fixed(&entry)
+            // A relative one (`node_modules/.bin`, as in husky's hooks) counts from where the program begins.
+            let directory = match cwd {
+                _ if directory.is_absolute() => directory.to_owned(),
+                Some(cwd) => cwd.join(directory),
+                None => return true,
+            };
+            !is_surely_absent(&directory.join(program)) && !self.is_fixed(directory.as_os_str().as_bytes())
         })
     }
 

@@ -313,6 +313,7 @@ impl Pipeline {
         if known.own_settings {
             hints.push(Redacted::from_static(OWN_SETTINGS));
         }
+        hints.extend(hint::empty_files(&known.empty_files).map(|hint| self.redact(&hint)));
         ExecResult {
             status: finish.map_or(Status::Running, |finish| finish.status),
             exit_code: finish.and_then(|finish| finish.exit_code),

@@ -3,6 +3,7 @@
 //! One task writes it, the one that runs the command; any number read it. Nothing here decides anything.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use palisade_audit::RequestId;
@@ -51,6 +52,8 @@ pub struct ProgressSnapshot {
     pub denied_more: u64,
     /// git has set something in a repository that sessions alone see.
     pub(crate) own_settings: bool,
+    /// Files of variables (`.env`) that hold secrets, of which its programs have opened one and found it empty.
+    pub(crate) empty_files: Vec<PathBuf>,
     /// How it ended is on record: what comes now is not.
     settled: bool,
 }
@@ -83,6 +86,7 @@ impl Progress {
             denied: Vec::new(),
             denied_more: 0,
             own_settings: false,
+            empty_files: Vec::new(),
             settled: false,
         });
         Self { known, of: None, checkpoint: OnceLock::new(), reads: Mutex::default() }
@@ -197,6 +201,13 @@ impl Progress {
     /// git has set something in a repository that sessions alone see.
     pub(crate) fn has_own_settings(&self) {
         self.known.send_if_modified(|known| !std::mem::replace(&mut known.own_settings, true));
+    }
+
+    /// Its programs have opened one of these files and found it empty.
+    pub(crate) fn found_empty(&self, files: Vec<PathBuf>) {
+        if !files.is_empty() {
+            self.known.send_modify(|known| known.empty_files = files);
+        }
     }
 
     /// Says whether it waits for input.

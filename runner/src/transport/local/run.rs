@@ -4,6 +4,7 @@
 //! say so besides the shell's report: how much of its input the shell has read, and whether its process lives. A shell
 //! that has read everything and reports nothing has lost its way; it is asked once more, and then given up.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use palisade_redact::Redactor;
@@ -65,6 +66,7 @@ impl LocalShell {
         let needs_own = self.terminal.is_some() || terms.input.is_some() || !before.is_single();
         let kept = if needs_own { None } else { self.kept().await };
         let pipes = self.directory.pipes();
+        let shown = Arc::clone(&terms.progress);
         let (progress, live, colours) = (&terms.progress, terms.live.as_ref(), terms.colours);
         let (stdout, stderr, input) = match &self.terminal {
             Some(terminal) => {
@@ -124,7 +126,8 @@ impl LocalShell {
         };
         let ended = run.complete().await;
         if let Some(keeper) = &self.keeper {
-            tokio::task::block_in_place(|| keeper.settle());
+            let empty = tokio::task::block_in_place(|| keeper.settle());
+            shown.found_empty(empty);
         }
         Ok(ended)
     }
