@@ -321,7 +321,7 @@ fn why(explained: &Explained, most: usize) -> String {
         }
         match others.is_empty() && length(&text) + length(&told) + ALSO <= most {
             true => text.push_str(&told),
-            false if at == 0 => text.push_str(&cut(&told, most.saturating_sub(ALSO))),
+            false if at == 0 => text.push_str(&sentences(&told, most.saturating_sub(ALSO))),
             false => others.push(policy),
         }
     }
@@ -371,6 +371,18 @@ fn cut(text: &str, most: usize) -> String {
         kept.push('`');
     }
     kept
+}
+
+/// As many whole sentences as there is room for, so that no way out ends in its middle; of a first one that is too long, its beginning.
+fn sentences(text: &str, most: usize) -> String {
+    let ends = text.match_indices(['.', ';', '\n']).map(|(at, end)| at + end.len());
+    let parts = ends.filter_map(|at| text.split_at_checked(at));
+    let whole = parts.filter(|(before, behind)| before.ends_with('\n') || behind.starts_with([' ', '\n']));
+    let whole = whole.map(|(before, _)| before).take_while(|whole| length(whole) <= most);
+    match whole.last().filter(|whole| length(whole) * 3 > most) {
+        Some(whole) => whole.trim_end_matches(';').to_owned(),
+        None => cut(text, most),
+    }
 }
 
 /// Names behind a word, as many of them as there is room for.
@@ -630,4 +642,23 @@ pub(crate) fn failed(failure: &Failure) -> Reply {
 
 fn to_value(value: &impl serde::Serialize) -> Value {
     serde_json::to_value(value).unwrap_or_else(|_| json!({ "status": "failed" }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sentences;
+
+    #[test]
+    fn a_way_out_ends_with_a_sentence() {
+        let told = "p: No.\n  instead: Name a file. Or use `git -c NAME=VALUE` for one command.\n";
+        for (most, shown) in [
+            (200, told),
+            (70, "p: No.\n  instead: Name a file."),
+            (30, "p: No.\n  instead: Name a file."),
+            // Only the reason fits: a part of the way out is better than none.
+            (26, "p: No.\n  instead: Name a…"),
+        ] {
+            assert_eq!(sentences(told, most), shown, "{most}");
+        }
+    }
 }
