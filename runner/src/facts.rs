@@ -292,8 +292,8 @@ impl Surroundings {
     }
 
     /// Whether an effect is on a file of the workspace that is named like key material, and that the session makes now, or that sessions of
-    /// this agent have made. What is not there yet, and is removed, a program of the script makes before. Where the kernel holds names, a file that comes from elsewhere meanwhile is covered before the session can
-    /// open it.
+    /// this agent have made. If the script removes a file that is not there yet, a program of the script makes it. Where the kernel holds
+    /// names, a file that comes from elsewhere meanwhile is covered before the session can open it.
     fn is_own(
         &self,
         occasion: &Occasion,
