@@ -318,6 +318,30 @@ fn a_file_of_variables_is_empty_to_programs_and_the_result_says_so() {
     let quiet = exec("cat README");
     assert!(quiet.get("hints").is_none(), "{quiet}");
 
+    // Where git would commit the empty file, it is closed.
+    let git = |script: &str| {
+        assert!(
+            Command::new("sh")
+                .args(["-c", script])
+                .current_dir(world.workspace())
+                .status()
+                .is_ok_and(|status| status.success())
+        )
+    };
+    git("git init -q repo && echo API_KEY=of-the-person > repo/.env && echo text > repo/README");
+    let ran = exec("git -C repo add -A");
+    assert!(
+        ran["exit_code"] != 0 && ran["stderr"].as_str().is_some_and(|text| text.contains("Permission denied")),
+        "{ran}"
+    );
+    git("echo .env > repo/.gitignore");
+    world.write("work/repo/.env", "API_KEY=of-the-person-still\n");
+    let later = |command: &str| world.run(&format!("cd repo && {command}"));
+    let ended = later("git add -A && git ls-files");
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), ".gitignore\nREADME\n"), "{ended:?}");
+    let ended = later("/usr/bin/python3 ../show.py '' env");
+    assert!(ended.code == Some(0) && ended.stderr.contains("programs of this session find"), "{ended:?}");
+
     // By name it is refused, and nothing changes it.
     assert_eq!(exec("cat .env")["status"], "denied");
     let ran = exec("/usr/bin/python3 change.py");

@@ -918,13 +918,6 @@ struct Covers {
     no_variables: RawFd,
 }
 
-/// Whether this is a file of variables by its name: `.env`, `.env.local`. Build tools and servers read such a file by themselves when they
-/// start. If they may not, they end with an error; in an empty file they find no variables.
-pub(super) fn is_of_variables(path: &[u8]) -> bool {
-    let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-    name == b".env" || name.starts_with(b".env.")
-}
-
 /// They lie on a file system of their own, below the `/proc` that is mounted next: covered, so that no path leads there, and still
 /// mounted, so that copies can be made. Besides them, an empty file that stands for settings.
 fn make_covers() -> Result<(Covers, RawFd), Errno> {
@@ -966,13 +959,11 @@ fn put_cover(path: &CStr, cover: Cover, covers: &Covers) -> Done {
         // A directory on which something is mounted cannot be renamed or removed (EBUSY).
         Cover::Pinned => (copy_mount(target, true)?, 0),
         Cover::ReadOnly => (copy_mount(target, true)?, flags),
-        Cover::Hidden if is_directory(target)? => {
+        Cover::Hidden | Cover::Empty if is_directory(target)? => {
             (copy_mount(covers.directory, false)?, flags | libc::MOUNT_ATTR_NOEXEC)
         }
-        Cover::Hidden => {
-            let file = if is_of_variables(path.to_bytes()) { covers.no_variables } else { covers.file };
-            (copy_mount(file, false)?, flags | libc::MOUNT_ATTR_NOEXEC)
-        }
+        Cover::Hidden => (copy_mount(covers.file, false)?, flags | libc::MOUNT_ATTR_NOEXEC),
+        Cover::Empty => (copy_mount(covers.no_variables, false)?, flags | libc::MOUNT_ATTR_NOEXEC),
     };
     if flags != 0 {
         restrict_mount(copy, flags)?;

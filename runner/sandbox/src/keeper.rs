@@ -486,9 +486,10 @@ fn cover(kept: &WatchedSession, mut needed: Vec<(PathBuf, Cover)>) {
     if needed.is_empty() {
         return;
     }
-    let names = needed
-        .into_iter()
-        .filter_map(|(path, cover)| Some((CString::new(path.into_os_string().into_vec()).ok()?, cover)));
+    let names = needed.into_iter().filter_map(|(path, cover)| {
+        let cover = cover.at(&path, kept.names.repositories());
+        Some((CString::new(path.into_os_string().into_vec()).ok()?, cover))
+    });
     if let Err(error) = enforce::cover_in(&kept.view, names.collect())
         && let Some(process) = kept.process.upgrade()
     {

@@ -518,8 +518,8 @@ impl Search<'_> {
         let name = mask.path.file_name().map(OsStr::to_string_lossy).unwrap_or_default();
         match mask.cover {
             Cover::ReadOnly | Cover::Pinned => 0,
-            Cover::Hidden if self.names.is_literal(&name) || mask.path.is_dir() => 1,
-            Cover::Hidden => 2,
+            _ if self.names.is_literal(&name) || mask.path.is_dir() => 1,
+            Cover::Hidden | Cover::Empty => 2,
         }
     }
 }

@@ -295,7 +295,8 @@ impl Names {
         facts.public.clear();
         let rules = plan.rules.iter().filter(|rule| !rule.rights.is_empty());
         let rules = rules.filter_map(|rule| Some((AbsolutePath::new(rule.path.to_str()?)?, rule.rights))).collect();
-        let masked = plan.masks.iter().map(|mask| (mask.path.clone(), mask.cover)).collect();
+        let plainly = |cover: Cover| if cover.hides() { Cover::Hidden } else { cover };
+        let masked = plan.masks.iter().map(|mask| (mask.path.clone(), plainly(mask.cover))).collect();
         let written = plan.written.iter().filter_map(|place| Some((place.clone(), FileId::at(place).ok()?)));
         let own = written.map(|(place, file)| (place, OwnFile::of(file, Cover::Hidden))).collect();
         let state = Mutex::new(NamesState { masked, own, ..NamesState::default() });
@@ -332,10 +333,8 @@ impl Names {
     pub(super) fn empty_files(&self) -> Vec<PathBuf> {
         let state = self.state();
         let hidden = state.masked.iter().filter(|(_, cover)| **cover == Cover::Hidden).map(|(place, _)| place);
-        let mut files: Vec<PathBuf> = hidden
-            .filter(|place| enforce::is_of_variables(place.as_os_str().as_bytes()) && place.is_file())
-            .cloned()
-            .collect();
+        let is_empty = |place: &&PathBuf| Cover::Hidden.at(place, self.repositories()) == Cover::Empty;
+        let mut files: Vec<PathBuf> = hidden.filter(is_empty).cloned().collect();
         files.sort();
         files
     }

@@ -4,10 +4,12 @@
 //! no rule names is out of reach: there is no rule that takes away, so nothing depends on the order of the rules.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fmt;
 use std::iter;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::{BitOr, BitOrAssign};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -24,6 +26,7 @@ use super::file_marks::Earlier;
 use super::group::Controller;
 use super::masks::{self, Masks};
 use super::mounts;
+use super::repositories::Repositories;
 
 /// Everything that one session's processes may touch, and how much they may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,14 +116,32 @@ pub struct Mask {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cover {
-    /// Nothing: an empty file or directory stands in its place, which cannot be read or changed. A file of variables (`.env`) is read as
-    /// an empty one.
+    /// Nothing: an empty file or directory stands in its place, which cannot be read or changed.
     Hidden,
+    /// Nothing, and programs find an empty file: a file of variables (`.env`) that git does not take into a commit.
+    Empty,
     /// Reading, and nothing that changes it.
     ReadOnly,
     /// Everything but another name: a directory that holds what is read-only cannot be renamed or removed, so that nothing else takes
     /// its place.
     Pinned,
+}
+
+impl Cover {
+    /// What hides this file, or the cover itself. Build tools and servers read `.env` by themselves when they start. If they may not, they end
+    /// with an error; in an empty file they find no variables. Where git would commit the empty file, it stays closed.
+    pub(super) fn at(self, place: &Path, repositories: &dyn Repositories) -> Self {
+        let name = place.file_name().map(OsStr::as_bytes).unwrap_or_default();
+        let is_of_variables = name == b".env" || name.starts_with(b".env.");
+        let is_empty = self == Self::Hidden && is_of_variables && place.is_file() && !repositories.may_take(place);
+        if is_empty { Self::Empty } else { self }
+    }
+
+    /// Whether it lets nothing through.
+    #[must_use]
+    pub const fn hides(self) -> bool {
+        matches!(self, Self::Hidden | Self::Empty)
+    }
 }
 
 /// What may be done with a path: any combination of [`READ`](Rights::READ), [`WRITE`](Rights::WRITE),
@@ -559,7 +580,10 @@ fn planned(
     let granted = rights.into_iter().filter(|(_, rights)| !rights.is_empty());
     let rules = granted.map(|(root, rights)| PathRule { path: root.as_str().into(), rights, optional: true });
     let network = engine.may_connect(facts);
-    let Masks { masks, written, searched, missing } = masks;
+    let Masks { mut masks, written, searched, missing } = masks;
+    for mask in &mut masks {
+        mask.cover = mask.cover.at(&mask.path, earlier.repositories());
+    }
     // A name that no pattern is made for, and that nothing excepts.
     let probe = facts.scratch.places.first().and_then(|place| place.child("palisade-scratch"));
     let scratch = probe.map_or(Rights::NONE, |probe| self::rights(&permissions, &probe));

@@ -21,6 +21,9 @@ pub trait Repositories: Debug + Send + Sync {
     /// Whether the repository around `file` holds `content` as well, and keeps its objects where `may_read` is true.
     fn has_committed(&self, file: &Path, content: &[u8], may_read: &dyn Fn(&Path) -> bool) -> bool;
 
+    /// Whether git may take this file into a commit: it tracks it, or no `.gitignore` names it.
+    fn may_take(&self, file: &Path) -> bool;
+
     /// Makes anew the file that sessions see in the place of a repository's settings, and gives its name in the directory of the store. None if
     /// sessions see the repository's own. `seen_before`: a session sees such a file already.
     fn shown(&self, store: &Store, place: &Path, seen_before: bool) -> Option<String>;
@@ -75,13 +78,17 @@ pub struct Difference {
     pub unset: Vec<(String, String)>,
 }
 
-/// Reads no repository: every change of settings is refused, and no file counts as committed.
+/// Reads no repository: every change of settings is refused, no file counts as committed, and any may be.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct NoRepositories;
 
 impl Repositories for NoRepositories {
     fn has_committed(&self, _: &Path, _: &[u8], _: &dyn Fn(&Path) -> bool) -> bool {
         false
+    }
+
+    fn may_take(&self, _: &Path) -> bool {
+        true
     }
 
     fn shown(&self, _: &Store, _: &Path, _: bool) -> Option<String> {

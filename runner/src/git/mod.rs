@@ -1,10 +1,11 @@
-//! git repositories, as far as the sandbox and verdicts have to know them: settings, and what is committed.
+//! git repositories, as far as the sandbox and verdicts have to know them: settings, what is committed, and what would be.
 //!
 //! `palisade_sandbox` stops calls and covers files, and knows no git. [`Git`] is what reads repositories for it.
 
 mod committed_secrets;
 mod harmless;
 mod settings;
+mod taken_files;
 
 use std::path::Path;
 
@@ -22,6 +23,10 @@ pub(crate) struct Git;
 impl Repositories for Git {
     fn has_committed(&self, file: &Path, content: &[u8], may_read: &dyn Fn(&Path) -> bool) -> bool {
         committed_secrets::has(file, content, may_read)
+    }
+
+    fn may_take(&self, file: &Path) -> bool {
+        taken_files::may_take(file)
     }
 
     fn shown(&self, store: &Store, place: &Path, seen_before: bool) -> Option<String> {

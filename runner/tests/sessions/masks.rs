@@ -40,7 +40,9 @@ fn fill(workspace: &Path) {
     for directory in ["deep", ".git/hooks"] {
         std::fs::create_dir_all(workspace.join(directory)).expect("a directory");
     }
-    for (name, text) in [(".env", "TOP"), ("deep/key.pem", "TOP"), (".git/hooks/pre-commit", "hook")] {
+    // git does not take the file, so that it may be shown empty.
+    let ignored = (".gitignore", ".env\n");
+    for (name, text) in [(".env", "TOP"), ("deep/key.pem", "TOP"), (".git/hooks/pre-commit", "hook"), ignored] {
         std::fs::write(workspace.join(name), text).expect("a file");
     }
 }

@@ -187,6 +187,7 @@ fn masks(text: &mut String, plan: &SandboxPlan) {
     for Mask { path, cover } in &plan.masks {
         let how = match cover {
             Cover::Hidden => "hidden   ",
+            Cover::Empty => "empty    ",
             Cover::ReadOnly => "read-only",
             Cover::Pinned => "keeps its name",
         };
