@@ -656,7 +656,7 @@ mod tests {
             (70, "p: No.\n  instead: Name a file."),
             (30, "p: No.\n  instead: Name a file."),
             // Only the reason fits: a part of the way out is better than none.
-            (26, "p: No.\n  instead: Name a…"),
+            (26, "p: No.\n  instead: Name…"),
         ] {
             assert_eq!(sentences(told, most), shown, "{most}");
         }
