@@ -910,11 +910,11 @@ fn make_view(child: &Child<'_>) -> Done {
 
 /// What masks are made of.
 struct Covers {
-    /// An empty directory that nobody without capabilities can open.
+    /// An empty directory. A process needs capabilities to open it.
     directory: RawFd,
-    /// An empty file of that kind.
+    /// An empty file. A process needs capabilities to open it.
     file: RawFd,
-    /// An empty file that everybody can read.
+    /// An empty file that every process can read.
     no_variables: RawFd,
 }
 

@@ -30,7 +30,12 @@ pub(crate) fn may_take(place: &Path) -> bool {
 fn is_tracked(top: &Path, place: &Path) -> bool {
     let git = top.join(".git");
     let Ok(name) = place.strip_prefix(top) else { return true };
-    if !git.symlink_metadata().is_ok_and(|about| about.is_dir()) {
+    // A split index names most files in another one.
+    let is_shared = |entry: std::io::Result<std::fs::DirEntry>| {
+        entry.map_or(true, |entry| entry.file_name().as_bytes().starts_with(b"sharedindex."))
+    };
+    let is_directory = git.symlink_metadata().is_ok_and(|about| about.is_dir());
+    if !is_directory || std::fs::read_dir(&git).map_or(true, |mut entries| entries.any(is_shared)) {
         return true;
     }
     let index = git.join("index");
@@ -166,6 +171,8 @@ mod tests {
             let found = taken(&[(".gitignore", ignored)], "");
             assert!(found.iter().all(|(added, may)| *may >= *added), "{ignored}: {found:?}");
         }
+        let split = "git add -f .env && git update-index --split-index";
+        assert!(taken(&[(".gitignore", ".env\n")], split).iter().all(|(_, may)| *may), "a split index");
         let place = tempfile::tempdir().unwrap();
         let file = place.path().join(".env");
         assert!(!may_take(&file), "there is no repository");
