@@ -80,6 +80,8 @@ pub struct Note {
     pub quorum: usize,
     /// Its `@checkpoint("before")`: what it permits runs only behind a checkpoint of the workspace.
     pub checkpoint: bool,
+    /// It goes by what commands do beyond the workspace, so that a denial says what that is.
+    pub effects: bool,
 }
 
 /// The ids that policies name, by entity type.
@@ -546,7 +548,10 @@ impl Parsed {
             }
         };
         let (reason, suggest) = (annotation("reason"), annotation("suggest"));
-        let note = Note { place, reason, suggest, quorum, checkpoint };
+        let effects = palisade_grammar::OutwardEffect::ALL
+            .iter()
+            .any(|effect| policy.to_string().contains(&format!("Effect::\"{}\"", effect.as_str())));
+        let note = Note { place, reason, suggest, quorum, checkpoint, effects };
         self.set.add(policy.new_id(PolicyId::new(&id))).map_err(|error| source.finding(offset, error.to_string()))?;
         self.notes.insert(id.clone(), note);
         self.home.insert(id, index);

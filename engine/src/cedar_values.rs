@@ -11,7 +11,7 @@ pub(crate) type Built<T> = Result<T, String>;
 
 /// Every entity type of the schema: looked up, since reading a name costs more than all else about an id.
 static TYPES: LazyLock<HashMap<&'static str, EntityTypeName>> = LazyLock::new(|| {
-    const NAMES: [&str; 23] = [
+    const NAMES: [&str; 24] = [
         "Action",
         "Agent",
         "AuthMethod",
@@ -19,6 +19,7 @@ static TYPES: LazyLock<HashMap<&'static str, EntityTypeName>> = LazyLock::new(||
         "Clock",
         "Command",
         "CommandGroup",
+        "Effect",
         "EnvVar",
         "Host",
         "HostGroup",

@@ -73,6 +73,10 @@ fn request_reasons(
             let space = if words.is_empty() { "" } else { " " };
             words.push_str(&format!("{space}It takes the yes of {} different people.", note.quorum));
         }
+        if note.effects && !draft.does.is_empty() {
+            let space = if words.is_empty() { "" } else { " " };
+            words.push_str(&format!("{space}{}", draft.does));
+        }
         reason(id, note.place, words, note.suggest)
     });
     determining.collect()

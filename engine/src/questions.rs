@@ -16,8 +16,8 @@ use crate::facts::{AtExecve, Crowd, Facts, Machine, Origin, Program};
 use crate::no_gain;
 use crate::path::AbsolutePath;
 use crate::replay_input::{
-    Exec, Files, Host, Item, Neighbours, Peer, REPLAY_INPUT_VERSION, ReplayInput, Script, SessionInput, Variable, What,
-    Who,
+    Exec, Files, Host, Item, Neighbours, Outward, Peer, REPLAY_INPUT_VERSION, ReplayInput, Script, SessionInput,
+    Variable, What, Who,
 };
 
 /// How deep a command may stand in a text: what the grammar refuses to go beyond.
@@ -292,6 +292,14 @@ impl Reader<'_> {
             // Nothing at `execve` tells who waits for it, and how deep in whose text it stands.
             background: command.background || seen.is_some(),
             depth: if seen.is_some() { MAX_DEPTH } else { command.depth as usize },
+            outward: invocation.outward.as_ref().map(|outward| Outward {
+                system: outward.system.clone(),
+                effects: outward.effects.clone(),
+                possible: outward.possible.clone(),
+                scope: outward.scope.iter().map(|(word, place)| (word.clone(), place.clone())).collect(),
+                narrowest: outward.narrowest().to_owned(),
+                target: outward.target.clone(),
+            }),
         };
         self.question(command, command.span, What::Exec(Box::new(exec)))
     }
@@ -324,6 +332,7 @@ impl Reader<'_> {
             started_by: None,
             background: false,
             depth: 0,
+            outward: None,
         };
         exec.text.as_ref()?;
         let item = Item { what: What::Exec(Box::new(exec)), dir: None, cut: Vec::new() };
@@ -358,6 +367,7 @@ impl Reader<'_> {
             started_by: None,
             background: true,
             depth: 0,
+            outward: None,
         };
         let item = Item { what: What::Exec(Box::new(exec)), dir: self.directory(None), cut: Vec::new() };
         Question { item, span: opaque.span, program: String::new(), via: Vec::new() }

@@ -6,6 +6,9 @@
 //!
 //! The text in it is of any type, so that a record can hold it as text that has been redacted.
 
+use std::collections::BTreeSet;
+
+use palisade_grammar::OutwardEffect;
 use serde::{Deserialize, Serialize};
 
 use crate::acts::{FileAction, Receiver};
@@ -242,6 +245,57 @@ pub struct Exec<T> {
     /// How deep it is nested.
     #[serde(default, skip_serializing_if = "is_default")]
     pub depth: usize,
+    /// What it does to another system, or to this machine; none: no table is about its program.
+    #[serde(default = "Option::default", skip_serializing_if = "Option::is_none")]
+    pub outward: Option<Outward<T>>,
+}
+
+/// What a command does beyond its workspace: see [`palisade_grammar::Outward`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outward<T> {
+    /// The system that it concerns.
+    pub system: T,
+    /// What it does for certain.
+    #[serde(default = "BTreeSet::new", skip_serializing_if = "BTreeSet::is_empty")]
+    pub effects: BTreeSet<OutwardEffect>,
+    /// What it may do besides, by words that are known only when it runs.
+    #[serde(default = "BTreeSet::new", skip_serializing_if = "BTreeSet::is_empty")]
+    pub possible: BTreeSet<OutwardEffect>,
+    /// Scope words, and what stands for them.
+    #[serde(default = "Vec::new", skip_serializing_if = "Vec::is_empty")]
+    pub scope: Vec<(T, T)>,
+    /// The narrowest scope; empty: not told.
+    pub narrowest: T,
+    /// The operands behind the verb.
+    pub target: T,
+}
+
+impl Outward<String> {
+    /// A sentence of these effects, for a person: ``It destroys: `pod web` (kubernetes, namespace=prod).`` Empty if it only looks.
+    pub(crate) fn told(&self, effects: &BTreeSet<OutwardEffect>) -> String {
+        let place = |(word, place): &(String, String)| format!("{word}={place}");
+        let places: Vec<String> = std::iter::once(self.system.clone()).chain(self.scope.iter().map(place)).collect();
+        let (places, target) = (places.join(", "), &self.target);
+        if effects.len() == OutwardEffect::ALL.len() {
+            return format!("No table knows this verb, which may do anything there ({places}).");
+        }
+        let does = effects.iter().filter_map(|effect| match effect {
+            OutwardEffect::Observe => None,
+            OutwardEffect::Create => Some("creates"),
+            OutwardEffect::Change => Some("changes"),
+            OutwardEffect::Destroy => Some("destroys"),
+            OutwardEffect::Publish => Some("publishes"),
+            OutwardEffect::Credential => Some("shows or changes secrets or rights"),
+            OutwardEffect::Execute => Some("runs code"),
+            OutwardEffect::Host => Some("changes this machine"),
+        });
+        let does: Vec<&str> = does.collect();
+        match (does.is_empty(), target.is_empty()) {
+            (true, _) => String::new(),
+            (false, true) => format!("It {} ({places}).", does.join(", ")),
+            (false, false) => format!("It {}: `{target}` ({places}).", does.join(", ")),
+        }
+    }
 }
 
 impl Exec<String> {
@@ -269,6 +323,7 @@ impl Exec<String> {
             started_by: None,
             background: false,
             depth: 0,
+            outward: None,
         }
     }
 }
@@ -567,6 +622,18 @@ impl<T> Exec<T> {
             started_by: self.started_by.as_ref().map(|programs| many(Field::Name, programs, one)),
             background: self.background,
             depth: self.depth,
+            outward: self.outward.as_ref().map(|outward| Outward {
+                system: one(Field::Name, &outward.system),
+                effects: outward.effects.clone(),
+                possible: outward.possible.clone(),
+                scope: outward
+                    .scope
+                    .iter()
+                    .map(|(word, place)| (one(Field::Name, word), one(Field::Operands, place)))
+                    .collect(),
+                narrowest: one(Field::Operands, &outward.narrowest),
+                target: one(Field::Operands, &outward.target),
+            }),
         }
     }
 }

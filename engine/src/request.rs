@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::{Arc, LazyLock};
 
 use cedar_policy::{Context, Entities, Entity, EntityUid, Request, RestrictedExpression, validate_scope_variables};
-use palisade_grammar::{Opaque, Span};
+use palisade_grammar::{Opaque, OutwardEffect, Span};
 
 use crate::acts::{Act, Approval, FileAction, Oversight, Receiver};
 use crate::answer::answer;
@@ -20,11 +20,11 @@ use crate::cedar_values::{
     Built, bool, clamped, duration, entity, long, named, role_uids, string, strings, text, uid, uids,
 };
 use crate::decision_cache::{Circumstances, Lasting, OwnCode, RequestCache};
-use crate::facts::{Clock, Facts, Machine, Session, Transport};
+use crate::facts::{Clock, Facts, Machine, Origin, Session, Transport};
 use crate::no_gain;
 use crate::path::AbsolutePath;
 use crate::questions::{Question, Questions};
-use crate::replay_input::{Exec, Files, Item, Neighbours, Peer, Script, Variable, What};
+use crate::replay_input::{Exec, Files, Item, Neighbours, Outward, Peer, Script, Variable, What};
 use crate::report::Decision;
 use crate::variables;
 use crate::vocabulary::Vocabulary;
@@ -52,6 +52,8 @@ pub(crate) struct RequestDraft {
     pub(crate) span: Span,
     /// The wrappers around it, outermost first.
     pub(crate) via: Vec<String>,
+    /// What a command does beyond its workspace, in a sentence. Empty: nothing that is known.
+    pub(crate) does: String,
     /// What goes to Cedar. `Err`: it could not be said, which denies.
     body: Built<Body>,
 }
@@ -172,12 +174,14 @@ impl<'a> RequestBuilder<'a> {
             program: question.program.clone(),
             span: question.span,
             via: question.via.clone(),
+            does: String::new(),
             body,
         };
         match what {
             What::Exec(exec) => {
                 let body = self.command_body(exec, script, directory.as_ref());
-                vec![draft("exec", exec.text.as_deref().unwrap_or_default(), body)]
+                let does = exec.outward.as_ref().map_or_else(String::new, |outward| outward.told(&self.effects(exec)));
+                vec![RequestDraft { does, ..draft("exec", exec.text.as_deref().unwrap_or_default(), body) }]
             }
             What::Env(Variable { name, value, receiver }) => {
                 vec![draft("setEnv", name, self.variable_body(name, value, "", receiver, directory.as_ref()))]
@@ -587,6 +591,12 @@ impl<'a> RequestBuilder<'a> {
                 parents.insert(uid("CommandGroup", group)?);
             }
         }
+        for effect in self.effects(exec) {
+            parents.insert(uid("Effect", effect.as_str())?);
+        }
+        let outward = |of: fn(&Outward<String>) -> &str| string(exec.outward.as_ref().map_or("", of));
+        let scopes =
+            exec.outward.iter().flat_map(|outward| &outward.scope).map(|(word, place)| format!("{word}={place}"));
         let shown = exec.text.as_deref().ok_or("the command's text is not there")?;
         let shown = if exec.unread { Opaque::quoted(shown) } else { shown };
         let first = exec.operands.first().map_or("", String::as_str);
@@ -618,6 +628,10 @@ impl<'a> RequestBuilder<'a> {
             ("startedBy", uids("Program", exec.started_by.iter().flatten())?),
             ("background", bool(exec.background)),
             ("depth", long(exec.depth)),
+            ("system", outward(|outward| &outward.system)),
+            ("scope", outward(|outward| &outward.narrowest)),
+            ("scopes", strings(&scopes.collect::<Vec<_>>())),
+            ("target", outward(|outward| &outward.target)),
         ];
         let tags = exec.options.iter().map(|(name, values)| (name.clone(), strings(values)));
         let entity = Entity::new_with_tags(uid("Command", &id)?, named(attributes), parents, tags).map_err(text)?;
@@ -630,6 +644,16 @@ impl<'a> RequestBuilder<'a> {
         ]))
         .map_err(text)?;
         Ok(Body::new(entity, directory).with("script", script).with("noGain", bool(free)))
+    }
+
+    /// What a command does beyond its workspace. Whatever has a tool's name counts as that tool for what policies forbid, and not for looking, which they
+    /// permit. A word that is not known yet is known at `execve`, where a guard asks again; without one it may be any.
+    fn effects(&self, exec: &Exec<String>) -> BTreeSet<OutwardEffect> {
+        let Some(outward) = &exec.outward else { return BTreeSet::new() };
+        let own = matches!(exec.origin, Origin::Workspace | Origin::Temp);
+        let later = outward.possible.iter().filter(|_| !self.facts.session.guarded);
+        let effects = outward.effects.iter().chain(later).copied();
+        effects.filter(|effect| !own || *effect != OutwardEffect::Observe).collect()
     }
 
     /// The programs at the other end of a pipe and their groups; of one that is not known, all that a policy names.
@@ -810,6 +834,7 @@ impl RequestDraft {
             program: String::new(),
             span: Span::default(),
             via: Vec::new(),
+            does: String::new(),
             body,
         }
     }

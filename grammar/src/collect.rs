@@ -847,6 +847,10 @@ impl<'a> Collector<'a> {
         } else {
             program::read(run.words, setting.shell, stdin)
         };
+        if let Some(outward) = &mut reading.invocation.outward {
+            let of_its_own = |name: &str| run.assignments.iter().rev().find(|assignment| assignment.name == name);
+            outward.with_variables(|name| of_its_own(name).and_then(|assignment| assignment.value.value.literal()));
+        }
         if alias {
             let detail = "an alias changes what this is read as; write the command itself".to_owned();
             reading.opaque.push(Note { reason: OpaqueReason::UnknownSyntax, span: run.span, detail });

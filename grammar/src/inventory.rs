@@ -13,6 +13,7 @@ pub(crate) use shell::Hazards;
 pub use shell::Shell;
 
 use crate::opaque::OpaqueReason;
+use crate::outward::Outward;
 use crate::span::Span;
 use crate::word::{Value, Word};
 
@@ -219,6 +220,9 @@ pub struct Invocation {
     /// Files of a project that decide what code it runs: `Makefile`. Empty if it runs none of the project's.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub project: Vec<String>,
+    /// What it does to another system, or to this machine; none: no table is about this program.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outward: Option<Outward>,
 }
 
 /// One `NAME=value`.

@@ -46,6 +46,7 @@ mod effect_on_shell;
 mod inventory;
 mod limits;
 mod opaque;
+mod outward;
 mod posix;
 mod program;
 mod reader;
@@ -61,6 +62,7 @@ pub use inventory::{
     Redirection, Resolved, Shell, Via,
 };
 pub use opaque::OpaqueReason;
+pub use outward::{Outward, OutwardEffect, outward_tools};
 pub use program::catalogue::Catalogue;
 pub use program::peer::{RemoteLocation, remote_location};
 pub use span::Span;

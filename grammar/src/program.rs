@@ -25,6 +25,7 @@ use std::ops::RangeInclusive;
 use crate::ast::{Count, Note};
 use crate::inventory::{Assignment, Effect, EffectKind, Invocation, POSSIBLE_OPTION, Resolved};
 use crate::opaque::OpaqueReason;
+use crate::outward;
 use crate::span::Span;
 use crate::word::{Value, Word};
 use table::{Arity, Bond, Builtin, DirectoryRole, Entry, Implied, OperandFlag, Opt, Role, Slot, Unknown};
@@ -112,7 +113,7 @@ pub(crate) fn read(args: &[Arg], shell: bool, stdin: Option<&str>) -> Reading {
     let mut reading = Reading { resolved, ..Reading::default() };
     reading.invocation.words = vec![name.clone()];
     reading.invocation.reviewed = builtin;
-    match table::find(&name) {
+    let mut reading = match table::find(&name) {
         Ok(Some(entry)) if builtin || entry.builtin != Builtin::Only => {
             Parse::new(entry, args, shell, stdin, reading).finish()
         }
@@ -121,7 +122,16 @@ pub(crate) fn read(args: &[Arg], shell: bool, stdin: Option<&str>) -> Reading {
             reading.note(OpaqueReason::UnknownSyntax, program.word.span, format!("the program tables: {error}"));
             reading
         }
+    };
+    if !builtin {
+        match outward::of(&name, args) {
+            Ok(outward) => reading.invocation.outward = outward,
+            Err(error) => {
+                reading.note(OpaqueReason::UnknownSyntax, program.word.span, format!("the effect tables: {error}"));
+            }
+        }
     }
+    reading
 }
 
 /// Whether Python would load a directory entry of this name in the place of a module of its own library.
@@ -206,7 +216,7 @@ const BUILTINS: [&str; 61] = [
 
 /// Whether a word is a pattern of names that end like a file's (`*.txt`). What it matches is no option without a value: no option
 /// has a point in its name.
-fn is_file_pattern(word: &Word) -> bool {
+pub(crate) fn is_file_pattern(word: &Word) -> bool {
     let ending = word.raw.rsplit(['*', '?', ']']).next().unwrap_or_default();
     matches!(word.value, Value::Pattern { .. }) && ending.len() < word.raw.len() && ending.contains('.')
 }

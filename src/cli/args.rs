@@ -628,7 +628,7 @@ pub(crate) struct PolicyShow {
     /// What to print
     #[arg(value_name = "WHAT")]
     pub(crate) what: PolicyPart,
-    /// One of them by its name; without it all of them
+    /// One of them by its name, or for `effects` a command; without it all of them
     #[arg(value_name = "NAME")]
     pub(crate) name: Option<String>,
 }
@@ -643,6 +643,8 @@ pub(crate) enum PolicyPart {
     Groups,
     /// Programs with their subcommands, command groups and flags
     Programs,
+    /// What a command does to other systems and to this machine, and which rows say so; without a command, the tools that have a table
+    Effects,
 }
 
 /// Which policies.

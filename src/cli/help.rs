@@ -127,7 +127,11 @@ const TABLE: &[Help] = &[
         "0 nothing is decided otherwise, 2 something is",
     ),
     help("policy explain-sandbox", &["palisade policy explain-sandbox --policies site"], FINE),
-    help("policy show", &["palisade policy show profile developer", "palisade policy show groups secrets"], FINE),
+    help(
+        "policy show",
+        &["palisade policy show groups secrets", "palisade policy show effects 'kubectl -n prod delete pod web'"],
+        FINE,
+    ),
     help("approvals", &["palisade approvals list", "palisade approvals grant 4f1c-7"], ANSWERED),
     help("approvals list", &["palisade approvals list", "palisade approvals list --watch"], ANSWERED),
     help("approvals show", &["palisade approvals show 4f1c-7"], ANSWERED),

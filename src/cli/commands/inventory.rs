@@ -86,6 +86,9 @@ fn readable(inventory: &palisade_grammar::Inventory) -> String {
         for effect in &command.effects {
             text.push_str(&below(touched(effect)));
         }
+        if let Some(outward) = &command.invocation.outward {
+            text.push_str(&below(format!("does {}", shown_outward(outward))));
+        }
         for item in inventory.opaque().iter().filter(|item| item.command == Some(command.id)) {
             text.push_str(&below(format!("? {}: {}", item.reason.as_str(), item.detail)));
         }
@@ -133,6 +136,25 @@ fn place(command: &Command) -> String {
     notes.extend(command.conditional.then(|| "perhaps".to_owned()));
     notes.extend(command.background.then(|| "in the background".to_owned()));
     if notes.is_empty() { String::new() } else { format!("    ({})", notes.join(", ")) }
+}
+
+/// What a command does beyond its workspace: `destroy, by word also observe: pod x (kubernetes, namespace=prod)`.
+pub(crate) fn shown_outward(outward: &palisade_grammar::Outward) -> String {
+    let names = |effects: &std::collections::BTreeSet<palisade_grammar::OutwardEffect>| {
+        let all = effects.len() == palisade_grammar::OutwardEffect::ALL.len();
+        let names: Vec<&str> = effects.iter().map(|effect| effect.as_str()).collect();
+        if all { "anything (no row knows this verb)".to_owned() } else { names.join(", ") }
+    };
+    let mut text = if outward.effects.is_empty() { "nothing for certain".to_owned() } else { names(&outward.effects) };
+    if !outward.possible.is_empty() {
+        _ = write!(text, "; perhaps {}", names(&outward.possible));
+    }
+    if !outward.target.is_empty() {
+        _ = write!(text, ": {}", outward.target.escape_debug());
+    }
+    let scope: Vec<String> = outward.scope.iter().map(|(word, place)| format!(", {word}={place}")).collect();
+    _ = write!(text, " ({}{})", outward.system, scope.concat().escape_debug());
+    text
 }
 
 fn touched(effect: &Effect) -> String {

@@ -6,8 +6,10 @@ use palisade_engine::Source;
 use palisade_grammar::Catalogue;
 
 use crate::cli::args::{PolicyPart, PolicyShow};
+use crate::cli::commands::inventory::shown_outward;
 use crate::cli::exit::Exit;
 use crate::cli::report::{self, CliError};
+use crate::config;
 
 pub(crate) fn run(args: &PolicyShow) -> Result<Exit, CliError> {
     let text = match (args.what, args.name.as_deref()) {
@@ -19,9 +21,45 @@ pub(crate) fn run(args: &PolicyShow) -> Result<Exit, CliError> {
         (PolicyPart::Groups, Some(name)) => group(name)?,
         (PolicyPart::Programs, None) => programs(),
         (PolicyPart::Programs, Some(name)) => program(name)?,
+        (PolicyPart::Effects, None) => tools(),
+        (PolicyPart::Effects, Some(command)) => effects(command)?,
     };
     report::print(&text);
     Ok(Exit::Fine)
+}
+
+fn tools() -> String {
+    let mut text = String::new();
+    for (name, system, source) in palisade_grammar::outward_tools() {
+        let _ = writeln!(text, "{name}\t{system}\t{source}");
+    }
+    text
+}
+
+/// Each command of a text that a table is about, with what it does and the rows that say so.
+fn effects(text: &str) -> Result<String, CliError> {
+    let redactor = config::redactor()?;
+    let inventory = palisade_grammar::inventory(text.as_bytes());
+    let mut told = String::new();
+    for command in inventory.commands() {
+        let words = command.invocation.words.first().map_or("(not known)", String::as_str);
+        let Some(outward) = &command.invocation.outward else {
+            let _ = writeln!(told, "{words}\tno table is about it");
+            continue;
+        };
+        let _ = writeln!(told, "{words}\t{}", shown_outward(outward));
+        for row in &outward.rows {
+            let _ = writeln!(told, "\t{}: {row}", outward.table);
+        }
+    }
+    if told.is_empty() {
+        let why = inventory.opaque().first().map_or("it runs nothing", |opaque| opaque.detail.as_str());
+        return Err(CliError::new(
+            format!("no command stands in this text: {why}"),
+            "quote the whole command as one word",
+        ));
+    }
+    Ok(redactor.text(&told).as_str().to_owned())
 }
 
 fn profiles() -> String {

@@ -1,0 +1,415 @@
+//! What a command does to the world beyond its workspace: to another system, or to this machine.
+//!
+//! The tables are `effects/*.toml`, one file a tool, and `outward/table.rs` reads them. This file sorts a command's words by a table and finds the
+//! rows that fit. It decides nothing: whether a command that destroys something may run is for policies.
+//!
+//! A verb without a row counts as every effect. So a table that lacks a new verb, or a plugin, makes a command that is asked about, and never one
+//! that is allowed.
+
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use self::table::{Arity, OptionTerm, Tool, VerbRow};
+use crate::ast::Count;
+use crate::program::{self, Arg};
+use crate::word::Value;
+
+/// What a command does beyond its workspace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OutwardEffect {
+    /// It reads the system's state.
+    Observe,
+    /// It makes something there.
+    Create,
+    /// It alters what is there.
+    Change,
+    /// It removes what is there, or an outage follows.
+    Destroy,
+    /// It makes something public in a way that cannot be taken back.
+    Publish,
+    /// It reads, makes or changes secrets, or who may do what.
+    Credential,
+    /// It runs code there.
+    Execute,
+    /// It changes services, power, users, kernel or packages of this machine.
+    Host,
+}
+
+impl OutwardEffect {
+    /// All of them, in the order of their declaration.
+    pub const ALL: [Self; 8] = [
+        Self::Observe,
+        Self::Create,
+        Self::Change,
+        Self::Destroy,
+        Self::Publish,
+        Self::Credential,
+        Self::Execute,
+        Self::Host,
+    ];
+
+    /// As tables and policies write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Observe => "observe",
+            Self::Create => "create",
+            Self::Change => "change",
+            Self::Destroy => "destroy",
+            Self::Publish => "publish",
+            Self::Credential => "credential",
+            Self::Execute => "execute",
+            Self::Host => "host",
+        }
+    }
+}
+
+/// What a table says of one command.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Outward {
+    /// The system that it concerns: `kubernetes`, `aws`, `host`.
+    pub system: String,
+    /// What it does for certain, as far as its words are known. Empty if the verb itself is known only when it runs.
+    pub effects: BTreeSet<OutwardEffect>,
+    /// What it may do besides, by words that are known only when it runs.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub possible: BTreeSet<OutwardEffect>,
+    /// Where: `namespace` → `prod`. Only what the words say; a tool's own settings may say more.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub scope: BTreeMap<String, String>,
+    /// To what: the operands behind the verb.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub target: String,
+    /// The table, and the rows of it that say so; none: no row fits.
+    pub table: &'static str,
+    /// See `table`.
+    pub rows: Vec<&'static str>,
+    /// Variables that say where, by scope word, for [`Self::with_variables`].
+    #[serde(skip)]
+    variables: Vec<(&'static str, &'static str)>,
+}
+
+impl Outward {
+    /// Fills the scope in from variables that are set for the command. What its own words say comes first.
+    pub(crate) fn with_variables<'v>(&mut self, value: impl Fn(&str) -> Option<&'v str>) {
+        for (word, variable) in &self.variables {
+            if let Some(value) = value(variable).filter(|_| !self.scope.contains_key(*word)) {
+                self.scope.insert((*word).to_owned(), value.to_owned());
+            }
+        }
+    }
+
+    /// The scope in one word, the narrowest that is told. Empty: not told.
+    pub fn narrowest(&self) -> &str {
+        SCOPES.iter().find_map(|word| self.scope.get(*word)).map_or("", String::as_str)
+    }
+}
+
+/// Each tool that a table is about: its command word, its system, and what the table was made from.
+pub fn outward_tools() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+    table::all().map(|(name, table)| (name, table.system.as_str(), table.source.as_str()))
+}
+
+/// Scope words, narrowest first.
+const SCOPES: [&str; 24] = [
+    "namespace",
+    "database",
+    "stack",
+    "workspace",
+    "repository",
+    "service",
+    "app",
+    "site",
+    "bucket",
+    "environment",
+    "resource-group",
+    "project",
+    "subscription",
+    "profile",
+    "account",
+    "context",
+    "cluster",
+    "configuration",
+    "inventory",
+    "limit",
+    "registry",
+    "host",
+    "hostname",
+    "region",
+];
+
+/// What a program of this name does with these words; none: no table is about it.
+///
+/// # Errors
+/// What is wrong with the table.
+pub(crate) fn of(name: &str, args: &[Arg]) -> Result<Option<Outward>, &'static str> {
+    let Some(table) = table::find(name)? else { return Ok(None) };
+    let words = args.iter().skip(1).map(Word::of).collect::<Vec<_>>();
+    Ok(Some(judge(table, &words)))
+}
+
+/// One word, as far as the text tells it.
+#[derive(Clone, Copy, Debug)]
+enum Word<'a> {
+    Known(&'a str),
+    /// One word that is no option.
+    Operand,
+    /// Words that are no options.
+    Operands,
+    /// A long option whose value is not known: `--output=$x`.
+    Valued(&'a str),
+    /// Any words: options, operands, none.
+    Any,
+}
+
+impl<'a> Word<'a> {
+    fn of(arg: &'a Arg) -> Self {
+        match &arg.word.value {
+            Value::Literal(text) if arg.count == Count::One => Self::Known(text),
+            Value::Home(_) | Value::Pipe { .. } | Value::Below(_) if arg.count == Count::One => Self::Operand,
+            Value::Dynamic { prefix } | Value::Pattern { prefix } if prefix.starts_with("--") => {
+                prefix.split_once('=').map_or(Self::Any, |(name, _)| Self::Valued(name))
+            }
+            Value::Dynamic { prefix } | Value::Pattern { prefix } if !prefix.is_empty() && !prefix.starts_with('-') => {
+                if arg.count == Count::One {
+                    Self::Operand
+                } else {
+                    Self::Operands
+                }
+            }
+            Value::Pattern { .. } if program::is_file_pattern(&arg.word) => Self::Operands,
+            _ => Self::Any,
+        }
+    }
+}
+
+/// A command's words, sorted into options and others in one of the ways that they can be read.
+#[derive(Clone, Debug, Default)]
+struct WordReading<'a> {
+    /// None: a word that is not known.
+    positional: Vec<Option<&'a str>>,
+    options: Vec<(&'a str, Given<'a>)>,
+    /// How many of `positional` stand for certain where they stand.
+    settled: Option<usize>,
+    /// A word may be any option.
+    open: bool,
+}
+
+/// An option's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Given<'a> {
+    Nothing,
+    Value(&'a str),
+    Hidden,
+}
+
+/// Unknown options of one command that are read both ways, with and without a value behind them.
+const MAX_UNKNOWN: usize = 4;
+
+/// Sorts the words. An option that the table does not know may take the next word or not: both readings count.
+fn readings<'a>(table: &'a Tool, words: &[Word<'a>]) -> Vec<WordReading<'a>> {
+    let mut done = Vec::new();
+    let mut open = vec![(0, WordReading::default(), 0)];
+    while let Some((mut at, mut reading, mut unknown)) = open.pop() {
+        while let Some(word) = words.get(at) {
+            at += 1;
+            let text = match *word {
+                Word::Known(text) => text,
+                Word::Operand => {
+                    reading.positional.push(None);
+                    continue;
+                }
+                Word::Valued(name) => {
+                    reading.options.push((table.canonical(name), Given::Hidden));
+                    continue;
+                }
+                Word::Operands | Word::Any => {
+                    reading.settled.get_or_insert(reading.positional.len());
+                    reading.open |= matches!(word, Word::Any);
+                    reading.positional.push(None);
+                    continue;
+                }
+            };
+            if text == "--" {
+                reading.positional.extend(words.iter().skip(at).map(|word| match word {
+                    Word::Known(text) => Some(*text),
+                    Word::Operand | Word::Operands | Word::Valued(_) | Word::Any => None,
+                }));
+                break;
+            }
+            if !text.starts_with('-') || text.len() < 2 {
+                reading.positional.push(Some(text));
+                continue;
+            }
+            // What the last option of the word is, and whether the next word is its value.
+            let last = if text.starts_with("--") || table.single_dash {
+                let (name, value) = text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value)));
+                let arity = table.arity(name);
+                match value {
+                    Some(value) => {
+                        reading.options.push((table.canonical(name), Given::Value(value)));
+                        continue;
+                    }
+                    None => (table.canonical(name), arity),
+                }
+            } else {
+                let mut rest = text.get(1..).unwrap_or_default();
+                loop {
+                    let Some(letter) = rest.chars().next() else { break (text, Some(Arity::None)) };
+                    let (name, behind) = rest.split_at(letter.len_utf8());
+                    let arity = table.short(name);
+                    let option = table.canonical_short(name).unwrap_or(text);
+                    match arity {
+                        Some(Arity::Value | Arity::Optional) if !behind.is_empty() => {
+                            let value = behind.strip_prefix('=').unwrap_or(behind);
+                            reading.options.push((option, Given::Value(value)));
+                            break (text, Some(Arity::None));
+                        }
+                        _ if behind.is_empty() => break (option, arity),
+                        Some(_) => reading.options.push((option, Given::Nothing)),
+                        // What stands behind an unknown letter may be its value.
+                        None => break (option, Some(Arity::None)),
+                    }
+                    rest = behind;
+                }
+            };
+            match last {
+                (option, Some(Arity::Value)) => {
+                    let value = match words.get(at) {
+                        Some(Word::Known(value)) => Given::Value(value),
+                        Some(_) => Given::Hidden,
+                        None => Given::Nothing,
+                    };
+                    at += 1;
+                    reading.options.push((option, value));
+                }
+                (option, Some(Arity::None | Arity::Optional)) => reading.options.push((option, Given::Nothing)),
+                (option, None) => {
+                    reading.options.push((option, Given::Nothing));
+                    if unknown < MAX_UNKNOWN {
+                        open.push((at + 1, reading.clone(), unknown + 1));
+                    }
+                    unknown += 1;
+                }
+            }
+        }
+        done.push(reading);
+    }
+    done
+}
+
+/// Whether a row fits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Fit {
+    No,
+    /// By words that are not known, it may.
+    Maybe,
+    Yes,
+}
+
+fn fit(row: &VerbRow, reading: &WordReading<'_>) -> Fit {
+    let settled = reading.settled.unwrap_or(usize::MAX);
+    let mut fit = Fit::Yes;
+    for (at, term) in row.terms.iter().enumerate() {
+        match reading.positional.get(at) {
+            _ if at >= settled => fit = Fit::Maybe,
+            Some(Some(word)) if !term.fits(word) => return Fit::No,
+            Some(Some(_)) => {}
+            Some(None) if term.is_any() => {}
+            Some(None) => fit = Fit::Maybe,
+            None => return Fit::No,
+        }
+    }
+    if row.ends && reading.positional.len() > row.terms.len() {
+        if settled > row.terms.len() {
+            return Fit::No;
+        }
+        fit = Fit::Maybe;
+    }
+    for term in &row.options {
+        let found = option_fit(term, reading);
+        if found == Fit::No {
+            return Fit::No;
+        }
+        fit = fit.min(found);
+    }
+    fit
+}
+
+fn option_fit(term: &OptionTerm, reading: &WordReading<'_>) -> Fit {
+    let given = reading.options.iter().filter(|(name, _)| *name == term.name).map(|(_, given)| *given);
+    let there = given.fold(Fit::No, |found, given| {
+        found.max(match (&term.value, given) {
+            (None, _) => Fit::Yes,
+            (Some(_), Given::Nothing) => Fit::No,
+            (Some(_), Given::Hidden) => Fit::Maybe,
+            (Some(value), Given::Value(text)) if value.fits(text) => Fit::Yes,
+            (Some(_), Given::Value(_)) => Fit::No,
+        })
+    });
+    let there = if reading.open { there.max(Fit::Maybe) } else { there };
+    match (term.absent, there) {
+        (false, there) => there,
+        (true, Fit::Yes) => Fit::No,
+        (true, Fit::Maybe) => Fit::Maybe,
+        (true, Fit::No) => Fit::Yes,
+    }
+}
+
+fn judge(table: &'static Tool, words: &[Word<'_>]) -> Outward {
+    let mut outward = Outward {
+        system: table.system.clone(),
+        effects: BTreeSet::new(),
+        possible: BTreeSet::new(),
+        scope: BTreeMap::new(),
+        target: String::new(),
+        table: &table.file,
+        rows: Vec::new(),
+        variables: Vec::new(),
+    };
+    for (number, reading) in readings(table, words).iter().enumerate() {
+        let fits: Vec<(&'static VerbRow, Fit)> =
+            table.rows.iter().map(|row| (row, fit(row, reading))).filter(|(_, fit)| *fit != Fit::No).collect();
+        let best = fits.iter().filter(|(_, fit)| *fit == Fit::Yes).map(|(row, _)| row.rank).max();
+        let sure = || fits.iter().filter(|(row, fit)| *fit == Fit::Yes && Some(row.rank) == best);
+        let maybe = || fits.iter().filter(|(row, fit)| *fit == Fit::Maybe && best.is_none_or(|best| row.rank >= best));
+        outward.effects.extend(sure().map(|(row, _)| row.effect));
+        outward.possible.extend(maybe().map(|(row, _)| row.effect));
+        outward.rows.extend(sure().chain(maybe()).map(|(row, _)| row.text.as_str()));
+        if best.is_none() && !table.local {
+            let unknown: &mut BTreeSet<_> =
+                if reading.open || maybe().next().is_some() { &mut outward.possible } else { &mut outward.effects };
+            unknown.extend(OutwardEffect::ALL);
+        }
+        if number == 0 {
+            let depth = sure().map(|(row, _)| row.depth).max().unwrap_or(0);
+            let operands: Vec<&str> = reading.positional.iter().skip(depth).map(|word| word.unwrap_or("…")).collect();
+            outward.target = operands.join(" ");
+        }
+        for place in &table.scope {
+            if let Some(value) = place.value(reading.positional.as_slice(), |option| {
+                reading.options.iter().rev().find_map(|(name, given)| match given {
+                    Given::Value(value) if *name == option => Some(*value),
+                    _ => None,
+                })
+            }) {
+                outward.scope.entry(place.word.clone()).or_insert_with(|| value.to_owned());
+            }
+        }
+    }
+    if table.local {
+        // A build or a script of the project runs here: it is no mere look at a system.
+        outward.effects.remove(&OutwardEffect::Observe);
+        outward.possible.remove(&OutwardEffect::Observe);
+    }
+    outward.possible.retain(|effect| !outward.effects.contains(effect));
+    outward.rows.sort_unstable();
+    outward.rows.dedup();
+    outward.variables = table.variables.iter().map(|(word, variable)| (word.as_str(), variable.as_str())).collect();
+    outward
+}

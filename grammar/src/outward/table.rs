@@ -1,0 +1,320 @@
+//! The tables of what tools do beyond the workspace: the schema of `effects/*.toml`, and the tables themselves.
+//!
+//! A malformed table vouches for nothing: a command of that tool is then as one of which no verb is known.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::OnceLock;
+
+use serde::Deserialize;
+
+use super::OutwardEffect;
+
+/// `(file name, text)` of every table; `build.rs` lists the folder.
+const FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/effects.rs"));
+
+/// Every command word that a table is about, sorted, and the place of its table among [`FILES`].
+const NAMES: &[(&str, usize)] = include!(concat!(env!("OUT_DIR"), "/effect_names.rs"));
+
+/// The table about a command word, read when it is first asked for.
+///
+/// # Errors
+/// What is wrong with the table.
+pub(super) fn find(name: &str) -> Result<Option<&'static Tool>, &'static str> {
+    static READ: [OnceLock<Result<Tool, String>>; FILES.len()] = [const { OnceLock::new() }; FILES.len()];
+    let Ok(found) = NAMES.binary_search_by_key(&name, |(name, _)| name) else { return Ok(None) };
+    let Some(table) = NAMES.get(found).map(|(_, table)| *table) else { return Ok(None) };
+    let (Some(read), Some((file, text))) = (READ.get(table), FILES.get(table)) else { return Err("no such table") };
+    read.get_or_init(|| Tool::parse(file, text)).as_ref().map(Some).map_err(String::as_str)
+}
+
+/// Every command word that a well-formed table is about, sorted.
+pub(super) fn all() -> impl Iterator<Item = (&'static str, &'static Tool)> {
+    NAMES.iter().filter_map(|(name, _)| Some((*name, find(name).ok()??)))
+}
+
+/// Each table with the examples in its file.
+#[cfg(test)]
+pub(super) fn files() -> impl Iterator<Item = (&'static str, ToolFile, Vec<VerbExample>)> {
+    const EXAMPLES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/effect_examples.rs"));
+    FILES.iter().map(|(file, text)| {
+        let examples = EXAMPLES.iter().find(|(of, _)| of == file).map_or("[]", |(_, examples)| *examples);
+        (*file, serde_json::from_str(text).unwrap_or_default(), serde_json::from_str(examples).unwrap_or_default())
+    })
+}
+
+/// A table as its file has it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(super) struct ToolFile {
+    pub(super) name: String,
+    pub(super) aliases: Vec<String>,
+    about: String,
+    pub(super) system: String,
+    /// What it was made from: the tool's version, and the day.
+    pub(super) source: String,
+    /// What made it, if no person did: a script of `tools/`.
+    script: String,
+    /// Options start with one dash however long they are (`terraform apply -auto-approve`).
+    single_dash: bool,
+    /// A verb without a row is a task or a plugin that runs here, and whatever that starts is decided by itself. `observe` stands for work that
+    /// changes nothing elsewhere, builds among it, and is not told as an effect.
+    pub(super) local: bool,
+    values: Vec<String>,
+    optional: Vec<String>,
+    flags: Vec<String>,
+    scope: BTreeMap<String, Vec<String>>,
+    verbs: BTreeMap<OutwardEffect, Vec<String>>,
+}
+
+/// A command, and what is expected of it.
+#[cfg(test)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct VerbExample {
+    pub(super) command: String,
+    pub(super) effects: Vec<String>,
+    #[serde(default)]
+    pub(super) scope: BTreeMap<String, String>,
+    pub(super) target: Option<String>,
+}
+
+/// How an option takes a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Arity {
+    None,
+    /// Behind `=` alone.
+    Optional,
+    /// The next word, or behind `=`.
+    Value,
+}
+
+/// What a tool does, by its verbs.
+#[derive(Debug)]
+pub(super) struct Tool {
+    pub(super) file: String,
+    pub(super) system: String,
+    pub(super) source: String,
+    pub(super) single_dash: bool,
+    pub(super) local: bool,
+    /// By form: how it takes a value, and the form that stands for all of the option's.
+    options: HashMap<String, (Arity, String)>,
+    pub(super) rows: Vec<VerbRow>,
+    pub(super) scope: Vec<ScopePlace>,
+    /// Scope words that a variable tells.
+    pub(super) variables: Vec<(String, String)>,
+}
+
+/// One pattern of commands, and an effect.
+#[derive(Debug)]
+pub(super) struct VerbRow {
+    pub(super) text: String,
+    pub(super) effect: OutwardEffect,
+    pub(super) terms: Vec<Term>,
+    pub(super) options: Vec<OptionTerm>,
+    /// No further word may follow.
+    pub(super) ends: bool,
+    /// How specific it is: terms, literal terms, options.
+    pub(super) rank: (usize, usize, usize),
+    /// Words of the verb: what stands behind them is what it is done to.
+    pub(super) depth: usize,
+}
+
+/// Words of which one must stand at a place; `*` stands for any letters.
+#[derive(Debug)]
+pub(super) struct Term(Vec<String>);
+
+impl Term {
+    fn of(text: &str) -> Self {
+        Self(text.split('|').map(str::to_owned).collect())
+    }
+
+    /// Whether a word is one of them.
+    pub(super) fn fits(&self, word: &str) -> bool {
+        self.0.iter().any(|pattern| matches(pattern, word))
+    }
+
+    /// Whether any word is.
+    pub(super) fn is_any(&self) -> bool {
+        self.0.iter().any(|pattern| pattern == "*")
+    }
+
+    fn is_literal(&self) -> bool {
+        !self.0.iter().any(|pattern| pattern.contains('*'))
+    }
+}
+
+/// An option that must be there, or must not.
+#[derive(Debug)]
+pub(super) struct OptionTerm {
+    pub(super) name: String,
+    pub(super) value: Option<Term>,
+    pub(super) absent: bool,
+}
+
+/// Where a scope word is told.
+#[derive(Debug)]
+pub(super) struct ScopePlace {
+    pub(super) word: String,
+    from: ScopeSource,
+}
+
+#[derive(Debug)]
+enum ScopeSource {
+    Option(String),
+    /// The operand of this number, from 1, behind these words.
+    Operand(Vec<Term>, usize),
+}
+
+impl ScopePlace {
+    /// What is told there.
+    pub(super) fn value<'a>(
+        &self,
+        words: &[Option<&'a str>],
+        option: impl Fn(&str) -> Option<&'a str>,
+    ) -> Option<&'a str> {
+        match &self.from {
+            ScopeSource::Option(name) => option(name).filter(|value| !value.is_empty()),
+            ScopeSource::Operand(terms, number) => {
+                let fits = terms.iter().zip(words).all(|(term, word)| word.is_some_and(|word| term.fits(word)));
+                let place = (terms.len() + number).checked_sub(1).filter(|_| fits && terms.len() <= words.len())?;
+                words.get(place).copied().flatten()
+            }
+        }
+    }
+}
+
+impl Tool {
+    fn parse(file: &str, text: &str) -> Result<Self, String> {
+        let complain = |error: String| format!("effects/{file}: {error}");
+        let written: ToolFile = serde_json::from_str(text).map_err(|error| complain(error.to_string()))?;
+        Self::of(file, written).map_err(complain)
+    }
+
+    pub(super) fn of(file: &str, written: ToolFile) -> Result<Self, String> {
+        let told = [("name", &written.name), ("system", &written.system), ("source", &written.source)];
+        if let Some((key, _)) = told.into_iter().find(|(_, value)| value.is_empty()) {
+            return Err(format!("no `{key}`"));
+        }
+        let mut table = Self {
+            file: file.to_owned(),
+            system: written.system,
+            source: written.source,
+            single_dash: written.single_dash,
+            local: written.local,
+            options: HashMap::new(),
+            rows: Vec::new(),
+            scope: Vec::new(),
+            variables: Vec::new(),
+        };
+        for (arity, rows) in
+            [(Arity::Value, written.values), (Arity::Optional, written.optional), (Arity::None, written.flags)]
+        {
+            for row in rows {
+                let Some(canonical) = row.split_whitespace().last() else {
+                    return Err("an option without a form".to_owned());
+                };
+                for form in row.split_whitespace() {
+                    if table.options.insert(form.to_owned(), (arity, canonical.to_owned())).is_some() {
+                        return Err(format!("`{form}` stands twice"));
+                    }
+                }
+            }
+        }
+        for (effect, patterns) in written.verbs {
+            for pattern in patterns {
+                let row = table.row(&pattern, effect)?;
+                table.rows.push(row);
+            }
+        }
+        for (word, places) in written.scope {
+            for place in places {
+                if let Some(variable) = place.strip_prefix('$') {
+                    table.variables.push((word.clone(), variable.to_owned()));
+                    continue;
+                }
+                let from = match place.rsplit_once(" @") {
+                    Some((verb, number)) => {
+                        let number = number.parse().map_err(|_| format!("`{place}`: which operand?"))?;
+                        ScopeSource::Operand(verb.split_whitespace().map(Term::of).collect(), number)
+                    }
+                    None => ScopeSource::Option(table.known(&place)?),
+                };
+                table.scope.push(ScopePlace { word: word.clone(), from });
+            }
+        }
+        Ok(table)
+    }
+
+    fn row(&self, pattern: &str, effect: OutwardEffect) -> Result<VerbRow, String> {
+        let (mut terms, mut options, mut ends) = (Vec::new(), Vec::new(), false);
+        for word in pattern.split_whitespace() {
+            match word.strip_prefix('!') {
+                None if word == "$" => ends = true,
+                None if !word.starts_with('-') => terms.push(Term::of(word)),
+                absent => {
+                    let term = absent.unwrap_or(word);
+                    let (name, value) = term.split_once('=').map_or((term, None), |(name, value)| (name, Some(value)));
+                    let name = self.known(name).map_err(|error| format!("`{pattern}`: {error}"))?;
+                    options.push(OptionTerm { name, value: value.map(Term::of), absent: absent.is_some() });
+                }
+            }
+        }
+        let told = terms.iter().filter(|term| term.0.as_slice() != ["*"]).count();
+        let literal = terms.iter().filter(|term| term.is_literal()).count();
+        let weight = options.iter().map(|term| if term.value.is_some() { 2 } else { 1 }).sum();
+        Ok(VerbRow {
+            text: pattern.to_owned(),
+            effect,
+            rank: (told, literal, weight),
+            depth: literal,
+            terms,
+            options,
+            ends,
+        })
+    }
+
+    /// The canonical form of an option that a row names.
+    fn known(&self, form: &str) -> Result<String, String> {
+        let known = self.options.get(form).map(|(_, canonical)| canonical.clone());
+        known.ok_or_else(|| format!("`{form}` is in none of values, optional, flags"))
+    }
+
+    /// How a long option takes its value; none: the table does not know it.
+    pub(super) fn arity(&self, form: &str) -> Option<Arity> {
+        self.entry(form).map(|(arity, _)| *arity)
+    }
+
+    /// The form that stands for all forms of an option.
+    pub(super) fn canonical<'a>(&'a self, form: &'a str) -> &'a str {
+        self.entry(form).map_or(form, |(_, canonical)| canonical)
+    }
+
+    fn entry(&self, form: &str) -> Option<&(Arity, String)> {
+        // terraform takes one dash and two.
+        let single = || self.single_dash.then(|| self.options.get(&format!("-{form}"))).flatten();
+        self.options.get(form).or_else(single)
+    }
+
+    /// How an option of one letter takes its value.
+    pub(super) fn short(&self, letter: &str) -> Option<Arity> {
+        self.options.get(&format!("-{letter}")).map(|(arity, _)| *arity)
+    }
+
+    /// [`Self::canonical`] of an option of one letter.
+    pub(super) fn canonical_short(&self, letter: &str) -> Option<&str> {
+        self.options.get(&format!("-{letter}")).map(|(_, canonical)| canonical.as_str())
+    }
+}
+
+/// Whether a word fits a pattern, in which `*` stands for any letters.
+fn matches(pattern: &str, word: &str) -> bool {
+    let Some((first, rest)) = pattern.split_once('*') else { return pattern == word };
+    let Some(mut left) = word.strip_prefix(first) else { return false };
+    let mut parts: Vec<&str> = rest.split('*').collect();
+    let last = parts.pop().unwrap_or_default();
+    for part in parts {
+        let Some((_, behind)) = left.split_once(part) else { return false };
+        left = behind;
+    }
+    left.ends_with(last)
+}

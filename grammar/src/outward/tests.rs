@@ -1,0 +1,120 @@
+//! Each table says what its examples expect, and words that are not known never make a command harmless.
+
+use std::collections::BTreeSet;
+
+use super::{OutwardEffect, table};
+use crate::inventory;
+use crate::inventory::Invocation;
+
+fn invocation(command: &str) -> Invocation {
+    let inventory = inventory(command.as_bytes());
+    inventory.commands().first().map(|command| command.invocation.clone()).unwrap_or_default()
+}
+
+fn all() -> BTreeSet<&'static str> {
+    OutwardEffect::ALL.iter().map(|effect| effect.as_str()).collect()
+}
+
+fn names(effects: &BTreeSet<OutwardEffect>) -> BTreeSet<&'static str> {
+    effects.iter().map(|effect| effect.as_str()).collect()
+}
+
+#[test]
+fn each_table_says_what_its_examples_expect() {
+    let (mut wrong, mut examples, mut tables) = (Vec::new(), 0, 0);
+    for (file, written, written_examples) in table::files() {
+        tables += 1;
+        for name in written.aliases.iter().chain([&written.name]) {
+            if let Err(error) = table::find(name) {
+                wrong.push(error.to_owned());
+            }
+        }
+        if written_examples.len() < 3 {
+            wrong.push(format!("{file}: fewer than three examples"));
+        }
+        for example in written_examples {
+            examples += 1;
+            let Some(outward) = invocation(&example.command).outward else {
+                wrong.push(format!("{file}: {}: no table", example.command));
+                continue;
+            };
+            let expected: BTreeSet<&str> = match example.effects.as_slice() {
+                // In a tool that runs tasks and plugins here, such a verb is one of these.
+                [one] if one == "unknown" && written.local => BTreeSet::new(),
+                [one] if one == "unknown" => all(),
+                effects => {
+                    effects.iter().map(String::as_str).filter(|name| !written.local || *name != "observe").collect()
+                }
+            };
+            let is_known = !example.command.contains(['$', '*', '[']);
+            if names(&outward.effects) != expected || is_known && !outward.possible.is_empty() {
+                wrong.push(format!("{file}: {}: {:?} {:?}", example.command, outward.effects, outward.possible));
+            }
+            for (word, place) in &example.scope {
+                if outward.scope.get(word) != Some(place) {
+                    wrong.push(format!("{file}: {}: {word}: {:?}", example.command, outward.scope));
+                }
+            }
+            if example.target.is_some_and(|target| target != outward.target) {
+                wrong.push(format!("{file}: {}: to `{}`", example.command, outward.target));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {examples}:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(tables >= 100 && examples >= 1500, "{tables} tables, {examples} examples");
+}
+
+#[test]
+fn what_is_not_known_may_be_anything() {
+    for (command, certain, possible) in [
+        ("kubectl get pods", "observe", ""),
+        ("kubectl get pods $x", "observe", "credential"),
+        ("kubectl delete pod \"$name\"", "destroy", "observe"),
+        ("kubectl delete pod \"web-$name\"", "destroy", ""),
+        ("kubectl $verb pods", "", "all"),
+        ("kubectl --no-such-option get pods", "all", ""),
+        ("kubectl no-such-verb", "all", ""),
+        ("kubectl -n prod delete namespace x", "destroy", ""),
+        ("kubectl get \"$kind\" x -o yaml", "observe", "credential"),
+        ("gh api repos/o/r -X $method", "", "all"),
+        ("gh api \"repos/$o/pulls\"", "observe", ""),
+        ("cargo nextest run", "", ""),
+        ("cargo $x", "", "rest"),
+    ] {
+        let Some(outward) = invocation(command).outward else { panic!("{command}: no table") };
+        let words = |text: &'static str| match text {
+            "all" => all(),
+            _ => text.split_whitespace().collect(),
+        };
+        assert_eq!(names(&outward.effects), words(certain), "{command}: {outward:?}");
+        match possible {
+            "rest" => assert!(outward.possible.contains(&OutwardEffect::Publish), "{command}: {outward:?}"),
+            _ => assert!(names(&outward.possible).is_superset(&words(possible)), "{command}: {outward:?}"),
+        }
+    }
+}
+
+#[test]
+fn variables_say_where() {
+    let outward = invocation("AWS_PROFILE=prod aws s3 rb s3://b").outward;
+    assert_eq!(outward.map(|outward| outward.narrowest().to_owned()).as_deref(), Some("prod"));
+}
+
+#[test]
+fn a_table_that_says_too_little_is_refused() {
+    for (text, error) in [
+        (r#"{"name": "x", "system": "s", "source": "v"}"#, None),
+        (r#"{"name": "x", "system": "s"}"#, Some("no `source`")),
+        (
+            r#"{"name": "x", "system": "s", "source": "v", "values": ["-a"], "flags": ["-a"]}"#,
+            Some("`-a` stands twice"),
+        ),
+        (
+            r#"{"name": "x", "system": "s", "source": "v", "verbs": {"observe": ["get --all"]}}"#,
+            Some("`get --all`: `--all` is in none of values, optional, flags"),
+        ),
+    ] {
+        let written: table::ToolFile = serde_json::from_str(text).unwrap_or_default();
+        assert_eq!(table::Tool::of("x.toml", written).err().as_deref(), error, "{text}");
+    }
+}
