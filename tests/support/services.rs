@@ -252,8 +252,15 @@ impl Fixture {
     fn command(&self, verb: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.script);
         command.arg(verb).arg(self.dir()).args(arguments).stdin(Stdio::null());
-        if self.service == "podman" {
-            command.env("PALISADE_ENGINE", "podman");
+        match self.service.as_str() {
+            "podman" => {
+                command.env("PALISADE_ENGINE", "podman");
+            }
+            // Each test is a process of its own under nextest: `tests/run` has started one engine for all of them.
+            "docker" => {
+                command.envs(std::env::var_os("PALISADE_TEST_DOCKER").map(|host| ("DOCKER_HOST", host)));
+            }
+            _ => {}
         }
         command
     }
