@@ -16,7 +16,7 @@ use palisade_redact::Redacted;
 use super::approval_binding::{self, BoundFile};
 use super::job_approval::Intent;
 use super::{ApprovedRun, Failure, Outcome, Pending, PendingAct, Pipeline, Reached};
-use crate::control::approvals::{Anywhere, Approvals, MAX_WAITING, No, PendingApproval, RequestStatus};
+use crate::control::approvals::{Anywhere, ApprovalRegistry, MAX_WAITING, No, PendingApproval, RequestStatus};
 use crate::control::peer::Peer;
 use crate::control::wire::{
     Answer, Ask, Effect, File, Lives, Reason, Refused, Request, Running, State, Voted, Waiting,
@@ -317,7 +317,7 @@ impl Pipeline {
             denied,
             about: Arc::new(about()),
         };
-        self.approvals().ask(id, entry, (binds, anywhere), asked)
+        self.requests().ask(id, entry, (binds, anywhere), asked)
     }
 
     /// What a yes to a script binds but for its session, where that makes no other call of it: the shell is as no script has changed it,
@@ -340,7 +340,7 @@ impl Pipeline {
         stop: &Stop,
     ) -> bool {
         loop {
-            let open = self.approvals().get(id, Instant::now()).is_some_and(|entry| entry.state() == State::Waiting);
+            let open = self.requests().get(id, Instant::now()).is_some_and(|entry| entry.state() == State::Waiting);
             if !open {
                 return tokio::time::Instant::now() < deadline;
             }
@@ -361,7 +361,7 @@ impl Pipeline {
     pub(super) fn standing(&self, id: Option<RequestId>) -> Standing {
         let Some(id) = id else { return Standing::Full { max: MAX_WAITING } };
         let now = Instant::now();
-        let mut approvals = self.approvals();
+        let mut approvals = self.requests();
         let known = approvals.get(id, now).map(|entry| (entry.asked, entry.quorum, entry.granted.len()));
         let (asked, quorum, yes) = known.unwrap_or((now, 1, 0));
         let expires_s = approvals.left(asked, now).as_secs();
@@ -373,9 +373,9 @@ impl Pipeline {
         Standing::Denied { id: self.redact(&id.to_string()), by, reason }
     }
 
-    pub(super) fn approvals(&self) -> MutexGuard<'_, Approvals<About>> {
+    pub(super) fn requests(&self) -> MutexGuard<'_, ApprovalRegistry<About>> {
         // Nothing that holds the lock can fail half-way.
-        self.approvals.lock().unwrap_or_else(PoisonError::into_inner)
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Answers somebody who has connected to the control socket.
@@ -438,13 +438,13 @@ impl Pipeline {
 
     /// Whether there is such a request and this person may approve it: nobody says yes to what they may not see.
     fn is_for(&self, id: &str, person: &Approval) -> bool {
-        let about = id.parse().ok().and_then(|id| self.approvals().about(id, Instant::now()));
+        let about = id.parse().ok().and_then(|id| self.requests().about(id, Instant::now()));
         about.is_some_and(|about| self.may_approve(&about, person).allowed)
     }
 
     /// The refusal for a person whom a policy forbids to approve this request. It gives that policy's reason.
     fn forbidden(&self, id: &str, person: &Approval) -> Option<Answer<Redacted>> {
-        let about = id.parse().ok().and_then(|id| self.approvals().about(id, Instant::now()))?;
+        let about = id.parse().ok().and_then(|id| self.requests().about(id, Instant::now()))?;
         let authority = self.may_approve(&about, person);
         let is_forbidden = !authority.allowed && !authority.policies.is_empty();
         is_forbidden.then(|| self.refused("approve this", person, &authority))
@@ -482,7 +482,7 @@ impl Pipeline {
 
     fn waiting(&self) -> Vec<(RequestId, Waiting<Redacted>)> {
         let now = Instant::now();
-        self.approvals().all(now).map(|(id, entry)| (id, self.short(id, entry, now))).collect()
+        self.requests().all(now).map(|(id, entry)| (id, self.short(id, entry, now))).collect()
     }
 
     fn short(&self, id: RequestId, entry: &PendingApproval<About>, now: Instant) -> Waiting<Redacted> {
@@ -507,7 +507,7 @@ impl Pipeline {
     pub(super) fn show(&self, id: &str) -> Answer<Redacted> {
         let now = Instant::now();
         let Ok(id) = id.parse() else { return Answer::Unknown };
-        let mut approvals = self.approvals();
+        let mut approvals = self.requests();
         let Some(entry) = approvals.get(id, now) else { return Answer::Unknown };
         let about = Arc::clone(&entry.about);
         let (short, joined) = (self.short(id, entry, now), entry.joined);
@@ -565,7 +565,7 @@ impl Pipeline {
         person: Approval,
         reason: &str,
     ) -> Answer<Redacted> {
-        let known = self.approvals().get(id, Instant::now()).map(|entry| (Arc::clone(&entry.about), entry.quorum));
+        let known = self.requests().get(id, Instant::now()).map(|entry| (Arc::clone(&entry.about), entry.quorum));
         let Some((about, quorum)) = known else { return Answer::Unknown };
         if let Some(refused) = peer.and_then(|peer| self.doubted(peer)) {
             return refused;
@@ -586,14 +586,14 @@ impl Pipeline {
         let permit = standing.as_ref().map(|yes| self.redact(&yes.text));
         let answered =
             record::Answered { of: id, granted: true, person: &person, peer, reason, quorum, permit, explained };
-        if let Err(void) = self.approvals().may_grant(id, &person.user, Instant::now()) {
+        if let Err(void) = self.requests().may_grant(id, &person.user, Instant::now()) {
             return self.void(void);
         }
         if let Err(error) = self.audit.append(answered.entry(self.settings.for_record())).await {
             return self.failed(&self.failure(&error));
         }
         let by = self.redact(&person.user);
-        let granted = self.approvals().grant(id, person, Instant::now());
+        let granted = self.requests().grant(id, person, Instant::now());
         let kept = standing.filter(|_| granted.is_ok()).map_or(Ok(()), |yes| self.remember(yes));
         self.answers.send_modify(|answers| *answers += 1);
         if let Err(Failure { what: why, help, .. }) = kept {
@@ -612,7 +612,7 @@ impl Pipeline {
         person: &Approval,
         reason: &str,
     ) -> Answer<Redacted> {
-        let known = self.approvals().get(id, Instant::now()).map(|entry| (Arc::clone(&entry.about), entry.quorum));
+        let known = self.requests().get(id, Instant::now()).map(|entry| (Arc::clone(&entry.about), entry.quorum));
         let Some((about, quorum)) = known else { return Answer::Unknown };
         let authority = self.may_approve(&about, person);
         let stops = Oversight::Stop { session: String::new(), lift: false };
@@ -621,7 +621,7 @@ impl Pipeline {
         }
         // A no counts at once, on record or not.
         let no = No { by: person.user.clone(), reason: reason.to_owned() };
-        let denied = self.approvals().deny(id, no, Instant::now());
+        let denied = self.requests().deny(id, no, Instant::now());
         self.forget_denied(id);
         self.answers.send_modify(|answers| *answers += 1);
         let explained = &about.explained;
@@ -661,7 +661,7 @@ impl Pipeline {
             Ok(state) => state,
             Err(void) => return self.void(void),
         };
-        let mut approvals = self.approvals();
+        let mut approvals = self.requests();
         // An agent that waits may have taken it already: then it was the last that it took.
         let (yes, quorum) =
             approvals.get(id, Instant::now()).map_or((1, 1), |entry| (entry.granted.len(), entry.quorum));
@@ -678,14 +678,14 @@ impl Pipeline {
 
     fn lives(&self) -> Answer<Redacted> {
         let principal = &self.settings.surroundings.principal;
-        let sessions = self.sessions.notes().into_iter().filter(|note| note.ended.is_none());
+        let sessions = self.session_registry.notes().into_iter().filter(|note| note.ended.is_none());
         Answer::Lives(Box::new(Lives {
             pid: std::process::id(),
             chain: self.redact(&self.audit.chain().to_string()),
             agent: self.redact(&principal.agent),
             user: self.redact(&principal.user),
             sessions: sessions.map(|note| self.redact(&note.id)).collect(),
-            running: number(self.jobs.count()),
+            running: number(self.job_registry.count()),
             stopped: self.locked_out(),
         }))
     }

@@ -62,7 +62,7 @@ impl Pipeline {
     /// # Errors
     /// There is no such session, it has ended, or there can be no checkpoints where it is.
     pub(super) fn ground(&self, session: &str) -> Result<CheckpointTarget, Failure> {
-        let note = self.sessions.note(session).map_err(|error| self.failure(&error))?;
+        let note = self.session_registry.note(session).map_err(|error| self.failure(&error))?;
         match (note.elsewhere, note.base) {
             (None, _) => Ok(CheckpointTarget::Here),
             (Some(place), Some(base)) => self.ground_at(base, place),

@@ -122,7 +122,8 @@ impl Pipeline {
         self.goes_on(Some(session))?;
         let ground = self.ground(session)?;
         // No command of the session runs meanwhile.
-        let lease = self.sessions.lease(session, &mut Deadline::never()).await.map_err(|error| self.lost(&error))?;
+        let lease =
+            self.session_registry.lease(session, &mut Deadline::never()).await.map_err(|error| self.lost(&error))?;
         let facts = self.facts_in(&ground, session, client);
         let report = self.settings.engine.now().judge(&facts, &Act::Checkpoint, false);
         let explained = Explained::of(&report, &self.settings.redactor.keyed(session));
@@ -169,7 +170,8 @@ impl Pipeline {
     ) -> Result<Checked<RestoreNote>, Failure> {
         self.goes_on(Some(session))?;
         let ground = self.ground(session)?;
-        let lease = self.sessions.lease(session, &mut Deadline::never()).await.map_err(|error| self.lost(&error))?;
+        let lease =
+            self.session_registry.lease(session, &mut Deadline::never()).await.map_err(|error| self.lost(&error))?;
         let done = self.go_back(&ground, session, checkpoint, terms, client, None).await;
         lease.give_back();
         done

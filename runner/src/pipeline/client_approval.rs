@@ -36,7 +36,7 @@ impl Pipeline {
     pub fn asks(&self, id: &str, person: &Approval) -> Option<Box<Request<Redacted>>> {
         let id = id.parse::<RequestId>().ok()?;
         let about = {
-            let mut approvals = self.approvals();
+            let mut approvals = self.requests();
             approvals.may_grant(id, &person.user, Instant::now()).ok()?;
             approvals.about(id, Instant::now())?
         };
@@ -79,7 +79,7 @@ impl Pipeline {
 
     /// Whether a person is there who may approve the request of this id. False if no such request waits.
     pub fn is_attended(&self, id: &str) -> bool {
-        let about = id.parse().ok().and_then(|id| self.approvals().about(id, Instant::now()));
+        let about = id.parse().ok().and_then(|id| self.requests().about(id, Instant::now()));
         about.is_some_and(|about| self.can_ask(&about))
     }
 

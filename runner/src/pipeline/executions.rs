@@ -50,7 +50,7 @@ impl guard::Clerk for Clerk {
         self.0.upgrade().is_none_or(|pipeline| {
             let is_open = |entry: &PendingApproval<About>| entry.state() == State::Waiting;
             pipeline.settings.engine.now().policy_set() != policy_set
-                || !pipeline.approvals().get(id, Instant::now()).is_some_and(is_open)
+                || !pipeline.requests().get(id, Instant::now()).is_some_and(is_open)
         })
     }
 
@@ -115,7 +115,7 @@ impl Pipeline {
         });
         let now = Instant::now();
         let known = {
-            let mut approvals = self.approvals();
+            let mut approvals = self.requests();
             // What it asked for before is something else by now.
             if let Some(waits) = asking.waits
                 && approvals.get(waits, now).is_some_and(|entry| entry.binds != binds)
@@ -141,7 +141,7 @@ impl Pipeline {
             denied: None,
             about: Arc::clone(&about),
         };
-        let asked = self.approvals().ask(id, entry, (binds, None), now);
+        let asked = self.requests().ask(id, entry, (binds, None), now);
         let denied = || DeniedProgram::of(execution, &redactor);
         match asked {
             RequestStatus::Waits(known) if known == id => {
@@ -189,7 +189,7 @@ impl Pipeline {
 
     /// Nobody waits for an answer to this any more.
     fn withdraw(&self, id: RequestId) {
-        self.approvals().withdraw(id);
+        self.requests().withdraw(id);
         self.answers.send_modify(|answers| *answers += 1);
     }
 }

@@ -89,7 +89,7 @@ impl Pipeline {
 
     /// Somebody still asks for this job: it is neither ended nor forgotten for want of that. Of one that is unknown there is nothing to keep.
     pub fn asked_for_job(&self, id: &str) {
-        let _touched_by_being_found = self.jobs.get(id);
+        let _touched_by_being_found = self.job_registry.get(id);
     }
 
     /// How long a request waits for a person's answer.
@@ -259,11 +259,11 @@ impl Pipeline {
                 waiting_for_approval: job.progress.look(|known| self.ids(&known.waits_for_person)),
             }
         };
-        self.jobs.all().iter().map(note).collect()
+        self.job_registry.all().iter().map(note).collect()
     }
 
     pub(super) fn job(&self, id: &str) -> Result<Arc<Job>, Failure> {
-        self.jobs.get(id).ok_or_else(|| self.failure(&SessionError::UnknownJob))
+        self.job_registry.get(id).ok_or_else(|| self.failure(&SessionError::UnknownJob))
     }
 
     /// Waits until there is more than the cursor knows, or the job has ended, or waits for input.

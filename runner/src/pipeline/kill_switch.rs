@@ -65,9 +65,9 @@ impl Pipeline {
                 session.is_none_or(named)
             };
             let (commands, closed) =
-                tokio::join!(self.jobs.kill(Cause::Stopped, is_meant), self.close_stopped(session));
+                tokio::join!(self.job_registry.kill(Cause::Stopped, is_meant), self.close_stopped(session));
             // What had been let through just before.
-            (commands + self.jobs.kill(Cause::Stopped, is_meant).await, closed)
+            (commands + self.job_registry.kill(Cause::Stopped, is_meant).await, closed)
         };
         if session.is_none() {
             self.forget_requests();
@@ -136,9 +136,9 @@ impl Pipeline {
 
     async fn close_stopped(&self, session: Option<&str>) -> Vec<String> {
         match session {
-            None => self.sessions.close_all().await,
+            None => self.session_registry.close_all().await,
             Some(id) => {
-                let closed = self.sessions.close(id).await.is_ok();
+                let closed = self.session_registry.close(id).await.is_ok();
                 closed.then(|| id.to_owned()).into_iter().collect()
             }
         }
@@ -151,7 +151,7 @@ impl Pipeline {
                 Some(Meant { what: "agent", name: Some(name.clone()), session: None })
             }
             Target::Named(name) => {
-                self.sessions.notes().iter().any(|note| note.id == *name).then(|| Meant::session(what))
+                self.session_registry.notes().iter().any(|note| note.id == *name).then(|| Meant::session(what))
             }
         }
     }

@@ -54,19 +54,19 @@ use self::outcome::ApprovedRun;
 use crate::caches::Caches;
 use crate::call::{Call, Client};
 use crate::control::People;
-use crate::control::approvals::Approvals;
+use crate::control::approvals::ApprovalRegistry;
 use crate::control::stops::Stops;
 use crate::facts::{Occasion, Surroundings, real_directory};
 use crate::failure::Failure;
 use crate::guard::DeskSettings;
-use crate::job::registry::Jobs;
+use crate::job::registry::JobRegistry;
 use crate::limits::MAX_PATH;
 use crate::network::Inspector;
 use crate::policies::{Policies, real_roots};
 use crate::record;
 use crate::remote::{Base, RemoteInfo};
 use crate::result::{Cause, CheckpointNote, DecisionNote, Explained, Refusal};
-use crate::session::registry::{Lease, Sessions};
+use crate::session::registry::{Lease, SessionRegistry};
 use crate::session::{RemoteSite, ShellSnapshot};
 use crate::session_directory::{OWN_DIRECTORY, SessionDirectory};
 use crate::shell::deadline::{Deadline, NEVER};
@@ -238,8 +238,8 @@ pub struct SessionNote {
 pub struct Pipeline {
     settings: Settings,
     audit: Audit,
-    sessions: Arc<Sessions>,
-    jobs: Jobs,
+    session_registry: Arc<SessionRegistry>,
+    job_registry: JobRegistry,
     /// For whoever judges something that takes long.
     judges: Semaphore,
     parse_cache: parse_cache::ParseCache,
@@ -251,7 +251,7 @@ pub struct Pipeline {
     workspace_changes: workspace_changes::WorkspaceChanges,
     transcripts: transcript::Transcripts,
     readings: auto_checkpoint::Readings,
-    approvals: Mutex<Approvals<approvals::About>>,
+    requests: Mutex<ApprovalRegistry<approvals::About>>,
     /// Yeses that hold for longer than one call.
     memory: standing_approvals::Memory,
     /// Changes with each answer to a request.
@@ -284,15 +284,15 @@ impl Pipeline {
         );
         palisade_sandbox::probe().meets(settings.level)?;
         let audit = Audit::open(&settings.audit, start)?;
-        let sessions = Sessions::new(settings.max_sessions);
-        let jobs = Jobs::new(MAX_ALL_JOBS, MAX_JOBS);
-        let approvals = Mutex::new(Approvals::new(settings.approvals_expire));
+        let session_registry = SessionRegistry::new(settings.max_sessions);
+        let job_registry = JobRegistry::new(MAX_ALL_JOBS, MAX_JOBS);
+        let requests = Mutex::new(ApprovalRegistry::new(settings.approvals_expire));
         let memory = standing_approvals::Memory::new(settings.remembered.clone());
         let pipeline = Arc::new_cyclic(|own| Self {
             settings,
             audit,
-            sessions,
-            jobs,
+            session_registry,
+            job_registry,
             judges: Semaphore::new(MAX_JUDGES),
             parse_cache: parse_cache::ParseCache::default(),
             plan_cache: plan_cache::PlanCache::default(),
@@ -302,7 +302,7 @@ impl Pipeline {
             workspace_changes: workspace_changes::WorkspaceChanges::default(),
             transcripts: transcript::Transcripts::default(),
             readings: auto_checkpoint::Readings::default(),
-            approvals,
+            requests,
             memory,
             answers: watch::Sender::new(0),
             stops: Mutex::default(),
@@ -355,7 +355,7 @@ impl Pipeline {
                     return Ok(Outcome::Ask(Box::new(pending)));
                 };
                 // Where it was given to this very call, it is used up for that one.
-                self.approvals().withdraw(under);
+                self.requests().withdraw(under);
                 drop(decided.begins);
                 let Pending { question, call, opens, .. } = pending;
                 // Boxed, as below: a future that is not lies on the stack of the one that waits for it.
@@ -498,12 +498,15 @@ impl Pipeline {
         self.settings.engine.replace(engine);
         tokio::task::block_in_place(|| self.keep_records());
         // A yes would be to what the old policies asked. Whoever still waits asks again; a program that waits in its `execve` cannot.
-        self.approvals().withdraw_waiting(|about| !matches!(about.lifts, approvals::Lifts::Execution { .. }));
+        self.requests().withdraw_waiting(|about| !matches!(about.lifts, approvals::Lifts::Execution { .. }));
         self.answers.send_modify(|answers| *answers += 1);
         if !same_rules {
             let reloads = self.reloads.fetch_add(1, Ordering::AcqRel) + 1;
-            self.jobs.end_running(Cause::PolicyReload).await;
-            for id in self.sessions.suspend_all(|session| session.place().is_none() && session.rules() != reloads).await
+            self.job_registry.end_running(Cause::PolicyReload).await;
+            for id in self
+                .session_registry
+                .suspend_all(|session| session.place().is_none() && session.rules() != reloads)
+                .await
             {
                 let entry = record::closed(&id, sessions::POLICY_RELOAD);
                 self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
@@ -561,7 +564,7 @@ impl Pipeline {
 
     /// Forgets all that waits for a person.
     fn forget_requests(&self) {
-        self.approvals.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.answers.send_modify(|answers| *answers += 1);
     }
 
@@ -587,8 +590,8 @@ impl Pipeline {
     pub async fn shut_down(&self) -> Result<(), Failure> {
         *self.ending.write().await = true;
         self.readings.end();
-        self.jobs.end_all().await;
-        for id in self.sessions.close_all().await {
+        self.job_registry.end_all().await;
+        for id in self.session_registry.close_all().await {
             self.workspace_changes.forget(&id);
             self.transcripts.forget(&id);
             let entry = record::closed(&id, "shutdown");
@@ -712,7 +715,7 @@ impl Pipeline {
 
     /// Waits until what a session's last command left is known; of one that a job holds, it is that from before the job.
     async fn settled(&self, session: &str, deadline: &mut Deadline) -> Result<(), Failure> {
-        match self.sessions.lease(session, deadline).await {
+        match self.session_registry.lease(session, deadline).await {
             Ok(lease) => lease.give_back(),
             Err(SessionError::Busy { .. }) => {}
             Err(error) => return Err(self.lost(&error)),
@@ -721,7 +724,7 @@ impl Pipeline {
     }
 
     fn seat_fresh(&self, call: &Call, id: SessionId) -> Result<ExecTarget, Failure> {
-        let place = self.sessions.admit().map_err(|error| self.failure(&error))?;
+        let place = self.session_registry.admit().map_err(|error| self.failure(&error))?;
         self.seat_at(call, id, Some(place))
     }
 
@@ -735,7 +738,7 @@ impl Pipeline {
         let rules = self.reloads.load(Ordering::Acquire);
         let (base, beginning) = match &call.session {
             Some(session) => {
-                let note = self.sessions.note(session).map_err(|error| self.failure(&error))?;
+                let note = self.session_registry.note(session).map_err(|error| self.failure(&error))?;
                 (note.cwd, note.beginning)
             }
             None => (self.settings.cwd.clone(), ShellSnapshot::default()),
@@ -833,7 +836,7 @@ impl Pipeline {
     fn beside(&self, mut seat: ExecTarget) -> Result<ExecTarget, Failure> {
         let Some(session) = seat.lease.as_mut().and_then(Lease::session) else { return Ok(seat) };
         let beginning = session.beginning();
-        let place = self.sessions.admit().map_err(|error| self.failure(&error))?;
+        let place = self.session_registry.admit().map_err(|error| self.failure(&error))?;
         if let Some(lease) = seat.lease.take() {
             lease.give_back();
         }
@@ -845,7 +848,7 @@ impl Pipeline {
     }
 
     async fn seat_in(&self, call: &Call, id: &str, deadline: &mut Deadline) -> Result<ExecTarget, Failure> {
-        let mut lease = self.sessions.lease(id, deadline).await.map_err(|error| self.lost(&error))?;
+        let mut lease = self.session_registry.lease(id, deadline).await.map_err(|error| self.lost(&error))?;
         let rules = self.reloads.load(Ordering::Acquire);
         if lease.session().is_some_and(|session| session.place().is_some()) {
             return self.seat_elsewhere(call, lease, rules, *deadline).await;

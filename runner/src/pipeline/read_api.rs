@@ -115,7 +115,7 @@ impl Pipeline {
     /// If there is no such session, or a person has stopped it.
     pub fn transcript(&self, session: &str, from: u64) -> Result<Transcript, Failure> {
         self.goes_on(Some(session))?;
-        let known = self.sessions.notes().into_iter().any(|note| note.id == session);
+        let known = self.session_registry.notes().into_iter().any(|note| note.id == session);
         if !known {
             return Err(self.failure(&SessionError::Unknown));
         }

@@ -98,7 +98,7 @@ impl Pipeline {
         person: &mut Option<&mut AtTerminal<'_>>,
     ) -> Result<Checked<Opened>, Failure> {
         self.goes_on(None)?;
-        let room = self.sessions.admit().map_err(|error| self.failure(&error))?;
+        let room = self.session_registry.admit().map_err(|error| self.failure(&error))?;
         let Some(target) = self.settings.targets.get(name) else { return Err(self.failure(&SessionError::NoTarget)) };
         let id = SessionId::new().map_err(|error| self.failure(&error))?;
         let Reached { link, mut place, rules, under } = match self.reach(&id, target, client, person).await? {
@@ -121,11 +121,11 @@ impl Pipeline {
     /// # Errors
     /// As [`Self::restart_session`] and [`Self::open_session_at`]; what was left of a session at a target stays.
     pub async fn reopen_session(&self, id: &str, client: &Client) -> Result<Checked<Opened>, Failure> {
-        let Some(was) = self.sessions.was_elsewhere(id) else {
+        let Some(was) = self.session_registry.was_elsewhere(id) else {
             return Ok(Checked::Done(Box::new(self.restart_session(id, client).await?)));
         };
         self.goes_on(Some(id))?;
-        let room = self.sessions.admit().map_err(|error| self.failure(&error))?;
+        let room = self.session_registry.admit().map_err(|error| self.failure(&error))?;
         let target = self.settings.targets.get(&was.name).ok_or_else(|| self.failure(&SessionError::NoTarget))?;
         let fresh = SessionId::new().map_err(|error| self.failure(&error))?;
         let Reached { link, mut place, rules, under } = match self.reach(&fresh, target, client, &mut None).await? {
@@ -133,13 +133,13 @@ impl Pipeline {
             Err(unanswered) => return Ok(Checked::Unanswered(unanswered)),
         };
         place.workspace = was.workspace.clone();
-        let remains = self.sessions.take_remains(id).map_err(|error| self.failure(&error))?;
+        let remains = self.session_registry.take_remains(id).map_err(|error| self.failure(&error))?;
         let was = Was { state: remains.beginning.state.as_ref(), stood: &remains.cwd };
         let guard = self.guard_at(&remains.id, target, &mut place);
         let shell = match RemoteShell::start(link, target, Some(was), guard).await {
             Ok(shell) => shell,
             Err(error) => {
-                self.sessions.keep(ShellLoss::Disconnected, remains);
+                self.session_registry.keep(ShellLoss::Disconnected, remains);
                 return Err(self.failure(&error));
             }
         };
@@ -242,7 +242,7 @@ impl Pipeline {
         let visit = Visit { id: self.audit.request(), facts, place, report: &report, explained: &explained };
         if let Some((under, person)) = self.remembered_visit(&visit) {
             // Where it was given to this very visit, it is used up for that one.
-            self.approvals().withdraw(under);
+            self.requests().withdraw(under);
             let consent = Consent { people: vec![person], under: Some(under) };
             return if lifted(&consent.people) { Ok(Ok(consent)) } else { Err(forbidden()) };
         }
@@ -264,9 +264,9 @@ impl Pipeline {
     /// can be had again, under those of now.
     pub(super) async fn end_guarded_elsewhere(&self) -> Result<(), Failure> {
         let is_one = |job: &Job| job.elsewhere.as_ref().is_some_and(|there| there.1.session.guarded);
-        self.jobs.end_running_where(Cause::PolicyReload, is_one).await;
+        self.job_registry.end_running_where(Cause::PolicyReload, is_one).await;
         let is_one = |session: &Session| session.place().is_some_and(|place| place.promise.guarded);
-        for id in self.sessions.end_where(ShellLoss::Outdated, is_one).await {
+        for id in self.session_registry.end_where(ShellLoss::Outdated, is_one).await {
             let entry = record::closed(&id, POLICY_RELOAD);
             self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
         }
@@ -359,7 +359,7 @@ impl Pipeline {
         id: &SessionId,
         deadline: Deadline,
     ) -> Result<Option<ExecTarget>, Failure> {
-        let note = self.sessions.note(session).map_err(|error| self.failure(&error))?;
+        let note = self.session_registry.note(session).map_err(|error| self.failure(&error))?;
         let (Some(place), Some(base)) = (note.elsewhere, note.base) else { return Ok(None) };
         if call.terminal.is_some() {
             base.has_terminals().map_err(|error| self.failure(&error))?;
@@ -368,7 +368,7 @@ impl Pipeline {
         if note.rules != rules {
             self.may_open_at(&self.facts_at(id.as_str(), &place, &call.client))?;
         }
-        let room = self.sessions.admit().map_err(|error| self.failure(&error))?;
+        let room = self.session_registry.admit().map_err(|error| self.failure(&error))?;
         let eyes = base.eyes();
         let cwd = match call.cwd.as_deref() {
             None => note.cwd,

@@ -115,7 +115,7 @@ impl Pipeline {
         let apart = call.is_apart();
         // One that is waited for to the end is no job, whatever it has.
         let principal = format!("{}\0{}", facts.principal.agent, facts.principal.user);
-        let permit = match call.yields.map(|_| self.jobs.admit(&principal)) {
+        let permit = match call.yields.map(|_| self.job_registry.admit(&principal)) {
             Some(Err(limit)) if apart => {
                 self.audit.append(record::not_started(decided.req)).await.map_err(|error| self.failure(&error))?;
                 return Err(self.failure(&SessionError::TooManyJobs(limit)));
@@ -173,17 +173,17 @@ impl Pipeline {
             answer: tokio::sync::Mutex::new(CallerReport::Nothing),
             touched: std::sync::Mutex::new(Instant::now()),
         });
-        self.jobs.begun(&job);
+        self.job_registry.begun(&job);
         // Known to whoever stops it from here on; one who came before has been heard of by now.
         if let Err(stopped) = self.goes_on(call.session.as_deref()) {
-            self.jobs.over(&job);
+            self.job_registry.over(&job);
             self.audit.append(record::not_started(decided.req)).await.map_err(|error| self.failure(&error))?;
             return Err(stopped);
         }
         // Known to a reload from here on; one that came before has not seen it.
         let is_outdated = seat.elsewhere().is_some_and(|place| self.is_outdated(place));
         if is_outdated || self.reloads.load(Ordering::Acquire) != seat.rules {
-            self.jobs.over(&job);
+            self.job_registry.over(&job);
             self.audit.append(record::not_started(decided.req)).await.map_err(|error| self.failure(&error))?;
             return Err(Failure::of("the policies have changed meanwhile; submit the command again"));
         }
@@ -205,7 +205,7 @@ impl Pipeline {
                 // What is still to be done there is done all the same, with nobody waiting for it.
                 carried.await;
             }
-            pipeline.jobs.over(&of);
+            pipeline.job_registry.over(&of);
         });
         let mut stop = call.stop;
         let mut attended = Attended(Some(cancel));
@@ -232,7 +232,7 @@ impl Pipeline {
         let goes_on = finish.late.is_some_and(|late| late != Late::NotBegun);
         if !result.omitted.is_empty() || goes_on {
             result.job = Some(self.redact(job.id.as_str()));
-            self.jobs.keep(Arc::clone(job));
+            self.job_registry.keep(Arc::clone(job));
         } else {
             result.cursor = None;
         }
@@ -241,12 +241,12 @@ impl Pipeline {
 
     /// A command that goes on without the call.
     fn leave(&self, job: Arc<Job>, view: &View) -> ExecResult {
-        self.jobs.keep(Arc::clone(&job));
+        self.job_registry.keep(Arc::clone(&job));
         if let Some(session) = &job.holds {
-            self.sessions.hold(session.as_str(), Some(job.id.as_str()));
+            self.session_registry.hold(session.as_str(), Some(job.id.as_str()));
             // It may have ended just now, and nobody would take the name away again.
             if !job.is_running() {
-                self.sessions.hold(session.as_str(), None);
+                self.session_registry.hold(session.as_str(), None);
             }
         }
         self.viewed(&job, job.ending().and_then(Result::ok).as_ref(), None, view)
@@ -267,7 +267,7 @@ impl Pipeline {
             Err(failure) => {
                 let end = self.settle(job, Err(&failure), persistent, &view).await;
                 // Nothing has run, and the session is as it was: its turn comes for whoever hears of the end.
-                self.sessions.hold(job.session.as_str(), None);
+                self.session_registry.hold(job.session.as_str(), None);
                 settled.send_replace(Some(end));
                 drop((seat, permit));
                 return;
@@ -286,7 +286,7 @@ impl Pipeline {
                         let end = self.settle(job, ran.as_ref(), persistent, &view).await;
                         // Whoever hears of the end may use the session: it waits for its turn, which comes at once. Whoever hears
                         // that it is lost may start it again, which can be done only once it is gone.
-                        self.sessions.hold(job.session.as_str(), None);
+                        self.session_registry.hold(job.session.as_str(), None);
                         let is_lost = ran.as_ref().is_ok_and(|ended| ended.lost.is_some());
                         if is_lost {
                             self.behind(lease, ran, changes).await;
@@ -602,7 +602,7 @@ impl Pipeline {
             // What would come before it is in vain.
             job.cancel.send_replace(true);
         }
-        self.sessions.told(job.session.as_str());
+        self.session_registry.told(job.session.as_str());
         answer.settled.send_replace(Some(settled));
     }
 
@@ -638,7 +638,7 @@ impl Pipeline {
         };
         *told = CallerReport::End(settled.clone());
         // What is still done behind it is nobody's command.
-        self.sessions.told(job.session.as_str());
+        self.session_registry.told(job.session.as_str());
         settled
     }
 

@@ -26,7 +26,7 @@ impl Pipeline {
     /// If policy does not permit it, all places are taken, or no shell can be started.
     pub async fn open_session(&self, cwd: Option<&str>, client: &Client) -> Result<Opened, Failure> {
         self.goes_on(None)?;
-        let place = self.sessions.admit().map_err(|error| self.failure(&error))?;
+        let place = self.session_registry.admit().map_err(|error| self.failure(&error))?;
         let cwd = self.directory(cwd, &self.settings.cwd)?;
         let id = SessionId::new().map_err(|error| self.failure(&error))?;
         let occasion = self.occasion(&id, cwd, None);
@@ -47,8 +47,8 @@ impl Pipeline {
     /// shell can be started.
     pub async fn restart_session(&self, id: &str, client: &Client) -> Result<Opened, Failure> {
         self.goes_on(Some(id))?;
-        let place = self.sessions.admit().map_err(|error| self.failure(&error))?;
-        let remains = self.sessions.take_remains(id).map_err(|error| self.failure(&error))?;
+        let place = self.session_registry.admit().map_err(|error| self.failure(&error))?;
+        let remains = self.session_registry.take_remains(id).map_err(|error| self.failure(&error))?;
         let temp = self.temp(&remains)?;
         let occasion = self.occasion(&remains.id, remains.cwd.clone(), Some(temp.clone()));
         let facts = self.settings.surroundings.facts(&occasion).with(client);
@@ -162,7 +162,7 @@ impl Pipeline {
                 return Err(self.failure(&error));
             }
         };
-        self.sessions.insert(session, room);
+        self.session_registry.insert(session, room);
         // Known to whoever stops it from here on; one who came before has been heard of by now.
         if let Err(stopped) = self.goes_on(Some(id.as_str())) {
             self.close_session(id.as_str()).await?;
@@ -183,7 +183,7 @@ impl Pipeline {
     /// # Errors
     /// If there is none of that name, or its end cannot be recorded.
     pub async fn close_session(&self, id: &str) -> Result<(), Failure> {
-        self.sessions.close(id).await.map_err(|error| self.failure(&error))?;
+        self.session_registry.close(id).await.map_err(|error| self.failure(&error))?;
         self.workspace_changes.forget(id);
         self.transcripts.forget(id);
         let entry = record::closed(id, "closed");
@@ -204,7 +204,7 @@ impl Pipeline {
             suspended: note.suspended,
             ended: note.ended.map(|lost| palisade_redact::Redacted::from_static(lost.as_str())),
         };
-        self.sessions.notes().iter().map(note).collect()
+        self.session_registry.notes().iter().map(note).collect()
     }
 
     /// Ends what nobody uses, again and again, as long as the pipeline lives. For a server to run beside its work.
@@ -215,8 +215,8 @@ impl Pipeline {
         loop {
             tokio::time::sleep(every).await;
             let Some(pipeline) = pipeline.upgrade() else { return };
-            pipeline.jobs.sweep(idle);
-            for id in pipeline.sessions.close_idle(idle, pipeline.settings.lifetime).await {
+            pipeline.job_registry.sweep(idle);
+            for id in pipeline.session_registry.close_idle(idle, pipeline.settings.lifetime).await {
                 pipeline.workspace_changes.forget(&id);
                 pipeline.transcripts.forget(&id);
                 if let Err(failure) = pipeline.audit.append(record::closed(&id, "idle")).await {

@@ -175,7 +175,7 @@ impl Pipeline {
     /// Shows by which permits a yes would hold, to a person who may give it.
     pub(super) fn permit(&self, id: &str, person: &Approval) -> Answer<Redacted> {
         let Some(id) = id.parse::<RequestId>().ok() else { return Answer::Unknown };
-        let about = self.approvals().about(id, std::time::Instant::now());
+        let about = self.requests().about(id, std::time::Instant::now());
         let Some(about) = about else { return Answer::Unknown };
         let authority = self.may_approve(&about, person);
         if !authority.allowed {
@@ -218,7 +218,7 @@ impl Pipeline {
             return self.refused("take this back", person, &authority);
         }
         // It counts no more from here on, on record or not; nor does it for the call that it was given to, if that never came.
-        self.approvals().withdraw(of);
+        self.requests().withdraw(of);
         match tokio::task::block_in_place(|| self.memory.forget(id)) {
             Ok(true) => {}
             Ok(false) => return Answer::Unknown,

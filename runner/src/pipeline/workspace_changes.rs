@@ -59,7 +59,7 @@ impl Pipeline {
         }
         let name = session.to_owned();
         let (_, ledger) = self.in_store(ground, move |store| store.ledger(&name)).await?;
-        let open = self.sessions.notes().into_iter().map(|note| note.id).collect();
+        let open = self.session_registry.notes().into_iter().map(|note| note.id).collect();
         Ok(self.workspace_changes.keep(ground.name(), session, ledger, &open))
     }
 
