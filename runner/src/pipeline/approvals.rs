@@ -3,7 +3,7 @@
 //! This file decides what is asked of the engine before each, and when a yes counts. A yes lets nothing run by itself: the agent has to
 //! come with the very same call, which is judged again, and the yes with it.
 
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use palisade_audit::RequestId;
@@ -16,7 +16,7 @@ use palisade_redact::Redacted;
 use super::approval_binding::{self, BoundFile};
 use super::job_approval::Intent;
 use super::{ApprovedRun, Failure, Outcome, Pending, PendingAct, Pipeline, Reached};
-use crate::control::approvals::{Anywhere, ApprovalRegistry, MAX_WAITING, No, PendingApproval, RequestStatus};
+use crate::control::approvals::{Anywhere, MAX_WAITING, No, PendingApproval, RequestStatus};
 use crate::control::peer::Peer;
 use crate::control::wire::{
     Answer, Ask, Effect, File, Lives, Reason, Refused, Request, Running, State, Voted, Waiting,
@@ -115,7 +115,7 @@ impl Pipeline {
         let deadline = tokio::time::Instant::now() + wait;
         let mut pending = pending;
         loop {
-            let mut answers = self.answers.subscribe();
+            let mut answers = self.state.answers.subscribe();
             let call = match self.register(&pending) {
                 RequestStatus::Granted(id, people) => match Box::pin(self.lift(pending, &people, id)).await? {
                     ApprovedRun::Ended(outcome) => return Ok(*outcome),
@@ -151,7 +151,7 @@ impl Pipeline {
         let deadline = tokio::time::Instant::now() + wait;
         let stop = Stop::default();
         loop {
-            let mut answers = self.answers.subscribe();
+            let mut answers = self.state.answers.subscribe();
             let standing = match self.register_act(&pending) {
                 RequestStatus::Granted(id, people) => return self.lift_act(pending, &people, id).await,
                 RequestStatus::Waits(id) => {
@@ -173,14 +173,14 @@ impl Pipeline {
         let facts = question.facts();
         let files = tokio::task::block_in_place(|| approval_binding::files(question.inventory(), facts));
         let binds = approval_binding::script(pending, &files);
-        let redact = |text: &str| self.redact(text);
+        let redact = |text: &str| self.state.redact(text);
         let about = || About {
             kind: "exec",
             explained: explained.clone(),
             hidden: explained.command.left_out_of(&question.report().command),
             session: call.session.as_deref().map(redact).unwrap_or_default(),
-            cwd: self.redact(facts.cwd.as_str()),
-            said: limits::shown(&call.reason, MAX_REASON, &self.settings.redactor),
+            cwd: self.state.redact(facts.cwd.as_str()),
+            said: limits::shown(&call.reason, MAX_REASON, &self.state.settings.redactor),
             files: files.iter().map(|file| self.told(file)).collect(),
             opens: opens.shown().map(|shown| redact(&shown)).collect(),
             running: None,
@@ -200,14 +200,14 @@ impl Pipeline {
             Some(Verdict::Ask(question)) => Some(Box::new(question.clone())),
             Some(Verdict::Allow(_) | Verdict::Deny(_)) | None => None,
         };
-        let redactor = self.settings.redactor.keyed(job.session.as_str());
+        let redactor = self.state.settings.redactor.keyed(job.session.as_str());
         let shown = || match intent {
             Intent::Input { bytes, .. } => {
                 let text = String::from_utf8_lossy(bytes);
                 let shown = redactor.text(&text);
                 (shown.left_out_of(&text), shown)
             }
-            Intent::Signal { signal, .. } => (0, self.redact(signal.name())),
+            Intent::Signal { signal, .. } => (0, self.state.redact(signal.name())),
         };
         let about = || {
             let (hidden, command) = shown();
@@ -218,8 +218,8 @@ impl Pipeline {
                 },
                 explained: Explained { command, ..explained.clone() },
                 hidden,
-                session: self.redact(job.session.as_str()),
-                cwd: self.redact(job.cwd.as_str()),
+                session: self.state.redact(job.session.as_str()),
+                cwd: self.state.redact(job.cwd.as_str()),
                 said: Redacted::default(),
                 files: Vec::new(),
                 opens: Vec::new(),
@@ -243,8 +243,8 @@ impl Pipeline {
             kind: "restore",
             explained: Explained { command: what, ..explained.clone() },
             hidden: 0,
-            session: self.redact(session),
-            cwd: self.redact(facts.workspace.as_str()),
+            session: self.state.redact(session),
+            cwd: self.state.redact(facts.workspace.as_str()),
             said: Redacted::default(),
             files: Vec::new(),
             opens,
@@ -269,7 +269,7 @@ impl Pipeline {
             explained: Explained { command: self.visit_in_words(place), ..explained.clone() },
             hidden: 0,
             session: Redacted::default(),
-            cwd: self.redact(place.workspace.as_str()),
+            cwd: self.state.redact(place.workspace.as_str()),
             said: Redacted::default(),
             files: Vec::new(),
             opens: seen.cloned().collect(),
@@ -292,7 +292,7 @@ impl Pipeline {
 
     /// What is asked before a session at a target is opened.
     pub(super) fn visit_in_words(&self, place: &RemoteSite) -> Redacted {
-        self.redact(&format!("open a session at the target {}", place.name))
+        self.state.redact(&format!("open a session at the target {}", place.name))
     }
 
     fn wait_for(
@@ -317,7 +317,7 @@ impl Pipeline {
             denied,
             about: Arc::new(about()),
         };
-        self.requests().ask(id, entry, (binds, anywhere), asked)
+        self.state.requests().ask(id, entry, (binds, anywhere), asked)
     }
 
     /// What a yes to a script binds but for its session, where that makes no other call of it: the shell is as no script has changed it,
@@ -340,7 +340,8 @@ impl Pipeline {
         stop: &Stop,
     ) -> bool {
         loop {
-            let open = self.requests().get(id, Instant::now()).is_some_and(|entry| entry.state() == State::Waiting);
+            let open =
+                self.state.requests().get(id, Instant::now()).is_some_and(|entry| entry.state() == State::Waiting);
             if !open {
                 return tokio::time::Instant::now() < deadline;
             }
@@ -361,28 +362,24 @@ impl Pipeline {
     pub(super) fn standing(&self, id: Option<RequestId>) -> Standing {
         let Some(id) = id else { return Standing::Full { max: MAX_WAITING } };
         let now = Instant::now();
-        let mut approvals = self.requests();
+        let mut approvals = self.state.requests();
         let known = approvals.get(id, now).map(|entry| (entry.asked, entry.quorum, entry.granted.len()));
         let (asked, quorum, yes) = known.unwrap_or((now, 1, 0));
         let expires_s = approvals.left(asked, now).as_secs();
-        Standing::Waiting { id: self.redact(&id.to_string()), expires_s, quorum, yes }
+        Standing::Waiting { id: self.state.redact(&id.to_string()), expires_s, quorum, yes }
     }
 
     pub(super) fn denied(&self, id: RequestId, no: &No) -> Standing {
-        let (by, reason) = (self.redact(&no.by), limits::shown(&no.reason, MAX_REASON, &self.settings.redactor));
-        Standing::Denied { id: self.redact(&id.to_string()), by, reason }
-    }
-
-    pub(super) fn requests(&self) -> MutexGuard<'_, ApprovalRegistry<About>> {
-        // Nothing that holds the lock can fail half-way.
-        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+        let (by, reason) =
+            (self.state.redact(&no.by), limits::shown(&no.reason, MAX_REASON, &self.state.settings.redactor));
+        Standing::Denied { id: self.state.redact(&id.to_string()), by, reason }
     }
 
     /// Answers somebody who has connected to the control socket.
     pub(crate) async fn attend(&self, ask: Ask, peer: &Peer) -> Answer<Redacted> {
         let person = self.person(peer);
         if matches!(ask, Ask::List | Ask::Show { .. } | Ask::Answer { .. }) {
-            self.presence.saw(peer);
+            self.state.presence.saw(peer);
         }
         match ask {
             Ask::List => self.list(&person),
@@ -414,7 +411,7 @@ impl Pipeline {
     /// Somebody as policies know them.
     fn person(&self, peer: &Peer) -> Approval {
         let (user, via, lasts) = (peer.user.clone(), Channel::Control, Lasts::Once);
-        Approval { roles: self.settings.people.roles(&user), user, via, lasts }
+        Approval { roles: self.state.settings.people.roles(&user), user, via, lasts }
     }
 
     /// The refusal for a person who may not look at what happens here. It names what the person wanted to do.
@@ -438,37 +435,29 @@ impl Pipeline {
 
     /// Whether there is such a request and this person may approve it: nobody says yes to what they may not see.
     fn is_for(&self, id: &str, person: &Approval) -> bool {
-        let about = id.parse().ok().and_then(|id| self.requests().about(id, Instant::now()));
+        let about = id.parse().ok().and_then(|id| self.state.requests().about(id, Instant::now()));
         about.is_some_and(|about| self.may_approve(&about, person).allowed)
     }
 
     /// The refusal for a person whom a policy forbids to approve this request. It gives that policy's reason.
     fn forbidden(&self, id: &str, person: &Approval) -> Option<Answer<Redacted>> {
-        let about = id.parse().ok().and_then(|id| self.requests().about(id, Instant::now()))?;
+        let about = id.parse().ok().and_then(|id| self.state.requests().about(id, Instant::now()))?;
         let authority = self.may_approve(&about, person);
         let is_forbidden = !authority.allowed && !authority.policies.is_empty();
         is_forbidden.then(|| self.refused("approve this", person, &authority))
     }
 
     pub(super) fn oversees(&self, person: &Approval, what: &Oversight) -> Authority {
-        let facts = self.facts_of_nothing();
-        self.settings.engine.now().oversees(&facts, person, what)
-    }
-
-    /// The principal and the time: what a question is about that no session raises.
-    pub(super) fn facts_of_nothing(&self) -> Facts {
-        let settings = &self.settings;
-        let promise = palisade_sandbox::plan::local(&settings.engine.now(), &settings.accept, settings.level);
-        let occasion = crate::facts::Occasion::local("", settings.cwd.clone(), None, promise);
-        settings.surroundings.facts(&occasion)
+        let facts = self.state.facts_of_nothing();
+        self.state.settings.engine.now().oversees(&facts, person, what)
     }
 
     pub(super) fn refused(&self, action: &str, person: &Approval, authority: &Authority) -> Answer<Redacted> {
         let what = format!("policy does not let `{}` {action}: {}", person.user, authority.why);
         Answer::Refused(Refused {
-            what: self.redact(&what),
-            policies: authority.policies.iter().map(|id| self.redact(id)).collect(),
-            help: self.redact(&how_to_be_let(person, authority)),
+            what: self.state.redact(&what),
+            policies: authority.policies.iter().map(|id| self.state.redact(id)).collect(),
+            help: self.state.redact(&how_to_be_let(person, authority)),
         })
     }
 
@@ -476,30 +465,30 @@ impl Pipeline {
     pub(super) fn doubted(&self, peer: &Peer) -> Option<Answer<Redacted>> {
         let doubt = peer.doubt?;
         let help = miette::Diagnostic::help(&doubt).map(|help| help.to_string()).unwrap_or_default();
-        let (what, policies) = (self.redact(&doubt.to_string()), Vec::new());
-        Some(Answer::Refused(Refused { what, policies, help: self.redact(&help) }))
+        let (what, policies) = (self.state.redact(&doubt.to_string()), Vec::new());
+        Some(Answer::Refused(Refused { what, policies, help: self.state.redact(&help) }))
     }
 
     fn waiting(&self) -> Vec<(RequestId, Waiting<Redacted>)> {
         let now = Instant::now();
-        self.requests().all(now).map(|(id, entry)| (id, self.short(id, entry, now))).collect()
+        self.state.requests().all(now).map(|(id, entry)| (id, self.short(id, entry, now))).collect()
     }
 
     fn short(&self, id: RequestId, entry: &PendingApproval<About>, now: Instant) -> Waiting<Redacted> {
-        let principal = &self.settings.surroundings.principal;
+        let principal = &self.state.settings.surroundings.principal;
         let age = now.saturating_duration_since(entry.asked);
         Waiting {
-            id: self.redact(&id.to_string()),
-            agent: self.redact(&principal.agent),
-            user: self.redact(&principal.user),
+            id: self.state.redact(&id.to_string()),
+            agent: self.state.redact(&principal.agent),
+            user: self.state.redact(&principal.user),
             command: entry.about.explained.command.clone(),
             hidden: entry.about.hidden,
             cwd: entry.about.cwd.clone(),
             age_s: age.as_secs(),
-            expires_s: self.settings.approvals_expire.saturating_sub(age).as_secs(),
+            expires_s: self.state.settings.approvals_expire.saturating_sub(age).as_secs(),
             quorum: number(entry.quorum),
             running: entry.about.running.is_some(),
-            granted_by: entry.granted.iter().map(|by| self.redact(&by.user)).collect(),
+            granted_by: entry.granted.iter().map(|by| self.state.redact(&by.user)).collect(),
             state: entry.state(),
         }
     }
@@ -507,7 +496,7 @@ impl Pipeline {
     pub(super) fn show(&self, id: &str) -> Answer<Redacted> {
         let now = Instant::now();
         let Ok(id) = id.parse() else { return Answer::Unknown };
-        let mut approvals = self.requests();
+        let mut approvals = self.state.requests();
         let Some(entry) = approvals.get(id, now) else { return Answer::Unknown };
         let about = Arc::clone(&entry.about);
         let (short, joined) = (self.short(id, entry, now), entry.joined);
@@ -553,8 +542,8 @@ impl Pipeline {
     }
 
     pub(super) fn told(&self, file: &BoundFile) -> File<Redacted> {
-        let sha256 = file.digest.as_ref().map(|digest| self.redact(&digest.to_string())).unwrap_or_default();
-        File { path: self.redact(file.path.as_str()), sha256 }
+        let sha256 = file.digest.as_ref().map(|digest| self.state.redact(&digest.to_string())).unwrap_or_default();
+        File { path: self.state.redact(file.path.as_str()), sha256 }
     }
 
     /// Takes a yes. Without a `peer` it came through the agent's own client, and policy alone says whether it counts.
@@ -565,7 +554,7 @@ impl Pipeline {
         person: Approval,
         reason: &str,
     ) -> Answer<Redacted> {
-        let known = self.requests().get(id, Instant::now()).map(|entry| (Arc::clone(&entry.about), entry.quorum));
+        let known = self.state.requests().get(id, Instant::now()).map(|entry| (Arc::clone(&entry.about), entry.quorum));
         let Some((about, quorum)) = known else { return Answer::Unknown };
         if let Some(refused) = peer.and_then(|peer| self.doubted(peer)) {
             return refused;
@@ -583,19 +572,19 @@ impl Pipeline {
         };
         // It counts from here on for whoever else says yes, and for the agent once it is on record.
         let explained = &about.explained;
-        let permit = standing.as_ref().map(|yes| self.redact(&yes.text));
+        let permit = standing.as_ref().map(|yes| self.state.redact(&yes.text));
         let answered =
             record::Answered { of: id, granted: true, person: &person, peer, reason, quorum, permit, explained };
-        if let Err(void) = self.requests().may_grant(id, &person.user, Instant::now()) {
+        if let Err(void) = self.state.requests().may_grant(id, &person.user, Instant::now()) {
             return self.void(void);
         }
-        if let Err(error) = self.audit.append(answered.entry(self.settings.for_record())).await {
-            return self.failed(&self.failure(&error));
+        if let Err(error) = self.state.audit.append(answered.entry(self.state.settings.for_record())).await {
+            return self.failed(&self.state.failure(&error));
         }
-        let by = self.redact(&person.user);
-        let granted = self.requests().grant(id, person, Instant::now());
+        let by = self.state.redact(&person.user);
+        let granted = self.state.requests().grant(id, person, Instant::now());
         let kept = standing.filter(|_| granted.is_ok()).map_or(Ok(()), |yes| self.remember(yes));
-        self.answers.send_modify(|answers| *answers += 1);
+        self.state.answers.send_modify(|answers| *answers += 1);
         if let Err(Failure { what: why, help, .. }) = kept {
             let mut what = Redacted::from_static("it may run once, and the yes is not remembered: ");
             what.push(&why);
@@ -612,7 +601,7 @@ impl Pipeline {
         person: &Approval,
         reason: &str,
     ) -> Answer<Redacted> {
-        let known = self.requests().get(id, Instant::now()).map(|entry| (Arc::clone(&entry.about), entry.quorum));
+        let known = self.state.requests().get(id, Instant::now()).map(|entry| (Arc::clone(&entry.about), entry.quorum));
         let Some((about, quorum)) = known else { return Answer::Unknown };
         let authority = self.may_approve(&about, person);
         let stops = Oversight::Stop { session: String::new(), lift: false };
@@ -621,23 +610,23 @@ impl Pipeline {
         }
         // A no counts at once, on record or not.
         let no = No { by: person.user.clone(), reason: reason.to_owned() };
-        let denied = self.requests().deny(id, no, Instant::now());
+        let denied = self.state.requests().deny(id, no, Instant::now());
         self.forget_denied(id);
-        self.answers.send_modify(|answers| *answers += 1);
+        self.state.answers.send_modify(|answers| *answers += 1);
         let explained = &about.explained;
         let answered =
             record::Answered { of: id, granted: false, person, peer, reason, quorum, permit: None, explained };
         if denied.is_ok()
-            && let Err(error) = self.audit.append(answered.entry(self.settings.for_record())).await
+            && let Err(error) = self.state.audit.append(answered.entry(self.state.settings.for_record())).await
         {
-            return self.failed(&self.failure(&error));
+            return self.failed(&self.state.failure(&error));
         }
-        self.voted(id, denied, self.redact(&person.user))
+        self.voted(id, denied, self.state.redact(&person.user))
     }
 
     /// Whether policy lets this person say yes to all that is asked.
     pub(super) fn may_approve(&self, about: &About, person: &Approval) -> Authority {
-        let engine = self.settings.engine.now();
+        let engine = self.state.settings.engine.now();
         match &about.lifts {
             Lifts::Script { question, standing: _ } => engine.may_approve(question, person),
             Lifts::Restore { facts, act, files, report } => engine.may_approve_on(facts, act, files, report, person),
@@ -661,15 +650,21 @@ impl Pipeline {
             Ok(state) => state,
             Err(void) => return self.void(void),
         };
-        let mut approvals = self.requests();
+        let mut approvals = self.state.requests();
         // An agent that waits may have taken it already: then it was the last that it took.
         let (yes, quorum) =
             approvals.get(id, Instant::now()).map_or((1, 1), |entry| (entry.granted.len(), entry.quorum));
-        Answer::Voted(Voted { id: self.redact(&id.to_string()), state, yes: number(yes), quorum: number(quorum), by })
+        Answer::Voted(Voted {
+            id: self.state.redact(&id.to_string()),
+            state,
+            yes: number(yes),
+            quorum: number(quorum),
+            by,
+        })
     }
 
     fn void(&self, void: crate::control::approvals::Void) -> Answer<Redacted> {
-        Answer::Failed { what: self.redact(&void.to_string()), help: Redacted::default() }
+        Answer::Failed { what: self.state.redact(&void.to_string()), help: Redacted::default() }
     }
 
     pub(super) fn failed(&self, failure: &Failure) -> Answer<Redacted> {
@@ -677,15 +672,15 @@ impl Pipeline {
     }
 
     fn lives(&self) -> Answer<Redacted> {
-        let principal = &self.settings.surroundings.principal;
-        let sessions = self.session_registry.notes().into_iter().filter(|note| note.ended.is_none());
+        let principal = &self.state.settings.surroundings.principal;
+        let sessions = self.state.session_registry.notes().into_iter().filter(|note| note.ended.is_none());
         Answer::Lives(Box::new(Lives {
             pid: std::process::id(),
-            chain: self.redact(&self.audit.chain().to_string()),
-            agent: self.redact(&principal.agent),
-            user: self.redact(&principal.user),
-            sessions: sessions.map(|note| self.redact(&note.id)).collect(),
-            running: number(self.job_registry.count()),
+            chain: self.state.redact(&self.state.audit.chain().to_string()),
+            agent: self.state.redact(&principal.agent),
+            user: self.state.redact(&principal.user),
+            sessions: sessions.map(|note| self.state.redact(&note.id)).collect(),
+            running: number(self.state.job_registry.count()),
             stopped: self.locked_out(),
         }))
     }

@@ -59,16 +59,16 @@ impl Pipeline {
     /// Reads the workspace where checkpoints will be taken that nobody asks for, so that the first of them keeps nobody waiting for
     /// long. For a server to run beside its work; done when all is read.
     pub async fn read_ahead(&self) {
-        let settings = &self.settings.checkpoints;
-        if settings.automatic == Automatic::Never && !self.settings.engine.now().demands_checkpoints() {
+        let settings = &self.state.settings.checkpoints;
+        if settings.automatic == Automatic::Never && !self.state.settings.engine.now().demands_checkpoints() {
             return;
         }
-        let pace = self.readings.pace();
-        self.readings.goes_ahead(Some(Arc::clone(&pace)));
+        let pace = self.state.readings.pace();
+        self.state.readings.goes_ahead(Some(Arc::clone(&pace)));
         let read = self
             .in_store(&CheckpointTarget::Here, move |store| store.read_ahead(&store.lock_while(&pace)?, &pace))
             .await;
-        self.readings.goes_ahead(None);
+        self.state.readings.goes_ahead(None);
         if let Err(failure) = read {
             // The first command that needs it is told, and does not run.
             tracing::warn!(what = %failure.what, "the workspace cannot be read ahead of its checkpoints");
@@ -77,7 +77,7 @@ impl Pipeline {
 
     /// How far the reading ahead has come, while it goes on.
     pub fn reading_ahead(&self) -> Option<ReadingAhead> {
-        self.readings.ahead().map(|pace| told(&pace))
+        self.state.readings.ahead().map(|pace| told(&pace))
     }
 
     /// The same for one that somebody waits for: first for the one that goes ahead.
@@ -99,7 +99,7 @@ impl Pipeline {
         stop: &Stop,
     ) -> Result<Option<Tree>, Failure> {
         let demanded = &grant.report().checkpoint;
-        let wanted = || self.settings.checkpoints.automatic == Automatic::Changes && grant.may_change_workspace();
+        let wanted = || self.state.settings.checkpoints.automatic == Automatic::Changes && grant.may_change_workspace();
         if demanded.is_empty() && !wanted() {
             return Ok(None);
         }
@@ -112,7 +112,7 @@ impl Pipeline {
             beyond: false,
             automatic: true,
         };
-        let pace = self.readings.pace();
+        let pace = self.state.readings.pace();
         job.progress.waits_for(Some(Arc::clone(&pace)));
         let taking = self.take_at(&ground, about, true, Arc::clone(&pace));
         let mut taking = std::pin::pin!(taking);
@@ -128,11 +128,11 @@ impl Pipeline {
         let (_, Snapshot { checkpoint, tree, is_new }) = taken?;
         let note = self.note(&checkpoint);
         if is_new {
-            let policies = demanded.iter().map(|id| self.redact(id)).collect();
+            let policies = demanded.iter().map(|id| self.state.redact(id)).collect();
             let entry = record::checkpoint_before(job.req, account, policies, &note);
-            if let Err(error) = self.audit.append(entry).await {
+            if let Err(error) = self.state.audit.append(entry).await {
                 self.take_away(&ground, checkpoint.id).await?;
-                return Err(self.failure(&error));
+                return Err(self.state.failure(&error));
             }
             if let Err(failure) = self.give_up_surplus(&ground).await {
                 // There is a limit to them all the same.
@@ -145,7 +145,7 @@ impl Pipeline {
 
     /// Lets the oldest of those go that nobody asked for, where there are more than the settings keep.
     async fn give_up_surplus(&self, ground: &CheckpointTarget) -> Result<(), Failure> {
-        let keep = self.settings.checkpoints.keep;
+        let keep = self.state.settings.checkpoints.keep;
         let surplus = self.in_store(ground, move |store| {
             let held = store.lock()?;
             let surplus = store.surplus(&held, keep)?;

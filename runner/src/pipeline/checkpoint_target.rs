@@ -62,11 +62,11 @@ impl Pipeline {
     /// # Errors
     /// There is no such session, it has ended, or there can be no checkpoints where it is.
     pub(super) fn ground(&self, session: &str) -> Result<CheckpointTarget, Failure> {
-        let note = self.session_registry.note(session).map_err(|error| self.failure(&error))?;
+        let note = self.state.session_registry.note(session).map_err(|error| self.state.failure(&error))?;
         match (note.elsewhere, note.base) {
             (None, _) => Ok(CheckpointTarget::Here),
             (Some(place), Some(base)) => self.ground_at(base, place),
-            (Some(_), None) => Err(self.failure(&SessionError::Unknown)),
+            (Some(_), None) => Err(self.state.failure(&SessionError::Unknown)),
         }
     }
 
@@ -84,19 +84,19 @@ impl Pipeline {
     /// # Errors
     /// There is no such target, or the store cannot be read.
     pub async fn checkpoints_at(&self, target: &str) -> Result<Option<Vec<CheckpointNote>>, Failure> {
-        let Some(target) = self.settings.targets.get(target) else {
-            return Err(self.failure(&SessionError::NoTarget));
+        let Some(target) = self.state.settings.targets.get(target) else {
+            return Err(self.state.failure(&SessionError::NoTarget));
         };
         let Some(workspace) = target.workspace.clone() else { return Ok(None) };
         let name = self.store_at(target, &workspace);
-        let Settings { directory, scope, .. } = self.settings.checkpoints.clone();
+        let Settings { directory, scope, .. } = self.state.settings.checkpoints.clone();
         let listed = tokio::task::spawn_blocking(move || {
             Store::open_lists(&directory, &name, Path::new(workspace.as_str()), scope)?.list()
         });
         match listed.await {
             Ok(Ok(all)) => Ok(Some(all.iter().map(|checkpoint| self.note(checkpoint)).collect())),
-            Ok(Err(error)) => Err(self.failure(&error)),
-            Err(_) => Err(self.failure(&SessionError::Unknown)),
+            Ok(Err(error)) => Err(self.state.failure(&error)),
+            Err(_) => Err(self.state.failure(&SessionError::Unknown)),
         }
     }
 
@@ -112,28 +112,28 @@ impl Pipeline {
         };
         match there {
             Some((base, place)) => self.ground_at(base, place),
-            None if seat.elsewhere.is_some() => Err(self.failure(&SessionError::Unknown)),
+            None if seat.elsewhere.is_some() => Err(self.state.failure(&SessionError::Unknown)),
             None => Ok(CheckpointTarget::Here),
         }
     }
 
     fn ground_at(&self, base: Base, place: Arc<RemoteSite>) -> Result<CheckpointTarget, Failure> {
-        let Some(target) = self.settings.targets.get(&place.name) else {
-            return Err(self.failure(&SessionError::NoTarget));
+        let Some(target) = self.state.settings.targets.get(&place.name) else {
+            return Err(self.state.failure(&SessionError::NoTarget));
         };
         let name = self.store_at(target, &place.workspace);
-        let origin = tokio::task::block_in_place(|| Store::origin(&self.settings.checkpoints.directory));
+        let origin = tokio::task::block_in_place(|| Store::origin(&self.state.settings.checkpoints.directory));
         let there = origin.and_then(|origin| {
             let kept = hashed(format!("{name}\0{origin}").as_bytes());
             There::new(base, place.workspace.clone(), &target.state, &kept)
         });
-        let there = there.map_err(|error| self.failure(&error))?;
+        let there = there.map_err(|error| self.state.failure(&error))?;
         Ok(CheckpointTarget::There(Arc::new(RemoteWorkspace { there, place, name })))
     }
 
     /// The name of the lists of a workspace at a target. What one principal keeps there is no other's, though the workspace may be.
     fn store_at(&self, target: &Target, workspace: &AbsolutePath) -> String {
-        let principal = &self.settings.surroundings.principal;
+        let principal = &self.state.settings.surroundings.principal;
         let of = [target.name.as_str(), target.user(), workspace.as_str(), &principal.agent, &principal.user];
         format!("target\0{}", of.join("\0"))
     }
@@ -141,7 +141,7 @@ impl Pipeline {
     /// What policies call the workspace.
     pub(super) fn workspace_of<'a>(&'a self, ground: &'a CheckpointTarget) -> &'a AbsolutePath {
         match ground {
-            CheckpointTarget::Here => &self.settings.surroundings.workspace,
+            CheckpointTarget::Here => &self.state.settings.surroundings.workspace,
             CheckpointTarget::There(remote) => &remote.place.workspace,
         }
     }
@@ -160,7 +160,7 @@ impl Pipeline {
         ground: &CheckpointTarget,
         work: impl FnOnce(&Store) -> Result<T, CheckpointError> + Send + 'static,
     ) -> Result<(Arc<Store>, T), Failure> {
-        let Settings { directory, scope, .. } = self.settings.checkpoints.clone();
+        let Settings { directory, scope, .. } = self.state.settings.checkpoints.clone();
         let (ground, workspace) = (ground.clone(), self.workspace_of(ground).clone());
         let done = tokio::task::spawn_blocking(move || {
             let workspace = Path::new(workspace.as_str());
@@ -171,8 +171,8 @@ impl Pipeline {
             work(&store).map(|done| (Arc::new(store), done))
         });
         match done.await {
-            Ok(done) => done.map_err(|error| self.failure(&error)),
-            Err(_) => Err(self.failure(&SessionError::Unknown)),
+            Ok(done) => done.map_err(|error| self.state.failure(&error)),
+            Err(_) => Err(self.state.failure(&SessionError::Unknown)),
         }
     }
 
@@ -190,7 +190,7 @@ impl Pipeline {
         };
         let (store, held) = self.locked(ground, &pace).await?;
         let taken = remote.there.take(&store, &held, &about, reuse, &pace).await;
-        taken.map(|snapshot| (store, snapshot)).map_err(|error| self.failure(&error))
+        taken.map(|snapshot| (store, snapshot)).map_err(|error| self.state.failure(&error))
     }
 
     /// What there is in the workspace now.
@@ -201,7 +201,7 @@ impl Pipeline {
                 let walked = tokio::task::spawn_blocking(move || store.walk().map(|(_, tree)| tree)).await;
                 walked.unwrap_or(Err(CheckpointError::Stopped))
             }
-            CheckpointTarget::There(remote) => remote.there.walk(store.scope(), &self.readings.pace()).await,
+            CheckpointTarget::There(remote) => remote.there.walk(store.scope(), &self.state.readings.pace()).await,
         }
     }
 
@@ -212,7 +212,7 @@ impl Pipeline {
             return self.in_store(ground, move |store| store.look(&to, &ledger)).await.map(|(_, prospect)| prospect);
         };
         let (store, ()) = self.in_store(ground, |_| Ok(())).await?;
-        remote.there.look(&store, &to, &ledger).await.map_err(|error| self.failure(&error))
+        remote.there.look(&store, &to, &ledger).await.map_err(|error| self.state.failure(&error))
     }
 
     /// Goes back, to the end whether or not anybody waits for it. What the session made goes into its ledger.
@@ -245,8 +245,8 @@ impl Pipeline {
             Ok::<_, CheckpointError>(restored)
         });
         match done.await {
-            Ok(done) => done.map_err(|error| self.failure(&error)),
-            Err(_) => Err(self.failure(&SessionError::Unknown)),
+            Ok(done) => done.map_err(|error| self.state.failure(&error)),
+            Err(_) => Err(self.state.failure(&SessionError::Unknown)),
         }
     }
 
@@ -276,8 +276,8 @@ impl Pipeline {
         let CheckpointTarget::There(remote) = ground else { return Ok(()) };
         let (store, _held) = self.locked(ground, &Arc::new(Pace::default())).await?;
         let needed = tokio::task::block_in_place(|| store.needed_there());
-        let needed = needed.map_err(|error| self.failure(&error))?;
-        remote.there.sweep(&needed).await.map_err(|error| self.failure(&error))
+        let needed = needed.map_err(|error| self.state.failure(&error))?;
+        remote.there.sweep(&needed).await.map_err(|error| self.state.failure(&error))
     }
 
     /// As [`Self::remove`], for what was taken just now, once nobody else writes to the store.

@@ -122,38 +122,42 @@ impl Pipeline {
         self.goes_on(Some(session))?;
         let ground = self.ground(session)?;
         // No command of the session runs meanwhile.
-        let lease =
-            self.session_registry.lease(session, &mut Deadline::never()).await.map_err(|error| self.lost(&error))?;
+        let lease = self
+            .state
+            .session_registry
+            .lease(session, &mut Deadline::never())
+            .await
+            .map_err(|error| self.state.lost(&error))?;
         let facts = self.facts_in(&ground, session, client);
-        let report = self.settings.engine.now().judge(&facts, &Act::Checkpoint, false);
-        let explained = Explained::of(&report, &self.settings.redactor.keyed(session));
+        let report = self.state.settings.engine.now().judge(&facts, &Act::Checkpoint, false);
+        let explained = Explained::of(&report, &self.state.settings.redactor.keyed(session));
         if explained.decision != Decision::Allow {
             lease.give_back();
             let entry = record::checkpoint(session, &explained, None);
             return self.not_taken(explained, entry).await.map(Checked::Refused);
         }
         // What is not redacted must not lie in the store, whose list others see.
-        let (label, session_of) = (self.redact(label).to_string(), session.to_owned());
+        let (label, session_of) = (self.state.redact(label).to_string(), session.to_owned());
         let about = About { label, session: session_of, before_restore: None, automatic: false, beyond: false };
         let taken = match self.track(&ground, session).await {
-            Ok(_) => self.take_at(&ground, about, false, self.readings.pace()).await,
+            Ok(_) => self.take_at(&ground, about, false, self.state.readings.pace()).await,
             Err(failure) => Err(failure),
         };
         lease.give_back();
         let (store, Snapshot { checkpoint: taken, .. }) = taken?;
         let note = self.note(&taken);
         let entry = record::checkpoint(session, &explained, Some(&note));
-        let anchor = match self.audit.append(entry).await {
+        let anchor = match self.state.audit.append(entry).await {
             Ok(anchor) => anchor,
             Err(error) => {
                 self.take_away(&ground, taken.id).await?;
-                return Err(self.failure(&error));
+                return Err(self.state.failure(&error));
             }
         };
-        let uncovered = store.uncovered(&taken.id).map_err(|error| self.failure(&error))?;
+        let uncovered = store.uncovered(&taken.id).map_err(|error| self.state.failure(&error))?;
         let shown = uncovered.iter().take(SHOWN);
         let not_covered =
-            shown.map(|(name, why)| self.redact(&format!("{}: {why}", String::from_utf8_lossy(name)))).collect();
+            shown.map(|(name, why)| self.state.redact(&format!("{}: {why}", String::from_utf8_lossy(name)))).collect();
         Ok(Checked::Done(Box::new(Taken { note, not_covered, anchor })))
     }
 
@@ -170,8 +174,12 @@ impl Pipeline {
     ) -> Result<Checked<RestoreNote>, Failure> {
         self.goes_on(Some(session))?;
         let ground = self.ground(session)?;
-        let lease =
-            self.session_registry.lease(session, &mut Deadline::never()).await.map_err(|error| self.lost(&error))?;
+        let lease = self
+            .state
+            .session_registry
+            .lease(session, &mut Deadline::never())
+            .await
+            .map_err(|error| self.state.lost(&error))?;
         let done = self.go_back(&ground, session, checkpoint, terms, client, None).await;
         lease.give_back();
         done
@@ -211,32 +219,32 @@ impl Pipeline {
         let prospect = self.look(ground, checkpoint, known).await?;
         let plan = if terms.force { prospect.plan.clone().forced() } else { prospect.plan.clone() };
         let facts = self.facts_in(ground, session, client);
-        let engine = self.settings.engine.now();
+        let engine = self.state.settings.engine.now();
         let files = files(self.workspace_of(ground), &plan)?;
         // What others have changed since is a conflict, and left alone unless it is forced. From outside it is not the session that asks.
         let act = Act::Restore { own: person.is_none() && !terms.force };
         let mut report = tokio::task::block_in_place(|| engine.judge_on(&facts, &act, &files));
-        let redactor = self.settings.redactor.keyed(session);
+        let redactor = self.state.settings.redactor.keyed(session);
         let account = Account { session, ground };
         let mut explained = short(&report, &redactor);
         let note = |plan: &Plan, explained: &Explained, anchor| RestoreNote {
             dry_run: terms.dry_run,
-            checkpoint: self.redact(prospect.to.id.short()),
+            checkpoint: self.state.redact(prospect.to.id.short()),
             write: self.paths(&plan.write),
             delete: self.paths(&plan.delete),
             conflicts: self.paths(&plan.conflicts),
             left: self.paths(&plan.kept),
             failed: Vec::new(),
             undo: None,
-            decision: explained.note(self.redact(prospect.to.id.short())),
+            decision: explained.note(self.state.redact(prospect.to.id.short())),
             anchor,
         };
         if terms.dry_run {
-            return Ok(Checked::Done(Box::new(note(&plan, &explained, self.audit.head()))));
+            return Ok(Checked::Done(Box::new(note(&plan, &explained, self.state.audit.head()))));
         }
         let mut yes = Yes::default();
         if explained.decision == Decision::Ask {
-            let id = self.audit.request();
+            let id = self.state.audit.request();
             let asks = Yes { ask: Some(id), under: None };
             let anchor = self.record_restore(account, &prospect.to, &plan, terms.force, &explained, asks).await?;
             let people = match person {
@@ -272,7 +280,7 @@ impl Pipeline {
                 }
             };
             let Some((id, people)) = people else {
-                return Ok(self.not_gone_back(&prospect.to, explained, self.audit.head()));
+                return Ok(self.not_gone_back(&prospect.to, explained, self.state.audit.head()));
             };
             let shown = report;
             let again = || engine.approve_on(&facts, &act, &files, &shown, &people);
@@ -286,13 +294,13 @@ impl Pipeline {
         }
         let mut result = note(&plan, &explained, anchor);
         let restored = self.put_back(ground, prospect, terms.force, session, track).await?;
-        result.undo = Some(self.redact(restored.undo.id.short()));
+        result.undo = Some(self.state.redact(restored.undo.id.short()));
         let failed = restored.failed.iter();
         result.failed = failed
-            .map(|failed| self.redact(&format!("{}: {}", String::from_utf8_lossy(&failed.name), failed.why)))
+            .map(|failed| self.state.redact(&format!("{}: {}", String::from_utf8_lossy(&failed.name), failed.why)))
             .collect();
-        let entry = record::restored(session, self.redact(restored.undo.id.short()), &result.failed);
-        result.anchor = self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
+        let entry = record::restored(session, self.state.redact(restored.undo.id.short()), &result.failed);
+        result.anchor = self.state.audit.append(entry).await.map_err(|error| self.state.failure(&error))?;
         Ok(Checked::Done(Box::new(result)))
     }
 
@@ -308,36 +316,39 @@ impl Pipeline {
         let quorum = report.quorum();
         let answered =
             record::Answered { of, granted, person, peer: None, reason: "", quorum, permit: None, explained };
-        self.audit
-            .append(answered.entry(self.settings.for_record()))
+        self.state
+            .audit
+            .append(answered.entry(self.state.settings.for_record()))
             .await
             .map(drop)
-            .map_err(|error| self.failure(&error))
+            .map_err(|error| self.state.failure(&error))
     }
 
     /// What is told of a restore that may not be.
     fn not_gone_back<T>(&self, to: &Checkpoint, explained: Explained, anchor: Anchor) -> Checked<T> {
-        let decision = explained.note(self.redact(to.id.short()));
+        let decision = explained.note(self.state.redact(to.id.short()));
         Checked::Refused(Box::new(Refusal { explained, decision, anchor }))
     }
 
     /// What is told of a restore that has no yes.
     fn without_yes<T>(&self, explained: &Explained, id: RequestId, standing: Standing) -> Checked<T> {
-        let decision = explained.note(self.redact(&id.to_string()));
-        let (explained, anchor) = (explained.clone(), self.audit.head());
+        let decision = explained.note(self.state.redact(&id.to_string()));
+        let (explained, anchor) = (explained.clone(), self.state.audit.head());
         Checked::Unanswered(Box::new(Unanswered { explained, decision, anchor, standing }))
     }
 
     fn in_words(&self, to: &Checkpoint, plan: &Plan) -> Redacted {
         let (write, delete) = (plan.write.len(), plan.delete.len());
-        self.redact(&format!("restore checkpoint {}: put back {write}, delete {delete}", to.id.short()))
+        self.state.redact(&format!("restore checkpoint {}: put back {write}, delete {delete}", to.id.short()))
     }
 
     /// The paths that a yes opens, the first of them.
     fn opened_by(&self, plan: &Plan) -> Vec<Redacted> {
         let write = plan.write.iter().map(|name| ("write", name));
         let all = write.chain(plan.delete.iter().map(|name| ("delete", name)));
-        all.take(SHOWN).map(|(what, name)| self.redact(&format!("{what} {}", String::from_utf8_lossy(name)))).collect()
+        all.take(SHOWN)
+            .map(|(what, name)| self.state.redact(&format!("{what} {}", String::from_utf8_lossy(name))))
+            .collect()
     }
 
     /// What is planned, path by path, in as many entries as it takes; all of them before anything is done.
@@ -354,14 +365,14 @@ impl Pipeline {
         let parts = in_parts(write.chain(plan.delete.iter().map(|name| (name, false))));
         let Account { session, ground } = account;
         let count = parts.len();
-        let mut anchor = self.audit.head();
+        let mut anchor = self.state.audit.head();
         for (part, these) in parts.into_iter().enumerate() {
             let (write, delete): (Vec<_>, Vec<_>) = these.into_iter().partition(|(_, write)| *write);
             let shown = |names: Vec<(&Name, bool)>| names.iter().map(|(name, _)| self.path(name)).collect();
             let (write, delete, target) = (shown(write), shown(delete), ground.target());
             let lists = record::Lists { target, write, delete, part: part + 1, parts: count };
-            let entry = record::restore(session, self.redact(to.id.short()), explained, force, yes, lists);
-            anchor = self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
+            let entry = record::restore(session, self.state.redact(to.id.short()), explained, force, yes, lists);
+            anchor = self.state.audit.append(entry).await.map_err(|error| self.state.failure(&error))?;
         }
         Ok(anchor)
     }
@@ -378,32 +389,36 @@ impl Pipeline {
 
     /// On whose behalf the principal acts.
     pub fn user(&self) -> &str {
-        &self.settings.surroundings.principal.user
+        &self.state.settings.surroundings.principal.user
     }
 
     async fn not_taken(&self, explained: Explained, entry: palisade_audit::Entry) -> Result<Box<Refusal>, Failure> {
-        let anchor = self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
-        let decision = explained.note(self.redact("checkpoint"));
+        let anchor = self.state.audit.append(entry).await.map_err(|error| self.state.failure(&error))?;
+        let decision = explained.note(self.state.redact("checkpoint"));
         Ok(Box::new(Refusal { explained, decision, anchor }))
     }
 
     pub(super) fn facts_here(&self, session: &str, client: &Client) -> Facts {
-        let occasion = self.occasion_named(session, self.settings.cwd.clone(), None);
-        self.settings.surroundings.facts(&occasion).with(client)
+        let occasion = self.state.occasion_named(session, self.state.settings.cwd.clone(), None);
+        self.state.settings.surroundings.facts(&occasion).with(client)
     }
 
     pub(super) fn note(&self, checkpoint: &Checkpoint) -> CheckpointNote {
         let taken = jiff::Timestamp::from_millisecond(checkpoint.taken_ms).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
         CheckpointNote {
-            checkpoint: self.redact(checkpoint.id.short()),
-            label: self.redact(&checkpoint.about.label),
-            session: self.redact(&checkpoint.about.session),
-            taken: self.redact(&taken.to_string()),
+            checkpoint: self.state.redact(checkpoint.id.short()),
+            label: self.state.redact(&checkpoint.about.label),
+            session: self.state.redact(&checkpoint.about.session),
+            taken: self.state.redact(&taken.to_string()),
             files: checkpoint.files,
             bytes: checkpoint.bytes,
             uncovered: checkpoint.uncovered,
             automatic: checkpoint.about.automatic,
-            before_restore: checkpoint.about.before_restore.as_ref().map(|id| self.redact(id.get(..12).unwrap_or(id))),
+            before_restore: checkpoint
+                .about
+                .before_restore
+                .as_ref()
+                .map(|id| self.state.redact(id.get(..12).unwrap_or(id))),
         }
     }
 
@@ -412,7 +427,7 @@ impl Pipeline {
     }
 
     pub(super) fn path(&self, name: &Name) -> Redacted {
-        self.redact(&String::from_utf8_lossy(name))
+        self.state.redact(&String::from_utf8_lossy(name))
     }
 }
 

@@ -18,8 +18,8 @@ use crate::shell::Stop;
 impl Pipeline {
     /// The person who is taken to sit at the agent's client.
     fn at_client(&self) -> Approval {
-        let user = self.settings.surroundings.principal.user.clone();
-        Approval { roles: self.settings.people.roles(&user), user, via: Channel::Client, lasts: Lasts::Once }
+        let user = self.state.settings.surroundings.principal.user.clone();
+        Approval { roles: self.state.settings.people.roles(&user), user, via: Channel::Client, lasts: Lasts::Once }
     }
 
     /// That person is shown each request of a running program whose yes from there would count, as long as the answer lives.
@@ -36,7 +36,7 @@ impl Pipeline {
     pub fn asks(&self, id: &str, person: &Approval) -> Option<Box<Request<Redacted>>> {
         let id = id.parse::<RequestId>().ok()?;
         let about = {
-            let mut approvals = self.requests();
+            let mut approvals = self.state.requests();
             approvals.may_grant(id, &person.user, Instant::now()).ok()?;
             approvals.about(id, Instant::now())?
         };
@@ -79,14 +79,14 @@ impl Pipeline {
 
     /// Whether a person is there who may approve the request of this id. False if no such request waits.
     pub fn is_attended(&self, id: &str) -> bool {
-        let about = id.parse().ok().and_then(|id| self.requests().about(id, Instant::now()));
+        let about = id.parse().ok().and_then(|id| self.state.requests().about(id, Instant::now()));
         about.is_some_and(|about| self.can_ask(&about))
     }
 
     /// Waits until what waits under this id is answered; false if that takes longer, or whoever waits is told to stop.
     pub async fn answered_within(&self, id: &str, wait: Duration, stop: &Stop) -> bool {
         let Ok(id) = id.parse::<RequestId>() else { return false };
-        let mut answers = self.answers.subscribe();
+        let mut answers = self.state.answers.subscribe();
         self.settled_until(id, &mut answers, tokio::time::Instant::now() + wait, stop).await
     }
 }

@@ -49,8 +49,8 @@ impl guard::Clerk for Clerk {
     fn is_over(&self, id: RequestId, policy_set: &str) -> bool {
         self.0.upgrade().is_none_or(|pipeline| {
             let is_open = |entry: &PendingApproval<About>| entry.state() == State::Waiting;
-            pipeline.settings.engine.now().policy_set() != policy_set
-                || !pipeline.requests().get(id, Instant::now()).is_some_and(is_open)
+            pipeline.state.settings.engine.now().policy_set() != policy_set
+                || !pipeline.state.requests().get(id, Instant::now()).is_some_and(is_open)
         })
     }
 
@@ -61,7 +61,7 @@ impl guard::Clerk for Clerk {
     }
 
     fn patience(&self) -> Duration {
-        self.0.upgrade().map_or(Duration::ZERO, |pipeline| pipeline.settings.approvals_expire.min(TIMEOUT))
+        self.0.upgrade().map_or(Duration::ZERO, |pipeline| pipeline.state.settings.approvals_expire.min(TIMEOUT))
     }
 }
 
@@ -88,7 +88,7 @@ impl Pipeline {
         }
         let files = files(asking);
         let binds = approval_binding::execution(asking, &files, &report);
-        let redactor = self.settings.redactor.keyed(session);
+        let redactor = self.state.settings.redactor.keyed(session);
         let explained = Explained::of(&report, &redactor);
         // The machine's own files change under nobody's hand.
         let is_own = |file: &&BoundFile| file.is_named || file.path.is_within(&facts.workspace);
@@ -115,7 +115,7 @@ impl Pipeline {
         });
         let now = Instant::now();
         let known = {
-            let mut approvals = self.requests();
+            let mut approvals = self.state.requests();
             // What it asked for before is something else by now.
             if let Some(waits) = asking.waits
                 && approvals.get(waits, now).is_some_and(|entry| entry.binds != binds)
@@ -125,10 +125,10 @@ impl Pipeline {
             approvals.knows(binds, now)
         };
         if !known && !self.can_ask(&about) {
-            let how = if self.settings.verb == "serve" { AT_A_SERVER } else { AT_A_TERMINAL };
+            let how = if self.state.settings.verb == "serve" { AT_A_SERVER } else { AT_A_TERMINAL };
             return Answered::Refused(format!("A person could allow it, and nobody can be asked here: {how}."));
         }
-        let id = self.audit.request();
+        let id = self.state.audit.request();
         let quorum = report.quorum();
         let entry = || PendingApproval {
             principal: principal(facts),
@@ -141,23 +141,23 @@ impl Pipeline {
             denied: None,
             about: Arc::clone(&about),
         };
-        let asked = self.requests().ask(id, entry, (binds, None), now);
+        let asked = self.state.requests().ask(id, entry, (binds, None), now);
         let denied = || DeniedProgram::of(execution, &redactor);
         match asked {
             RequestStatus::Waits(known) if known == id => {
                 let yes = Yes { ask: Some(id), under: None };
                 let entry = record::execution(session, asking.of, yes, &explained, denied());
-                if let Err(error) = self.audit.append_blocking(entry) {
+                if let Err(error) = self.state.audit.append_blocking(entry) {
                     self.withdraw(id);
-                    return Answered::Refused(format!("{}.", self.failure(&error).what));
+                    return Answered::Refused(format!("{}.", self.state.failure(&error).what));
                 }
-                self.answers.send_modify(|answers| *answers += 1);
+                self.state.answers.send_modify(|answers| *answers += 1);
                 self.show_to_somebody(id, &about);
                 Answered::Waits(id)
             }
             RequestStatus::Waits(known) => Answered::Waits(known),
             RequestStatus::Granted(under, people) => {
-                let engine = self.settings.engine.now();
+                let engine = self.state.settings.engine.now();
                 let is_same = engine.policy_set() == report.policy_set;
                 let not = asking.open.iter().find_map(|open| open.lifted(&engine, &people).err());
                 let decision = if is_same && not.is_none() { Decision::Allow } else { Decision::Deny };
@@ -168,8 +168,8 @@ impl Pipeline {
                 let yes = Yes { ask: None, under: Some(under) };
                 let entry = record::execution(session, asking.of, yes, &explained, denied());
                 // No record, no run.
-                if let Err(error) = self.audit.append_blocking(entry) {
-                    return Answered::Refused(format!("{}.", self.failure(&error).what));
+                if let Err(error) = self.state.audit.append_blocking(entry) {
+                    return Answered::Refused(format!("{}.", self.state.failure(&error).what));
                 }
                 match decision {
                     Decision::Allow => Answered::Lifted,
@@ -189,8 +189,8 @@ impl Pipeline {
 
     /// Nobody waits for an answer to this any more.
     fn withdraw(&self, id: RequestId) {
-        self.requests().withdraw(id);
-        self.answers.send_modify(|answers| *answers += 1);
+        self.state.requests().withdraw(id);
+        self.state.answers.send_modify(|answers| *answers += 1);
     }
 }
 

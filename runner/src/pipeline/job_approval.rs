@@ -106,7 +106,7 @@ impl Pipeline {
         input: &[u8],
         eof: bool,
     ) -> Result<Entry, Failure> {
-        let entry = record::input(self.settings.for_record(), (job.req, &job.session), judged, yes, input, eof);
+        let entry = record::input(self.state.settings.for_record(), (job.req, &job.session), judged, yes, input, eof);
         entry.map_err(|SealError| Failure::of(super::SEALED))
     }
 
@@ -116,7 +116,7 @@ impl Pipeline {
         if explained.decision != Decision::Ask {
             return Reached::Refused(Box::new(self.refusal(&job, explained, anchor)));
         }
-        let decision = explained.note(self.redact(&job.req.to_string()));
+        let decision = explained.note(self.state.redact(&job.req.to_string()));
         Reached::Ask(Box::new(PendingAct { ask, job, facts, judged, intent, explained, decision, anchor, told }))
     }
 
@@ -143,11 +143,12 @@ impl Pipeline {
         let (of, explained, quorum) = (pending.ask, &pending.explained, pending.judged.strictest().quorum());
         let answered =
             record::Answered { of, granted, person, peer: None, reason: "", quorum, permit: None, explained };
-        self.audit
-            .append(answered.entry(self.settings.for_record()))
+        self.state
+            .audit
+            .append(answered.entry(self.state.settings.for_record()))
             .await
             .map(drop)
-            .map_err(|error| self.failure(&error))
+            .map_err(|error| self.state.failure(&error))
     }
 
     /// Judges something for a job again after the yes of these people, which is on record, and, if policy lets them approve it,
@@ -162,12 +163,12 @@ impl Pipeline {
         self.goes_on(job.named.as_deref())?;
         // The time is another by now.
         let facts = Facts { principal: facts.principal, ..self.facts_of(&job, &Client::default()) };
-        let engine = self.settings.engine.now();
+        let engine = self.state.settings.engine.now();
         if judged.first.1.policy_set != engine.policy_set() {
             return Err(Failure::of("the policies have changed since this was asked; send it again"));
         }
         if !job.is_running() {
-            return Err(self.failure(&SessionError::JobEnded));
+            return Err(self.state.failure(&SessionError::JobEnded));
         }
         // Whoever read the same line may take it for something else by now.
         if !job.tell(Some(told)) {
@@ -182,11 +183,11 @@ impl Pipeline {
             other => other,
         };
         if let Some(why) = typed.as_ref().and_then(|typed| lacks_checkpoint(&job, typed)) {
-            return Err(self.failure(&SessionError::UnclearInput { why }));
+            return Err(self.state.failure(&SessionError::UnclearInput { why }));
         }
         let (first, rest) = (again(judged.first), judged.rest.into_iter().map(again).collect());
         let judged = Judged { first, rest, typed };
-        let redactor = self.settings.redactor.keyed(job.session.as_str());
+        let redactor = self.state.settings.redactor.keyed(job.session.as_str());
         let explained = Explained::of(&judged.strictest(), &redactor);
         let yes = Yes { ask: None, under: Some(under) };
         let entry = match &intent {
@@ -197,12 +198,12 @@ impl Pipeline {
         let typist = job.input.as_ref();
         let places = match &intent {
             Intent::Input { bytes, eof, .. } if allowed => {
-                let typist = typist.ok_or_else(|| self.failure(&SessionError::NoInput))?;
+                let typist = typist.ok_or_else(|| self.state.failure(&SessionError::NoInput))?;
                 Some(self.room(typist, bytes, *eof)?)
             }
             Intent::Input { .. } | Intent::Signal { .. } => None,
         };
-        let anchor = self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
+        let anchor = self.state.audit.append(entry).await.map_err(|error| self.state.failure(&error))?;
         match (intent, places) {
             (Intent::Input { bytes, eof, reading }, Some(places)) => {
                 self.write(&job, places, &bytes, eof, *reading).await.map(Reached::Shown)

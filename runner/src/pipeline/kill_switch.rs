@@ -30,7 +30,7 @@ impl Pipeline {
     /// # Errors
     /// If a person has stopped it.
     pub fn goes_on(&self, session: Option<&str>) -> Result<(), Failure> {
-        let agent = &self.settings.surroundings.principal.agent;
+        let agent = &self.state.settings.surroundings.principal.agent;
         let stops = self.stops();
         let Some(StopNote { by, reason }) = stops.standing(agent, session) else { return Ok(()) };
         let mut what = Redacted::from_static("stopped by ");
@@ -52,12 +52,12 @@ impl Pipeline {
             return self.refused("stop this", person, &authority);
         }
         let stopped = StopNote {
-            by: self.redact(&person.user),
-            reason: limits::shown(reason, MAX_REASON, &self.settings.redactor),
+            by: self.state.redact(&person.user),
+            reason: limits::shown(reason, MAX_REASON, &self.state.settings.redactor),
         };
         self.stops().stop(what, stopped);
         let entry =
-            record::killed(self.settings.for_record(), (meant.what, meant.name.as_deref()), false, peer, reason);
+            record::killed(self.state.settings.for_record(), (meant.what, meant.name.as_deref()), false, peer, reason);
         let session = meant.session.as_deref();
         let ended = async {
             let is_meant = |job: &crate::job::Job| {
@@ -65,18 +65,18 @@ impl Pipeline {
                 session.is_none_or(named)
             };
             let (commands, closed) =
-                tokio::join!(self.job_registry.kill(Cause::Stopped, is_meant), self.close_stopped(session));
+                tokio::join!(self.state.job_registry.kill(Cause::Stopped, is_meant), self.close_stopped(session));
             // What had been let through just before.
-            (commands + self.job_registry.kill(Cause::Stopped, is_meant).await, closed)
+            (commands + self.state.job_registry.kill(Cause::Stopped, is_meant).await, closed)
         };
         if session.is_none() {
             self.forget_requests();
         }
-        let ((commands, closed), recorded) = tokio::join!(ended, self.audit.append(entry));
+        let ((commands, closed), recorded) = tokio::join!(ended, self.state.audit.append(entry));
         for id in &closed {
-            self.workspace_changes.forget(id);
-            self.transcripts.forget(id);
-            if let Err(error) = self.audit.append(record::closed(id, "stopped")).await {
+            self.state.workspace_changes.forget(id);
+            self.state.transcripts.forget(id);
+            if let Err(error) = self.state.audit.append(record::closed(id, "stopped")).await {
                 tracing::error!(%error, "the end of a session cannot be recorded");
             }
         }
@@ -100,16 +100,17 @@ impl Pipeline {
         if let Some(refused) = self.doubted(peer) {
             return refused;
         }
-        let agent = &self.settings.surroundings.principal.agent;
+        let agent = &self.state.settings.surroundings.principal.agent;
         let meant = self.meant(&what).unwrap_or_else(|| Meant::session(&what));
         let session = meant.session.clone().filter(|name| name != agent).unwrap_or_default();
         let authority = self.oversees(person, &Oversight::Stop { session, lift: true });
         if !authority.allowed {
             return self.refused("let this in again", person, &authority);
         }
-        let entry = record::killed(self.settings.for_record(), (meant.what, meant.name.as_deref()), true, peer, reason);
-        if let Err(error) = self.audit.append(entry).await {
-            return self.failed(&self.failure(&error));
+        let entry =
+            record::killed(self.state.settings.for_record(), (meant.what, meant.name.as_deref()), true, peer, reason);
+        if let Err(error) = self.state.audit.append(entry).await {
+            return self.failed(&self.state.failure(&error));
         }
         self.stops().lift(&what);
         Answer::Lifted(Lifted { what: self.told_of(&meant) })
@@ -121,7 +122,7 @@ impl Pipeline {
         let told = stops.all().map(|(target, StopNote { by, reason })| {
             let mut told = match target {
                 Target::All => Redacted::from_static("all"),
-                Target::Named(name) => self.redact(name),
+                Target::Named(name) => self.state.redact(name),
             };
             told.push_static(" by ");
             told.push(by);
@@ -136,9 +137,9 @@ impl Pipeline {
 
     async fn close_stopped(&self, session: Option<&str>) -> Vec<String> {
         match session {
-            None => self.session_registry.close_all().await,
+            None => self.state.session_registry.close_all().await,
             Some(id) => {
-                let closed = self.session_registry.close(id).await.is_ok();
+                let closed = self.state.session_registry.close(id).await.is_ok();
                 closed.then(|| id.to_owned()).into_iter().collect()
             }
         }
@@ -147,11 +148,11 @@ impl Pipeline {
     fn meant(&self, what: &Target) -> Option<Meant> {
         match what {
             Target::All => Some(Meant { what: "all", name: None, session: None }),
-            Target::Named(name) if *name == self.settings.surroundings.principal.agent => {
+            Target::Named(name) if *name == self.state.settings.surroundings.principal.agent => {
                 Some(Meant { what: "agent", name: Some(name.clone()), session: None })
             }
             Target::Named(name) => {
-                self.session_registry.notes().iter().any(|note| note.id == *name).then(|| Meant::session(what))
+                self.state.session_registry.notes().iter().any(|note| note.id == *name).then(|| Meant::session(what))
             }
         }
     }
@@ -159,13 +160,13 @@ impl Pipeline {
     fn told_of(&self, meant: &Meant) -> Redacted {
         match &meant.name {
             None => Redacted::from_static(meant.what),
-            Some(name) => self.redact(&format!("{} {name}", meant.what)),
+            Some(name) => self.state.redact(&format!("{} {name}", meant.what)),
         }
     }
 
     fn stops(&self) -> MutexGuard<'_, Stops> {
         // Nothing that holds the lock can fail half-way.
-        self.stops.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.stops.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

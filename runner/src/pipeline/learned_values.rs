@@ -26,7 +26,7 @@ impl Pipeline {
         if let Some(refused) = refused {
             return refused;
         }
-        let all = self.settings.redactor.learned();
+        let all = self.state.settings.redactor.learned();
         let older = all.len().saturating_sub(MAX_LISTED);
         let values = all.into_iter().skip(older).map(|value| self.told_of_value(value)).collect();
         Answer::Learned { values, older: u64::try_from(older).unwrap_or(u64::MAX) }
@@ -41,7 +41,7 @@ impl Pipeline {
         if !authority.allowed {
             return self.refused("drop what was learned", person, &authority);
         }
-        let known = self.settings.redactor.learned();
+        let known = self.state.settings.redactor.learned();
         let meant: Vec<u64> = known
             .iter()
             .map(|value| value.number)
@@ -55,26 +55,28 @@ impl Pipeline {
         }
         let ids: Vec<String> = meant.iter().map(|number| self.value_id(*number)).collect();
         for ids in ids.chunks(MAX_RECORDED) {
-            if let Err(error) = self.audit.append(record::unlearned(self.settings.for_record(), ids, peer)).await {
-                return self.failed(&self.failure(&error));
+            if let Err(error) =
+                self.state.audit.append(record::unlearned(self.state.settings.for_record(), ids, peer)).await
+            {
+                return self.failed(&self.state.failure(&error));
             }
         }
-        self.settings.redactor.drop_learned(&meant);
-        Answer::Unlearned(ids.iter().map(|id| self.redact(id)).collect())
+        self.state.settings.redactor.drop_learned(&meant);
+        Answer::Unlearned(ids.iter().map(|id| self.state.redact(id)).collect())
     }
 
     fn told_of_value(&self, value: LearnedValue) -> Learned<Redacted> {
-        let principal = &self.settings.surroundings.principal;
+        let principal = &self.state.settings.surroundings.principal;
         let session = if value.session.as_str() == NO_SESSION { Redacted::default() } else { value.session };
         Learned {
-            id: self.redact(&self.value_id(value.number)),
-            agent: self.redact(&principal.agent),
-            user: self.redact(&principal.user),
+            id: self.state.redact(&self.value_id(value.number)),
+            agent: self.state.redact(&principal.agent),
+            user: self.state.redact(&principal.user),
             session,
             from: value.from,
             name: value.name,
             program: value.program,
-            at: self.redact(&value.at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
+            at: self.state.redact(&value.at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
             length: u64::try_from(value.length).unwrap_or(u64::MAX),
             shown: value.shown,
             mark: value.mark,
@@ -84,6 +86,6 @@ impl Pipeline {
 
     /// The id of a value, which begins with this server's chain.
     fn value_id(&self, number: u64) -> String {
-        format!("{}-v{number}", self.audit.chain())
+        format!("{}-v{number}", self.state.audit.chain())
     }
 }

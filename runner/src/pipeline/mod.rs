@@ -29,6 +29,7 @@ mod retention;
 mod run_task;
 mod sessions;
 mod standing_approvals;
+mod state;
 mod transcript;
 mod usage;
 mod view_apply;
@@ -37,8 +38,8 @@ mod workspace_changes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use palisade_audit::{Anchor, Audit, AuditError, RequestId, SealError};
@@ -47,26 +48,23 @@ use palisade_redact::{KnownValue, Redacted, Redactor, RefusedValue};
 use palisade_sandbox::Enforced;
 use palisade_sandbox::plan::{self, Level, Limits, Rights};
 use serde::Serialize;
-use tokio::sync::{OwnedRwLockReadGuard, Semaphore, SemaphorePermit, watch};
+use tokio::sync::{OwnedRwLockReadGuard, SemaphorePermit};
 
 use self::openings::Openings;
 use self::outcome::ApprovedRun;
+use self::state::PipelineState;
 use crate::caches::Caches;
 use crate::call::{Call, Client};
 use crate::control::People;
-use crate::control::approvals::ApprovalRegistry;
-use crate::control::stops::Stops;
 use crate::facts::{Occasion, Surroundings, real_directory};
 use crate::failure::Failure;
 use crate::guard::DeskSettings;
-use crate::job::registry::JobRegistry;
 use crate::limits::MAX_PATH;
-use crate::network::Inspector;
 use crate::policies::{Policies, real_roots};
 use crate::record;
 use crate::remote::{Base, RemoteInfo};
 use crate::result::{Cause, CheckpointNote, DecisionNote, Explained, Refusal};
-use crate::session::registry::{Lease, SessionRegistry};
+use crate::session::registry::Lease;
 use crate::session::{RemoteSite, ShellSnapshot};
 use crate::session_directory::{OWN_DIRECTORY, SessionDirectory};
 use crate::shell::deadline::{Deadline, NEVER};
@@ -88,12 +86,6 @@ pub use self::view_apply::Applied;
 
 /// Jobs of one principal that may run at once.
 pub const MAX_JOBS: usize = 20;
-
-/// Jobs of all principals that may run at once.
-const MAX_ALL_JOBS: usize = 200;
-
-/// Calls of one principal at a time that are judged for long: some take a second, and a hundred times their text of memory.
-const MAX_JUDGES: usize = 4;
 
 /// What stands for a session where there is none: commands without one share a redactor's memory, which no session has, and whether a
 /// tool may be called is no session's affair.
@@ -233,39 +225,12 @@ pub struct SessionNote {
     pub suspended: bool,
 }
 
-/// The one flow, and what it needs. Its calls need a tokio runtime with several threads.
+/// The one flow. Its calls need a tokio runtime with several threads.
 #[derive(Debug)]
 pub struct Pipeline {
-    settings: Settings,
-    audit: Audit,
-    session_registry: Arc<SessionRegistry>,
-    job_registry: JobRegistry,
-    /// For whoever judges something that takes long.
-    judges: Semaphore,
-    parse_cache: parse_cache::ParseCache,
-    plan_cache: plan_cache::PlanCache,
-    /// None inside if it cannot be had.
-    inspector: OnceLock<Option<Arc<Inspector>>>,
-    usage: usage::Usage,
-    scratches: plan::Scratches,
-    workspace_changes: workspace_changes::WorkspaceChanges,
-    transcripts: transcript::Transcripts,
-    readings: auto_checkpoint::Readings,
-    requests: Mutex<ApprovalRegistry<approvals::About>>,
-    /// Yeses that hold for longer than one call.
-    memory: standing_approvals::Memory,
-    /// Changes with each answer to a request.
-    answers: watch::Sender<u64>,
-    stops: Mutex<Stops>,
-    /// Who can be asked about what runs.
-    presence: presence::Presence,
+    state: Arc<PipelineState>,
     /// For those who outlive it.
     own: Weak<Self>,
-    /// How often other policies have taken their place.
-    reloads: AtomicU64,
-    /// Whether the record is about to be closed. Held for reading from a decision until its command is among those that run, so that
-    /// the end finds every command that it has to wait for.
-    ending: Arc<tokio::sync::RwLock<bool>>,
 }
 
 impl Pipeline {
@@ -284,33 +249,8 @@ impl Pipeline {
         );
         palisade_sandbox::probe().meets(settings.level)?;
         let audit = Audit::open(&settings.audit, start)?;
-        let session_registry = SessionRegistry::new(settings.max_sessions);
-        let job_registry = JobRegistry::new(MAX_ALL_JOBS, MAX_JOBS);
-        let requests = Mutex::new(ApprovalRegistry::new(settings.approvals_expire));
-        let memory = standing_approvals::Memory::new(settings.remembered.clone());
-        let pipeline = Arc::new_cyclic(|own| Self {
-            settings,
-            audit,
-            session_registry,
-            job_registry,
-            judges: Semaphore::new(MAX_JUDGES),
-            parse_cache: parse_cache::ParseCache::default(),
-            plan_cache: plan_cache::PlanCache::default(),
-            inspector: OnceLock::new(),
-            usage: usage::Usage::default(),
-            scratches: plan::Scratches::new(),
-            workspace_changes: workspace_changes::WorkspaceChanges::default(),
-            transcripts: transcript::Transcripts::default(),
-            readings: auto_checkpoint::Readings::default(),
-            requests,
-            memory,
-            answers: watch::Sender::new(0),
-            stops: Mutex::default(),
-            presence: presence::Presence::default(),
-            own: Weak::clone(own),
-            reloads: AtomicU64::new(0),
-            ending: Arc::default(),
-        });
+        let state = Arc::new(PipelineState::new(settings, audit));
+        let pipeline = Arc::new_cyclic(|own| Self { state, own: Weak::clone(own) });
         pipeline.keep_records();
         Ok(pipeline)
     }
@@ -327,7 +267,7 @@ impl Pipeline {
         let Judgement { facts, verdict, elapsed, instead } = self.judge(&call, &seat).await;
         call.script = instead.unwrap_or(call.script);
         // At once: what is judged while this waits for the record is judged as coming after it.
-        self.usage.count(&verdict, &self.settings.engine.now());
+        self.state.usage.count(&verdict, &self.state.settings.engine.now());
         let decided = self.record_decision(&call, &seat, &verdict, None, elapsed).await?;
         if seat.unseen && !matches!(verdict, Verdict::Allow(_)) {
             // Nobody is asked about what would be another question once the target answers.
@@ -355,7 +295,7 @@ impl Pipeline {
                     return Ok(Outcome::Ask(Box::new(pending)));
                 };
                 // Where it was given to this very call, it is used up for that one.
-                self.requests().withdraw(under);
+                self.state.requests().withdraw(under);
                 drop(decided.begins);
                 let Pending { question, call, opens, .. } = pending;
                 // Boxed, as below: a future that is not lies on the stack of the one that waits for it.
@@ -378,7 +318,11 @@ impl Pipeline {
         let (of, explained, quorum) = (pending.req, &pending.explained, pending.question.report().quorum());
         let answered =
             record::Answered { of, granted: true, person, peer: None, reason: "", quorum, permit: None, explained };
-        self.audit.append(answered.entry(self.settings.for_record())).await.map_err(|error| self.failure(&error))?;
+        self.state
+            .audit
+            .append(answered.entry(self.state.settings.for_record()))
+            .await
+            .map_err(|error| self.state.failure(&error))?;
         match self.lift(pending, std::slice::from_ref(person), of).await? {
             ApprovedRun::Ended(outcome) => Ok(*outcome),
             ApprovedRun::Outdated(_) => {
@@ -407,7 +351,7 @@ impl Pipeline {
         if seat.scripts != scripts || seat.occasion.cwd != facts.cwd {
             return Err(Failure::of("the session has changed since this was asked; submit the command again"));
         }
-        let engine = self.settings.engine.now();
+        let engine = self.state.settings.engine.now();
         if question.report().policy_set != engine.policy_set() {
             return Ok(ApprovedRun::Outdated(Box::new(call)));
         }
@@ -425,7 +369,7 @@ impl Pipeline {
         under: RequestId,
     ) -> Result<Box<Outcome>, Failure> {
         let facts = question.facts().clone();
-        let engine = self.settings.engine.now();
+        let engine = self.state.settings.engine.now();
         // The kernel's rules know of no yes: what they would refuse runs under wider ones, in a shell that ends with it.
         seat.extra = opens;
         if !seat.extra.is_empty() {
@@ -433,7 +377,7 @@ impl Pipeline {
         }
         let started = Instant::now();
         let verdict = engine.approve(question, people);
-        self.usage.count(&verdict, &engine);
+        self.state.usage.count(&verdict, &engine);
         let decided = self.record_decision(&call, &seat, &verdict, Some(under), started.elapsed()).await?;
         match verdict {
             Verdict::Allow(grant) => Box::pin(self.run(seat, facts, grant, decided, call)).await.map(Box::new),
@@ -453,11 +397,12 @@ impl Pipeline {
         let (of, explained, quorum) = (pending.req, &pending.explained, pending.question.report().quorum());
         let answered =
             record::Answered { of, granted: false, person, peer: None, reason: "", quorum, permit: None, explained };
-        self.audit
-            .append(answered.entry(self.settings.for_record()))
+        self.state
+            .audit
+            .append(answered.entry(self.state.settings.for_record()))
             .await
             .map(drop)
-            .map_err(|error| self.failure(&error))
+            .map_err(|error| self.state.failure(&error))
     }
 
     /// Judges a script without running or recording it.
@@ -469,18 +414,18 @@ impl Pipeline {
         let seat = match &call.session {
             Some(id) => self.seat_in(call, id, &mut Deadline::after(self.time_of(call))).await?,
             // Nothing will run: it takes no place from those who want one.
-            None => self.seat_at(call, SessionId::new().map_err(|error| self.failure(&error))?, None)?,
+            None => self.seat_at(call, SessionId::new().map_err(|error| self.state.failure(&error))?, None)?,
         };
         let Judgement { verdict, .. } = self.judge(call, &seat).await;
-        Ok(Explained::of(verdict.report(), &self.settings.redactor))
+        Ok(Explained::of(verdict.report(), &self.state.settings.redactor))
     }
 
     /// Whether the principal may use an MCP tool.
     pub fn permits_tool(&self, tool: &str, client: &Client) -> bool {
         // In no session, and so always in the same one: what the engine keeps of a new one each time would be for nothing.
-        let occasion = self.occasion_named(NO_SESSION, self.settings.cwd.clone(), None);
-        let facts = self.settings.surroundings.facts(&occasion).with(client);
-        self.settings.engine.now().permits_tool(&facts, tool)
+        let occasion = self.state.occasion_named(NO_SESSION, self.state.settings.cwd.clone(), None);
+        let facts = self.state.settings.surroundings.facts(&occasion).with(client);
+        self.state.settings.engine.now().permits_tool(&facts, tool)
     }
 
     /// Lets other policies decide from now on, once that is on record. If sessions' kernel rules would be others under
@@ -490,29 +435,30 @@ impl Pipeline {
     /// # Errors
     /// If it cannot be recorded: then the policies stay.
     pub async fn reload(&self, engine: Engine) -> Result<(), Failure> {
-        let before = self.settings.engine.now();
+        let before = self.state.settings.engine.now();
         // Before it is on record, since from then on it has to hold at once.
         let same_rules = tokio::task::block_in_place(|| self.same_rules(&before, &engine));
-        let entry = record::reloaded(&self.settings.redactor, &before, &engine);
-        self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
-        self.settings.engine.replace(engine);
+        let entry = record::reloaded(&self.state.settings.redactor, &before, &engine);
+        self.state.audit.append(entry).await.map_err(|error| self.state.failure(&error))?;
+        self.state.settings.engine.replace(engine);
         tokio::task::block_in_place(|| self.keep_records());
         // A yes would be to what the old policies asked. Whoever still waits asks again; a program that waits in its `execve` cannot.
-        self.requests().withdraw_waiting(|about| !matches!(about.lifts, approvals::Lifts::Execution { .. }));
-        self.answers.send_modify(|answers| *answers += 1);
+        self.state.requests().withdraw_waiting(|about| !matches!(about.lifts, approvals::Lifts::Execution { .. }));
+        self.state.answers.send_modify(|answers| *answers += 1);
         if !same_rules {
-            let reloads = self.reloads.fetch_add(1, Ordering::AcqRel) + 1;
-            self.job_registry.end_running(Cause::PolicyReload).await;
+            let reloads = self.state.reloads.fetch_add(1, Ordering::AcqRel) + 1;
+            self.state.job_registry.end_running(Cause::PolicyReload).await;
             for id in self
+                .state
                 .session_registry
                 .suspend_all(|session| session.place().is_none() && session.rules() != reloads)
                 .await
             {
                 let entry = record::closed(&id, sessions::POLICY_RELOAD);
-                self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
+                self.state.audit.append(entry).await.map_err(|error| self.state.failure(&error))?;
             }
         }
-        if before.policy_set() != self.settings.engine.now().policy_set() {
+        if before.policy_set() != self.state.settings.engine.now().policy_set() {
             self.end_guarded_elsewhere().await?;
         }
         Ok(())
@@ -522,7 +468,7 @@ impl Pipeline {
     /// all that is told. What runs already keeps to those that it began with. Says in the log which cannot be searched for.
     pub fn renew_secrets(&self, values: &[KnownValue]) {
         tracing::info!(values = values.len(), "other values are secrets from now on");
-        for RefusedValue { name, why } in self.settings.redactor.renew(values) {
+        for RefusedValue { name, why } in self.state.settings.redactor.renew(values) {
             tracing::warn!("the value of `{name}` is not redacted: {why}");
         }
     }
@@ -532,11 +478,11 @@ impl Pipeline {
     /// # Errors
     /// If it cannot be recorded.
     pub async fn refuse_reload(&self, why: &str) -> Result<(), Failure> {
-        let engine = self.settings.engine.now();
-        let why = self.settings.redactor.text(why);
+        let engine = self.state.settings.engine.now();
+        let why = self.state.settings.redactor.text(why);
         tracing::warn!("the policies stay as they are: {why}");
         let entry = record::refused_reload(&engine, why);
-        self.audit.append(entry).await.map(drop).map_err(|error| self.failure(&error))
+        self.state.audit.append(entry).await.map(drop).map_err(|error| self.state.failure(&error))
     }
 
     /// Whether the kernel would hold a session to the same under both. Rules under which none would start are like no others.
@@ -552,35 +498,35 @@ impl Pipeline {
         let id = SessionId::new().ok()?;
         // It need not exist: it stands for the one that each session has.
         let temp = real_directory(&std::env::temp_dir())?.child(&format!("{OWN_DIRECTORY}any"))?;
-        let occasion = self.occasion(&id, self.settings.cwd.clone(), Some(temp));
-        let facts = self.settings.surroundings.facts(&occasion);
-        plan::derive(engine, &facts, &real_roots(engine), self.settings.level, self.settings.limits).ok()
+        let occasion = self.state.occasion(&id, self.state.settings.cwd.clone(), Some(temp));
+        let facts = self.state.settings.surroundings.facts(&occasion);
+        plan::derive(engine, &facts, &real_roots(engine), self.state.settings.level, self.state.settings.limits).ok()
     }
 
     /// The chain of the record, by which this server's control socket is named.
     pub fn chain(&self) -> String {
-        self.audit.chain().to_string()
+        self.state.audit.chain().to_string()
     }
 
     /// Forgets all that waits for a person.
     fn forget_requests(&self) {
-        self.requests.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        self.answers.send_modify(|answers| *answers += 1);
+        self.state.requests.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.state.answers.send_modify(|answers| *answers += 1);
     }
 
     /// How much output is kept and shown unless a call says otherwise.
     pub fn budget(&self) -> Budget {
-        self.settings.budget
+        self.state.settings.budget
     }
 
     /// The head of the record.
     pub fn anchor(&self) -> Anchor {
-        self.audit.head()
+        self.state.audit.head()
     }
 
     /// What may be shown of a text.
     pub fn redact(&self, text: &str) -> Redacted {
-        self.settings.redactor.text(text)
+        self.state.redact(text)
     }
 
     /// Ends every session and closes the record.
@@ -588,31 +534,31 @@ impl Pipeline {
     /// # Errors
     /// If the end cannot be recorded.
     pub async fn shut_down(&self) -> Result<(), Failure> {
-        *self.ending.write().await = true;
-        self.readings.end();
-        self.job_registry.end_all().await;
-        for id in self.session_registry.close_all().await {
-            self.workspace_changes.forget(&id);
-            self.transcripts.forget(&id);
+        *self.state.ending.write().await = true;
+        self.state.readings.end();
+        self.state.job_registry.end_all().await;
+        for id in self.state.session_registry.close_all().await {
+            self.state.workspace_changes.forget(&id);
+            self.state.transcripts.forget(&id);
             let entry = record::closed(&id, "shutdown");
-            self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
+            self.state.audit.append(entry).await.map_err(|error| self.state.failure(&error))?;
         }
-        self.audit.append(record::stop()).await.map(drop).map_err(|error| self.failure(&error))
+        self.state.audit.append(record::stop()).await.map(drop).map_err(|error| self.state.failure(&error))
     }
 
     /// Reads the script, looks around and decides. A long script takes milliseconds, and so does one that has to be looked around
     /// for; meanwhile other calls go on. For any other, handing them to another thread would take longer.
     async fn judge(&self, call: &Call, seat: &ExecTarget) -> Judgement {
         let occasion = &seat.occasion;
-        let surroundings = seat.elsewhere.as_ref().unwrap_or(&self.settings.surroundings);
+        let surroundings = seat.elsewhere.as_ref().unwrap_or(&self.state.settings.surroundings);
         let read = || {
-            let inventory = self.parse_cache.read(&call.script, &occasion.left);
+            let inventory = self.state.parse_cache.read(&call.script, &occasion.left);
             if inventory.own_parsed() {
                 return (inventory, None);
             }
             let facts = surroundings.facts(occasion).with(&call.client);
-            match self.settings.engine.now().apart(&inventory, &facts) {
-                Some(instead) => (self.parse_cache.read(&instead, &occasion.left), Some(instead)),
+            match self.state.settings.engine.now().apart(&inventory, &facts) {
+                Some(instead) => (self.state.parse_cache.read(&instead, &occasion.left), Some(instead)),
                 None => (inventory, None),
             }
         };
@@ -627,7 +573,7 @@ impl Pipeline {
             turn = Some(self.turn().await);
         }
         let judge = || {
-            let engine = self.settings.engine.now();
+            let engine = self.state.settings.engine.now();
             let facts = surroundings.gather(occasion, &inventory, &engine).with(&call.client);
             let started = Instant::now();
             let verdict = engine.decide(inventory, &facts);
@@ -642,7 +588,7 @@ impl Pipeline {
     /// would be answered, the kill switch included.
     async fn turn(&self) -> Option<SemaphorePermit<'_>> {
         // Nobody closes it.
-        self.judges.acquire().await.ok()
+        self.state.judges.acquire().await.ok()
     }
 
     /// No record, no run. Behind a server's end there is no record.
@@ -654,15 +600,15 @@ impl Pipeline {
         under: Option<RequestId>,
         elapsed: Duration,
     ) -> Result<Decided, Failure> {
-        let begins = Arc::clone(&self.ending).read_owned().await;
+        let begins = Arc::clone(&self.state.ending).read_owned().await;
         if *begins {
             return Err(Failure::of("Palisade is about to end").helped("submit the command again once it runs"));
         }
-        let req = self.audit.request();
-        let redactor = self.settings.redactor.keyed(call.session.as_deref().unwrap_or(NO_SESSION));
+        let req = self.state.audit.request();
+        let redactor = self.state.settings.redactor.keyed(call.session.as_deref().unwrap_or(NO_SESSION));
         let explained = Explained::of(verdict.report(), &redactor);
         let entry = record::decided(
-            self.settings.for_record(),
+            self.state.settings.for_record(),
             &redactor,
             call,
             &seat.occasion,
@@ -673,11 +619,11 @@ impl Pipeline {
             elapsed,
         )
         .map_err(|SealError| Failure::of(SEALED))?;
-        let anchor = self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
-        let note = explained.note(self.settings.redactor.text(&req.to_string()));
-        self.transcripts.decided(req, &explained);
+        let anchor = self.state.audit.append(entry).await.map_err(|error| self.state.failure(&error))?;
+        let note = explained.note(self.state.settings.redactor.text(&req.to_string()));
+        self.state.transcripts.decided(req, &explained);
         if let Some(session) = &call.session {
-            self.transcripts.told_to_run(session, note.id.clone(), &explained);
+            self.state.transcripts.told_to_run(session, note.id.clone(), &explained);
         }
         Ok(Decided { req, explained, note, anchor, begins })
     }
@@ -685,7 +631,7 @@ impl Pipeline {
     /// How long a call may take. A job that was begun as one has no deadline but its own, and ends when nobody asks for it any more.
     fn time_of(&self, call: &Call) -> Duration {
         let at_once = call.yields == Some(Duration::ZERO);
-        call.timeout.unwrap_or(if at_once { NEVER } else { self.settings.timeout })
+        call.timeout.unwrap_or(if at_once { NEVER } else { self.state.settings.timeout })
     }
 
     /// Where a call is judged and will run: its session, or a fresh one that is not open yet.
@@ -697,7 +643,7 @@ impl Pipeline {
                 if let Some(session) = session {
                     self.settled(session, &mut deadline).await?;
                 }
-                let id = SessionId::new().map_err(|error| self.failure(&error))?;
+                let id = SessionId::new().map_err(|error| self.state.failure(&error))?;
                 self.seat_apart(call, id, deadline).await
             }
         }
@@ -715,16 +661,16 @@ impl Pipeline {
 
     /// Waits until what a session's last command left is known; of one that a job holds, it is that from before the job.
     async fn settled(&self, session: &str, deadline: &mut Deadline) -> Result<(), Failure> {
-        match self.session_registry.lease(session, deadline).await {
+        match self.state.session_registry.lease(session, deadline).await {
             Ok(lease) => lease.give_back(),
             Err(SessionError::Busy { .. }) => {}
-            Err(error) => return Err(self.lost(&error)),
+            Err(error) => return Err(self.state.lost(&error)),
         }
         Ok(())
     }
 
     fn seat_fresh(&self, call: &Call, id: SessionId) -> Result<ExecTarget, Failure> {
-        let place = self.session_registry.admit().map_err(|error| self.failure(&error))?;
+        let place = self.state.session_registry.admit().map_err(|error| self.state.failure(&error))?;
         self.seat_at(call, id, Some(place))
     }
 
@@ -735,16 +681,16 @@ impl Pipeline {
         id: SessionId,
         place: Option<crate::session::registry::SessionPermit>,
     ) -> Result<ExecTarget, Failure> {
-        let rules = self.reloads.load(Ordering::Acquire);
+        let rules = self.state.reloads.load(Ordering::Acquire);
         let (base, beginning) = match &call.session {
             Some(session) => {
-                let note = self.session_registry.note(session).map_err(|error| self.failure(&error))?;
+                let note = self.state.session_registry.note(session).map_err(|error| self.state.failure(&error))?;
                 (note.cwd, note.beginning)
             }
-            None => (self.settings.cwd.clone(), ShellSnapshot::default()),
+            None => (self.state.settings.cwd.clone(), ShellSnapshot::default()),
         };
         let cwd = self.directory(call.cwd.as_deref(), &base)?;
-        let mut occasion = self.occasion(&id, cwd, SessionDirectory::place_for(id.as_str()));
+        let mut occasion = self.state.occasion(&id, cwd, SessionDirectory::place_for(id.as_str()));
         occasion.left_with(beginning.left.clone());
         let extra = Openings::default();
         Ok(ExecTarget {
@@ -772,9 +718,10 @@ impl Pipeline {
         if opened.is_empty() {
             return Ok(opened);
         }
-        let (engine, settings) = (self.settings.engine.now(), &self.settings);
-        let plan = self.plan_cache.plan(&engine, question.facts(), &BTreeMap::new(), settings);
-        let plan = plan.map_err(|plan::Hole { outer, inner }| self.failure(&SessionError::Hole { outer, inner }))?;
+        let (engine, settings) = (self.state.settings.engine.now(), &self.state.settings);
+        let plan = self.state.plan_cache.plan(&engine, question.facts(), &BTreeMap::new(), settings);
+        let plan =
+            plan.map_err(|plan::Hole { outer, inner }| self.state.failure(&SessionError::Hole { outer, inner }))?;
         opened.retain(|path, rights, new| {
             let path = Path::new(path.as_str());
             // A new file there is made in the session's own place, which takes no wider rules.
@@ -802,9 +749,9 @@ impl Pipeline {
         if let Some(path) = changed.find(|path| !approval_binding::is_ours(Path::new(path.as_str()))) {
             return Some(format!("the session's user cannot change `{path}`"));
         }
-        let engine = self.settings.engine.now();
+        let engine = self.state.settings.engine.now();
         let hole =
-            (!opens.is_empty()).then(|| self.plan_cache.hole(&engine, question.facts(), &opens.places)).flatten();
+            (!opens.is_empty()).then(|| self.state.plan_cache.hole(&engine, question.facts(), &opens.places)).flatten();
         let plan::Hole { outer, inner } = hole?;
         Some(format!(
             "a yes would open `{outer}`, and with it `{inner}`, which policy forbids; `mkdir` a directory there first, for it is opened alone"
@@ -815,7 +762,7 @@ impl Pipeline {
     fn could_not_be_done(&self, decided: Decided, why: &str) -> Refusal {
         let Decided { mut explained, anchor, note, .. } = decided;
         if let Some(first) = explained.reasons.first_mut() {
-            first.reason.push(&self.redact(&format!(" Nobody is asked: {why}.")));
+            first.reason.push(&self.state.redact(&format!(" Nobody is asked: {why}.")));
         }
         Refusal { decision: explained.note(note.id), explained, anchor }
     }
@@ -836,7 +783,7 @@ impl Pipeline {
     fn beside(&self, mut seat: ExecTarget) -> Result<ExecTarget, Failure> {
         let Some(session) = seat.lease.as_mut().and_then(Lease::session) else { return Ok(seat) };
         let beginning = session.beginning();
-        let place = self.session_registry.admit().map_err(|error| self.failure(&error))?;
+        let place = self.state.session_registry.admit().map_err(|error| self.state.failure(&error))?;
         if let Some(lease) = seat.lease.take() {
             lease.give_back();
         }
@@ -848,15 +795,16 @@ impl Pipeline {
     }
 
     async fn seat_in(&self, call: &Call, id: &str, deadline: &mut Deadline) -> Result<ExecTarget, Failure> {
-        let mut lease = self.session_registry.lease(id, deadline).await.map_err(|error| self.lost(&error))?;
-        let rules = self.reloads.load(Ordering::Acquire);
+        let mut lease =
+            self.state.session_registry.lease(id, deadline).await.map_err(|error| self.state.lost(&error))?;
+        let rules = self.state.reloads.load(Ordering::Acquire);
         if lease.session().is_some_and(|session| session.place().is_some()) {
             return self.seat_elsewhere(call, lease, rules, *deadline).await;
         }
         if lease.session().is_none_or(|session| session.rules() != rules) {
             lease = self.restart(lease, rules, &call.client).await?;
         }
-        let Some(session) = lease.session() else { return Err(self.failure(&SessionError::Unknown)) };
+        let Some(session) = lease.session() else { return Err(self.state.failure(&SessionError::Unknown)) };
         let cwd = self.directory(call.cwd.as_deref(), session.cwd());
         let (id, scripts, temp) = (session.id().clone(), session.commands(), session.temp().cloned());
         let shell = session.process();
@@ -869,7 +817,7 @@ impl Pipeline {
             }
         };
         let directory = call.cwd.is_some().then(|| cwd.clone());
-        let mut occasion = self.occasion(&id, cwd, temp);
+        let mut occasion = self.state.occasion(&id, cwd, temp);
         occasion.shell = shell;
         occasion.left_with(left);
         Ok(ExecTarget {
@@ -889,20 +837,6 @@ impl Pipeline {
         })
     }
 
-    fn occasion(&self, id: &SessionId, cwd: AbsolutePath, temp: Option<AbsolutePath>) -> Occasion {
-        self.occasion_named(id.as_str(), cwd, temp)
-    }
-
-    fn occasion_named(&self, id: &str, cwd: AbsolutePath, temp: Option<AbsolutePath>) -> Occasion {
-        let promise = plan::local(&self.settings.engine.now(), &self.settings.accept, self.settings.level);
-        let mut occasion = Occasion::local(id, cwd, temp, promise);
-        let surroundings = &self.settings.surroundings;
-        let facts = surroundings.facts(&occasion);
-        occasion.scratch = self.scratches.of(&self.settings.engine.now(), &facts, &surroundings.home);
-        self.usage.tell(&mut occasion.session);
-        occasion
-    }
-
     /// A directory that a call names, relative to where it would otherwise run.
     fn directory(&self, named: Option<&str>, base: &AbsolutePath) -> Result<AbsolutePath, Failure> {
         let Some(named) = named else { return Ok(base.clone()) };
@@ -912,19 +846,10 @@ impl Pipeline {
         let path = Path::new(base.as_str()).join(named);
         let found = real_directory(&path).filter(|path| Path::new(path.as_str()).is_dir());
         found.ok_or_else(|| Failure {
-            what: self.settings.redactor.text(&format!("`{named}` is not a directory that can be entered")),
+            what: self.state.settings.redactor.text(&format!("`{named}` is not a directory that can be entered")),
             help: Redacted::from_static("give a directory that exists, absolute or relative to the session's own"),
             session_lost: false,
         })
-    }
-
-    /// Why a session cannot be had; that it has ended is told apart.
-    fn lost(&self, error: &SessionError) -> Failure {
-        Failure { session_lost: matches!(error, SessionError::Ended(_)), ..self.failure(error) }
-    }
-
-    fn failure(&self, error: &(impl miette::Diagnostic + ?Sized)) -> Failure {
-        Failure::explain(error, &self.settings.redactor)
     }
 }
 

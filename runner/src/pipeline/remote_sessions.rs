@@ -98,15 +98,17 @@ impl Pipeline {
         person: &mut Option<&mut AtTerminal<'_>>,
     ) -> Result<Checked<Opened>, Failure> {
         self.goes_on(None)?;
-        let room = self.session_registry.admit().map_err(|error| self.failure(&error))?;
-        let Some(target) = self.settings.targets.get(name) else { return Err(self.failure(&SessionError::NoTarget)) };
-        let id = SessionId::new().map_err(|error| self.failure(&error))?;
+        let room = self.state.session_registry.admit().map_err(|error| self.state.failure(&error))?;
+        let Some(target) = self.state.settings.targets.get(name) else {
+            return Err(self.state.failure(&SessionError::NoTarget));
+        };
+        let id = SessionId::new().map_err(|error| self.state.failure(&error))?;
         let Reached { link, mut place, rules, under } = match self.reach(&id, target, client, person).await? {
             Ok(reached) => reached,
             Err(unanswered) => return Ok(Checked::Unanswered(unanswered)),
         };
         let guard = self.guard_at(&id, target, &mut place);
-        let shell = RemoteShell::start(link, target, None, guard).await.map_err(|error| self.failure(&error))?;
+        let shell = RemoteShell::start(link, target, None, guard).await.map_err(|error| self.state.failure(&error))?;
         if target.workspace.is_none() {
             place.workspace = shell.start_directory().clone();
         }
@@ -121,26 +123,27 @@ impl Pipeline {
     /// # Errors
     /// As [`Self::restart_session`] and [`Self::open_session_at`]; what was left of a session at a target stays.
     pub async fn reopen_session(&self, id: &str, client: &Client) -> Result<Checked<Opened>, Failure> {
-        let Some(was) = self.session_registry.was_elsewhere(id) else {
+        let Some(was) = self.state.session_registry.was_elsewhere(id) else {
             return Ok(Checked::Done(Box::new(self.restart_session(id, client).await?)));
         };
         self.goes_on(Some(id))?;
-        let room = self.session_registry.admit().map_err(|error| self.failure(&error))?;
-        let target = self.settings.targets.get(&was.name).ok_or_else(|| self.failure(&SessionError::NoTarget))?;
-        let fresh = SessionId::new().map_err(|error| self.failure(&error))?;
+        let room = self.state.session_registry.admit().map_err(|error| self.state.failure(&error))?;
+        let target =
+            self.state.settings.targets.get(&was.name).ok_or_else(|| self.state.failure(&SessionError::NoTarget))?;
+        let fresh = SessionId::new().map_err(|error| self.state.failure(&error))?;
         let Reached { link, mut place, rules, under } = match self.reach(&fresh, target, client, &mut None).await? {
             Ok(reached) => reached,
             Err(unanswered) => return Ok(Checked::Unanswered(unanswered)),
         };
         place.workspace = was.workspace.clone();
-        let remains = self.session_registry.take_remains(id).map_err(|error| self.failure(&error))?;
+        let remains = self.state.session_registry.take_remains(id).map_err(|error| self.state.failure(&error))?;
         let was = Was { state: remains.beginning.state.as_ref(), stood: &remains.cwd };
         let guard = self.guard_at(&remains.id, target, &mut place);
         let shell = match RemoteShell::start(link, target, Some(was), guard).await {
             Ok(shell) => shell,
             Err(error) => {
-                self.session_registry.keep(ShellLoss::Disconnected, remains);
-                return Err(self.failure(&error));
+                self.state.session_registry.keep(ShellLoss::Disconnected, remains);
+                return Err(self.state.failure(&error));
             }
         };
         self.settled_at(&mut place, &shell);
@@ -156,7 +159,7 @@ impl Pipeline {
         client: &Client,
         person: &mut Option<&mut AtTerminal<'_>>,
     ) -> Result<Result<Reached, Box<Unanswered>>, Failure> {
-        let rules = self.reloads.load(Ordering::Acquire);
+        let rules = self.state.reloads.load(Ordering::Acquire);
         let (mut consent, mut shown) = (Consent::default(), None);
         if matches!(&target.place, Place::Ssh(there) if !there.jumps.is_empty()) {
             // The hosts on the way are logged in to before this one is seen: that has to be permitted at its best.
@@ -171,7 +174,7 @@ impl Pipeline {
             Place::Ssh(there) => ssh::Met::meet(there).await.map(|met| RemoteGreeting::Ssh(Box::new(met))),
             Place::Docker(there) => docker::Met::meet(there).await.map(RemoteGreeting::Docker),
         };
-        let met = met.map_err(|error| self.failure(&SessionError::from(error)))?;
+        let met = met.map_err(|error| self.state.failure(&SessionError::from(error)))?;
         let mut place = self.elsewhere(target, Some(&met));
         // A yes is to the target that was shown.
         if !consent.people.is_empty() && shown.is_some_and(|shown| shown != place.machine) {
@@ -182,16 +185,16 @@ impl Pipeline {
                 Ok(consent) => consent,
                 Err(unanswered) => return Ok(Err(unanswered)),
             };
-        self.usage.begin();
+        self.state.usage.begin();
         let link = match (met, &target.place) {
             (RemoteGreeting::Ssh(met), Place::Ssh(there)) => met.enter(there).await.map(Link::Ssh),
             (RemoteGreeting::Docker(met), Place::Docker(there)) => met.enter(there).await.map(|container| {
-                place.end.container = self.redact(&container.id);
+                place.end.container = self.state.redact(&container.id);
                 Link::Docker(container)
             }),
-            _ => return Err(self.failure(&SessionError::NoTarget)),
+            _ => return Err(self.state.failure(&SessionError::NoTarget)),
         };
-        let link = link.map_err(|error| self.failure(&SessionError::from(error)))?;
+        let link = link.map_err(|error| self.state.failure(&SessionError::from(error)))?;
         Ok(Ok(Reached { link, place, rules, under }))
     }
 
@@ -203,11 +206,11 @@ impl Pipeline {
         consent: Consent,
         person: &mut Option<&mut AtTerminal<'_>>,
     ) -> Result<Result<Consent, Box<Unanswered>>, Failure> {
-        let engine = self.settings.engine.now();
+        let engine = self.state.settings.engine.now();
         let report = engine.judge(facts, &Act::OpenSession, false);
         let forbidden = || {
             let (_, policies) = engine.answer(facts, &Act::OpenSession);
-            self.failure(&SessionError::TargetForbidden { policies })
+            self.state.failure(&SessionError::TargetForbidden { policies })
         };
         match report.decision {
             Decision::Allow => return Ok(Ok(consent)),
@@ -220,14 +223,15 @@ impl Pipeline {
         if !consent.people.is_empty() {
             return if lifted(&consent.people) { Ok(Ok(consent)) } else { Err(forbidden()) };
         }
-        let explained = Explained::of(&report, &self.settings.redactor);
+        let explained = Explained::of(&report, &self.state.settings.redactor);
         if let Some(person) = person {
-            let id = self.audit.request();
+            let id = self.state.audit.request();
             // What was seen of it is what they say yes to.
             let RemoteInfo { host_key, by, image, .. } = &place.end;
             let seen = std::iter::once(host_key).chain(by).chain([image]).filter(|text| !text.is_empty());
             let words = std::iter::once(self.visit_in_words(place).to_string()).chain(seen.map(Redacted::to_string));
-            let asked = Explained { command: self.redact(&words.collect::<Vec<_>>().join(" ")), ..explained.clone() };
+            let asked =
+                Explained { command: self.state.redact(&words.collect::<Vec<_>>().join(" ")), ..explained.clone() };
             if let Some((approval, granted)) = person(&asked) {
                 self.said(id, &approval, granted, &report, &asked).await?;
                 let consent = Consent { people: vec![approval], under: Some(id) };
@@ -235,14 +239,14 @@ impl Pipeline {
                     return if lifted(&consent.people) { Ok(Ok(consent)) } else { Err(forbidden()) };
                 }
             }
-            let decision = explained.note(self.redact(&id.to_string()));
-            let (anchor, standing) = (self.audit.head(), self.standing(Some(id)));
+            let decision = explained.note(self.state.redact(&id.to_string()));
+            let (anchor, standing) = (self.state.audit.head(), self.standing(Some(id)));
             return Ok(Err(Box::new(Unanswered { explained: asked, decision, anchor, standing })));
         }
-        let visit = Visit { id: self.audit.request(), facts, place, report: &report, explained: &explained };
+        let visit = Visit { id: self.state.audit.request(), facts, place, report: &report, explained: &explained };
         if let Some((under, person)) = self.remembered_visit(&visit) {
             // Where it was given to this very visit, it is used up for that one.
-            self.requests().withdraw(under);
+            self.state.requests().withdraw(under);
             let consent = Consent { people: vec![person], under: Some(under) };
             return if lifted(&consent.people) { Ok(Ok(consent)) } else { Err(forbidden()) };
         }
@@ -253,10 +257,10 @@ impl Pipeline {
             }
             RequestStatus::Waits(id) => (id, self.standing(Some(id))),
             RequestStatus::Denied(id, no) => (id, self.denied(id, &no)),
-            RequestStatus::Full => (self.audit.request(), self.standing(None)),
+            RequestStatus::Full => (self.state.audit.request(), self.standing(None)),
         };
-        let decision = explained.note(self.redact(&id.to_string()));
-        let anchor = self.audit.head();
+        let decision = explained.note(self.state.redact(&id.to_string()));
+        let anchor = self.state.audit.head();
         Ok(Err(Box::new(Unanswered { explained, decision, anchor, standing })))
     }
 
@@ -264,11 +268,11 @@ impl Pipeline {
     /// can be had again, under those of now.
     pub(super) async fn end_guarded_elsewhere(&self) -> Result<(), Failure> {
         let is_one = |job: &Job| job.elsewhere.as_ref().is_some_and(|there| there.1.session.guarded);
-        self.job_registry.end_running_where(Cause::PolicyReload, is_one).await;
+        self.state.job_registry.end_running_where(Cause::PolicyReload, is_one).await;
         let is_one = |session: &Session| session.place().is_some_and(|place| place.promise.guarded);
-        for id in self.session_registry.end_where(ShellLoss::Outdated, is_one).await {
+        for id in self.state.session_registry.end_where(ShellLoss::Outdated, is_one).await {
             let entry = record::closed(&id, POLICY_RELOAD);
-            self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
+            self.state.audit.append(entry).await.map_err(|error| self.state.failure(&error))?;
         }
         Ok(())
     }
@@ -277,17 +281,17 @@ impl Pipeline {
     ///
     /// To be asked once a reload would find what it is about: one that came before has put its policies in force by then.
     pub(super) fn is_outdated(&self, place: &RemoteSite) -> bool {
-        place.held_to.as_ref().is_some_and(|held_to| held_to != self.settings.engine.now().policy_set())
+        place.held_to.as_ref().is_some_and(|held_to| held_to != self.state.settings.engine.now().policy_set())
     }
 
     /// The targets that there are.
     pub fn targets(&self) -> Vec<TargetNote> {
         let note = |target: &Target| TargetNote {
-            target: self.redact(&target.name),
+            target: self.state.redact(&target.name),
             transport: target.transport().as_str(),
-            place: self.redact(&target.description()),
+            place: self.state.redact(&target.description()),
         };
-        self.settings.targets.values().map(note).collect()
+        self.state.settings.targets.values().map(note).collect()
     }
 
     /// In a session at a target: what names mean is asked there.
@@ -306,7 +310,7 @@ impl Pipeline {
             });
             match there {
                 Some(there) => there,
-                None => return Err(self.failure(&SessionError::Unknown)),
+                None => return Err(self.state.failure(&SessionError::Unknown)),
             }
         };
         if lease.session().is_some_and(|session| session.rules() != rules) {
@@ -359,16 +363,16 @@ impl Pipeline {
         id: &SessionId,
         deadline: Deadline,
     ) -> Result<Option<ExecTarget>, Failure> {
-        let note = self.session_registry.note(session).map_err(|error| self.failure(&error))?;
+        let note = self.state.session_registry.note(session).map_err(|error| self.state.failure(&error))?;
         let (Some(place), Some(base)) = (note.elsewhere, note.base) else { return Ok(None) };
         if call.terminal.is_some() {
-            base.has_terminals().map_err(|error| self.failure(&error))?;
+            base.has_terminals().map_err(|error| self.state.failure(&error))?;
         }
-        let rules = self.reloads.load(Ordering::Acquire);
+        let rules = self.state.reloads.load(Ordering::Acquire);
         if note.rules != rules {
             self.may_open_at(&self.facts_at(id.as_str(), &place, &call.client))?;
         }
-        let room = self.session_registry.admit().map_err(|error| self.failure(&error))?;
+        let room = self.state.session_registry.admit().map_err(|error| self.state.failure(&error))?;
         let eyes = base.eyes();
         let cwd = match call.cwd.as_deref() {
             None => note.cwd,
@@ -406,14 +410,15 @@ impl Pipeline {
         deadline: Deadline,
     ) -> (Surroundings, bool) {
         let view = Arc::new(View::default());
-        let around = self.settings.surroundings.at(place.workspace.clone(), place.home.clone(), Arc::clone(&view));
+        let around =
+            self.state.settings.surroundings.at(place.workspace.clone(), place.home.clone(), Arc::clone(&view));
         let inventory = if call.script.len() > SHORT {
             let _turn = self.turn().await;
-            tokio::task::block_in_place(|| self.parse_cache.read(&call.script, &occasion.left))
+            tokio::task::block_in_place(|| self.state.parse_cache.read(&call.script, &occasion.left))
         } else {
-            self.parse_cache.read(&call.script, &occasion.left)
+            self.state.parse_cache.read(&call.script, &occasion.left)
         };
-        let engine = self.settings.engine.now();
+        let engine = self.state.settings.engine.now();
         let look = || drop(around.gather(occasion, &inventory, &engine));
         let unseen = deadline.within(eyes.fill(&view, look)).await.is_none();
         (around, unseen)
@@ -431,7 +436,7 @@ impl Pipeline {
     ) -> Result<Session, Failure> {
         let ledger = base.is_guarded().then(|| self.ledger(id));
         let shell = RemoteShell::once(base, beginning.state.as_ref(), cwd, terminal, ledger).await;
-        let shell = shell.map_err(|error| self.failure(&error))?;
+        let shell = shell.map_err(|error| self.state.failure(&error))?;
         Ok(Session::elsewhere(id.clone(), shell, place, rules))
     }
 
@@ -453,7 +458,7 @@ impl Pipeline {
             None => None,
         };
         found.ok_or_else(|| Failure {
-            what: self.redact(&format!("`{named}` is not a directory at the target that can be entered")),
+            what: self.state.redact(&format!("`{named}` is not a directory at the target that can be entered")),
             help: Redacted::from_static(
                 "give a directory that exists there, absolute or relative to the session's own",
             ),
@@ -464,19 +469,22 @@ impl Pipeline {
     /// Where a target is, as far as is known; before it was met it is taken for the one that the settings mean.
     fn elsewhere(&self, target: &Target, met: Option<&RemoteGreeting>) -> RemoteSite {
         let user = target.user();
-        let mut end =
-            RemoteInfo { target: self.redact(&target.name), user: self.redact(user), ..RemoteInfo::default() };
+        let mut end = RemoteInfo {
+            target: self.state.redact(&target.name),
+            user: self.state.redact(user),
+            ..RemoteInfo::default()
+        };
         let over_ssh =
             |key_verified| Machine { user: user.to_owned(), key_verified, image: String::new(), privileged: true };
         let machine = match met {
             None => over_ssh(true),
             Some(RemoteGreeting::Ssh(met)) => {
-                end.host_key = self.redact(&met.fingerprint);
-                end.by = met.by().map(|host| self.redact(&host)).collect();
+                end.host_key = self.state.redact(&met.fingerprint);
+                end.by = met.by().map(|host| self.state.redact(&host)).collect();
                 over_ssh(met.known)
             }
             Some(RemoteGreeting::Docker(met)) => {
-                end.image = self.redact(&met.image);
+                end.image = self.state.redact(&met.image);
                 let (image, privileged) = (met.image.clone(), met.privileged);
                 Machine { user: user.to_owned(), key_verified: false, image, privileged }
             }
@@ -490,7 +498,7 @@ impl Pipeline {
             home: target.home.clone(),
             language: None,
             promise: match target.guard {
-                Some(_) => Promise::at_target(&self.settings.engine.now(), &self.settings.accept),
+                Some(_) => Promise::at_target(&self.state.settings.engine.now(), &self.state.settings.accept),
                 None => Promise::NOTHING,
             },
             held_to: None,
@@ -502,7 +510,7 @@ impl Pipeline {
     /// What the guard of a session at a target is told to hold; none if it is to have none.
     fn guard_at(&self, id: &SessionId, target: &Target, place: &mut RemoteSite) -> Option<(guard::Terms, Ledger)> {
         let guard = target.guard.clone()?;
-        let settings = &self.settings;
+        let settings = &self.state.settings;
         let engine = settings.engine.now();
         place.held_to = Some(engine.policy_set().to_owned());
         let init = guard::Init {
@@ -525,27 +533,27 @@ impl Pipeline {
 
     /// Who hears of what is refused in a shell.
     fn ledger(&self, id: &SessionId) -> Ledger {
-        Ledger::new(id.as_str(), self.settings.redactor.keyed(id.as_str()), self.audit.clone())
+        Ledger::new(id.as_str(), self.state.settings.redactor.keyed(id.as_str()), self.state.audit.clone())
     }
 
     /// What is known of a target once a shell runs there.
     fn settled_at(&self, place: &mut RemoteSite, shell: &RemoteShell) {
         place.speaks(shell.language());
         if let Some(held) = shell.held() {
-            place.held_by(held.outpost(), self.redact(held.outpost().digest()));
+            place.held_by(held.outpost(), self.state.redact(held.outpost().digest()));
         }
     }
 
     pub(super) fn facts_at(&self, id: &str, place: &RemoteSite, client: &Client) -> Facts {
         let view = Arc::new(View::default());
-        let around = self.settings.surroundings.at(place.workspace.clone(), place.home.clone(), view);
+        let around = self.state.settings.surroundings.at(place.workspace.clone(), place.home.clone(), view);
         around.facts(&self.occasion_at(id, place)).with(client)
     }
 
     /// Before a script in a session there.
     fn occasion_at(&self, id: &str, place: &RemoteSite) -> Occasion {
         let mut session = palisade_engine::Session::opened(id);
-        self.usage.tell(&mut session);
+        self.state.usage.tell(&mut session);
         session.shell = place.language.map_or(SessionShell::Unknown, Language::told);
         let Promise { sandboxed, guarded, paths_held, own_network } = place.promise;
         (session.sandboxed, session.guarded, session.paths_held) = (sandboxed, guarded, paths_held);
@@ -564,7 +572,7 @@ impl Pipeline {
     }
 
     fn may_open_at(&self, facts: &Facts) -> Result<(), Failure> {
-        let (permitted, policies) = self.settings.engine.now().answer(facts, &Act::OpenSession);
-        if permitted { Ok(()) } else { Err(self.failure(&SessionError::TargetForbidden { policies })) }
+        let (permitted, policies) = self.state.settings.engine.now().answer(facts, &Act::OpenSession);
+        if permitted { Ok(()) } else { Err(self.state.failure(&SessionError::TargetForbidden { policies })) }
     }
 }

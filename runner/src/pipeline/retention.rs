@@ -43,7 +43,8 @@ impl Pipeline {
         let person = self.own_account();
         let owner = user_name(owner);
         let authority = self.oversees(&person, &Oversight::Prune { owner: owner.clone() });
-        let (by, policies) = (self.redact(&person.user), authority.policies.iter().map(|id| self.redact(id)).collect());
+        let (by, policies) =
+            (self.state.redact(&person.user), authority.policies.iter().map(|id| self.state.redact(id)).collect());
         let effect = if authority.allowed { Effect::Allow } else { Effect::Deny };
         let ruling = Ruling { effect, determining: policies };
         let pruner = record::Pruner { by: Some(by), target: ground.target(), ruling, keep };
@@ -56,12 +57,12 @@ impl Pipeline {
         let policies = if policies.is_empty() { String::new() } else { format!(" ({policies})") };
         let (user, why) = (&person.user, &authority.why);
         let what = format!("policy does not let `{user}` prune the checkpoints of `{owner}`: {why}{policies}");
-        Ok(Pruned::Refused(self.redact(&what)))
+        Ok(Pruned::Refused(self.state.redact(&what)))
     }
 
     /// Has the record give up what `audit.retention` lets go, if policy lets the account that writes it; else all stays, and the log says so.
     pub(super) fn keep_records(&self) {
-        if self.settings.audit.retention.is_none() {
+        if self.state.settings.audit.retention.is_none() {
             return;
         }
         let person = self.own_account();
@@ -72,13 +73,13 @@ impl Pipeline {
                 "`audit.retention` takes nothing away: policy does not let `{user}` prune the record: {why}"
             );
         }
-        self.audit.let_prune(authority.allowed);
+        self.state.audit.let_prune(authority.allowed);
     }
 
     /// Whoever runs this process.
     fn own_account(&self) -> Approval {
         let user = user_name(rustix::process::getuid().as_raw());
-        Approval { roles: self.settings.people.roles(&user), user, via: Channel::Terminal, lasts: Lasts::Once }
+        Approval { roles: self.state.settings.people.roles(&user), user, via: Channel::Terminal, lasts: Lasts::Once }
     }
 
     /// Puts on record which checkpoints go, and lets them go if they may.
@@ -92,7 +93,7 @@ impl Pipeline {
         let gone: Vec<CheckpointNote> = old.iter().map(|checkpoint| self.note(checkpoint)).collect();
         let allowed = pruner.ruling.effect == Effect::Allow;
         let entry = record::checkpoints_pruned(pruner, &gone);
-        self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
+        self.state.audit.append(entry).await.map_err(|error| self.state.failure(&error))?;
         if allowed {
             let ids: Vec<_> = old.into_iter().map(|checkpoint| checkpoint.id).collect();
             self.remove(ground, held, ids).await?;

@@ -115,17 +115,21 @@ impl Pipeline {
         let apart = call.is_apart();
         // One that is waited for to the end is no job, whatever it has.
         let principal = format!("{}\0{}", facts.principal.agent, facts.principal.user);
-        let permit = match call.yields.map(|_| self.job_registry.admit(&principal)) {
+        let permit = match call.yields.map(|_| self.state.job_registry.admit(&principal)) {
             Some(Err(limit)) if apart => {
-                self.audit.append(record::not_started(decided.req)).await.map_err(|error| self.failure(&error))?;
-                return Err(self.failure(&SessionError::TooManyJobs(limit)));
+                self.state
+                    .audit
+                    .append(record::not_started(decided.req))
+                    .await
+                    .map_err(|error| self.state.failure(&error))?;
+                return Err(self.state.failure(&SessionError::TooManyJobs(limit)));
             }
             permit => permit.and_then(Result::ok),
         };
         let (timeout, due) = (self.time_of(&call), seat.due.take().map(Due::at));
         let yields = call.yields.filter(|_| permit.is_some());
-        let view = call.view.unwrap_or_else(|| View::chars(self.settings.budget.max_chars));
-        let progress = Arc::new(Progress::of(decided.req, self.settings.budget.keep_bytes, view.grep.as_ref()));
+        let view = call.view.unwrap_or_else(|| View::chars(self.state.settings.budget.max_chars));
+        let progress = Arc::new(Progress::of(decided.req, self.state.settings.budget.keep_bytes, view.grep.as_ref()));
         call.follower.follow(&progress);
         let (orders, received) = mpsc::channel(ORDERS);
         let (typist, typed) = mpsc::channel(TYPED);
@@ -149,7 +153,7 @@ impl Pipeline {
         };
         let restarted = seat.lease.as_mut().and_then(|lease| lease.session()).and_then(Session::take_notice);
         let job = Arc::new(Job {
-            id: JobId::new().map_err(|error| self.failure(&error))?,
+            id: JobId::new().map_err(|error| self.state.failure(&error))?,
             holds: seat.lease.is_some().then(|| seat.id.clone()),
             session: seat.id.clone(),
             named: call.session.clone(),
@@ -173,18 +177,26 @@ impl Pipeline {
             answer: tokio::sync::Mutex::new(CallerReport::Nothing),
             touched: std::sync::Mutex::new(Instant::now()),
         });
-        self.job_registry.begun(&job);
+        self.state.job_registry.begun(&job);
         // Known to whoever stops it from here on; one who came before has been heard of by now.
         if let Err(stopped) = self.goes_on(call.session.as_deref()) {
-            self.job_registry.over(&job);
-            self.audit.append(record::not_started(decided.req)).await.map_err(|error| self.failure(&error))?;
+            self.state.job_registry.over(&job);
+            self.state
+                .audit
+                .append(record::not_started(decided.req))
+                .await
+                .map_err(|error| self.state.failure(&error))?;
             return Err(stopped);
         }
         // Known to a reload from here on; one that came before has not seen it.
         let is_outdated = seat.elsewhere().is_some_and(|place| self.is_outdated(place));
-        if is_outdated || self.reloads.load(Ordering::Acquire) != seat.rules {
-            self.job_registry.over(&job);
-            self.audit.append(record::not_started(decided.req)).await.map_err(|error| self.failure(&error))?;
+        if is_outdated || self.state.reloads.load(Ordering::Acquire) != seat.rules {
+            self.state.job_registry.over(&job);
+            self.state
+                .audit
+                .append(record::not_started(decided.req))
+                .await
+                .map_err(|error| self.state.failure(&error))?;
             return Err(Failure::of("the policies have changed meanwhile; submit the command again"));
         }
         drop(decided.begins);
@@ -205,7 +217,7 @@ impl Pipeline {
                 // What is still to be done there is done all the same, with nobody waiting for it.
                 carried.await;
             }
-            pipeline.job_registry.over(&of);
+            pipeline.state.job_registry.over(&of);
         });
         let mut stop = call.stop;
         let mut attended = Attended(Some(cancel));
@@ -231,8 +243,8 @@ impl Pipeline {
         // More of it may be known later.
         let goes_on = finish.late.is_some_and(|late| late != Late::NotBegun);
         if !result.omitted.is_empty() || goes_on {
-            result.job = Some(self.redact(job.id.as_str()));
-            self.job_registry.keep(Arc::clone(job));
+            result.job = Some(self.state.redact(job.id.as_str()));
+            self.state.job_registry.keep(Arc::clone(job));
         } else {
             result.cursor = None;
         }
@@ -241,12 +253,12 @@ impl Pipeline {
 
     /// A command that goes on without the call.
     fn leave(&self, job: Arc<Job>, view: &View) -> ExecResult {
-        self.job_registry.keep(Arc::clone(&job));
+        self.state.job_registry.keep(Arc::clone(&job));
         if let Some(session) = &job.holds {
-            self.session_registry.hold(session.as_str(), Some(job.id.as_str()));
+            self.state.session_registry.hold(session.as_str(), Some(job.id.as_str()));
             // It may have ended just now, and nobody would take the name away again.
             if !job.is_running() {
-                self.session_registry.hold(session.as_str(), None);
+                self.state.session_registry.hold(session.as_str(), None);
             }
         }
         self.viewed(&job, job.ending().and_then(Result::ok).as_ref(), None, view)
@@ -267,7 +279,7 @@ impl Pipeline {
             Err(failure) => {
                 let end = self.settle(job, Err(&failure), persistent, &view).await;
                 // Nothing has run, and the session is as it was: its turn comes for whoever hears of the end.
-                self.session_registry.hold(job.session.as_str(), None);
+                self.state.session_registry.hold(job.session.as_str(), None);
                 settled.send_replace(Some(end));
                 drop((seat, permit));
                 return;
@@ -278,15 +290,15 @@ impl Pipeline {
             Some(mut lease) => {
                 match lease.session() {
                     Some(session) => {
-                        let redactor = self.settings.redactor.keyed(job.session.as_str());
+                        let redactor = self.state.settings.redactor.keyed(job.session.as_str());
                         let watched = self.look_before(ground, account, before).await;
                         let ran = session.run(grant, &redactor, terms).await;
                         self.look_behind(watched).await;
-                        let ran = ran.map_err(|error| self.failure(&error));
+                        let ran = ran.map_err(|error| self.state.failure(&error));
                         let end = self.settle(job, ran.as_ref(), persistent, &view).await;
                         // Whoever hears of the end may use the session: it waits for its turn, which comes at once. Whoever hears
                         // that it is lost may start it again, which can be done only once it is gone.
-                        self.session_registry.hold(job.session.as_str(), None);
+                        self.state.session_registry.hold(job.session.as_str(), None);
                         let is_lost = ran.as_ref().is_ok_and(|ended| ended.lost.is_some());
                         if is_lost {
                             self.behind(lease, ran, changes).await;
@@ -297,7 +309,7 @@ impl Pipeline {
                         }
                         return;
                     }
-                    None => Err(self.failure(&SessionError::Unknown)),
+                    None => Err(self.state.failure(&SessionError::Unknown)),
                 }
             }
             None => {
@@ -340,7 +352,7 @@ impl Pipeline {
             // Nothing has run.
             Err(_) => None,
         };
-        let reloads = self.reloads.load(Ordering::Acquire);
+        let reloads = self.state.reloads.load(Ordering::Acquire);
         let stale = lease.session().is_some_and(|session| session.place().is_none() && session.rules() != reloads);
         if let Some(lost) = lost {
             // The reload has ended the command, and the shell had to go with it.
@@ -375,9 +387,9 @@ impl Pipeline {
 
     /// In a shell of its own that ends with the command.
     async fn run_alone(&self, mut session: Session, grant: Grant, terms: Terms) -> Result<RunEnd, Failure> {
-        let redactor = self.settings.redactor.keyed(super::NO_SESSION);
+        let redactor = self.state.settings.redactor.keyed(super::NO_SESSION);
         let terms = Terms { ends: true, ..terms };
-        let ended = session.run(grant, &redactor, terms).await.map_err(|error| self.failure(&error));
+        let ended = session.run(grant, &redactor, terms).await.map_err(|error| self.state.failure(&error));
         session.close().await;
         ended
     }
@@ -401,7 +413,7 @@ impl Pipeline {
             return Ok(None);
         }
         let made = tokio::task::block_in_place(|| NewPlaces::make(&opened.new));
-        made.map(Arc::new).map(Some).map_err(|error| self.failure(&error))
+        made.map(Arc::new).map(Some).map_err(|error| self.state.failure(&error))
     }
 
     /// The same under rules that also hold what is opened to it.
@@ -416,7 +428,7 @@ impl Pipeline {
     ) -> Result<Session, Failure> {
         for _ in 0..SEARCHES {
             let still = MoveWatch::begin();
-            let directory = SessionDirectory::at(facts.temp.as_ref()).map_err(|error| self.failure(&error))?;
+            let directory = SessionDirectory::at(facts.temp.as_ref()).map_err(|error| self.state.failure(&error))?;
             let plan = self.plan_with(facts, directory.temp(), extra.places)?;
             let environment = self.environment(&plan);
             let gate = self.gate(facts, &plan);
@@ -426,21 +438,21 @@ impl Pipeline {
             let spec =
                 LaunchSpec { plan, environment, cwd: facts.cwd.clone(), directory, guard, names, gate, terminal };
             let opened = Session::open(id.clone(), spec, beginning.clone(), rules).await;
-            let session = opened.map_err(|error| self.failure(&error))?;
+            let session = opened.map_err(|error| self.state.failure(&error))?;
             // What other sessions have moved meanwhile may lie open in this one, in which nothing has run yet.
-            let engine = self.settings.engine.now();
+            let engine = self.state.settings.engine.now();
             match still.is_broken(&searched, |path| engine.vocabulary().may_have_name(path)) {
                 Ok(false) => return Ok(session),
                 Ok(true) => {}
                 Err(errno) => {
                     session.close().await;
-                    return Err(self.failure(&SessionError::Unwatched(errno.into())));
+                    return Err(self.state.failure(&SessionError::Unwatched(errno.into())));
                 }
             }
             session.close().await;
             tokio::time::sleep(PAUSE).await;
         }
-        Err(self.failure(&SessionError::Restless))
+        Err(self.state.failure(&SessionError::Restless))
     }
 
     /// What the programs of a session in this directory are decided by, where they are decided again.
@@ -451,11 +463,11 @@ impl Pipeline {
         directory: &SessionDirectory,
         gate: Option<&Proxy>,
     ) -> Option<Arc<Desk>> {
-        let settings = self.settings.for_guard();
+        let settings = self.state.settings.for_guard();
         facts.session.guarded.then(|| {
             let programs = gate.map(|gate| Arc::clone(gate.programs()));
             let clerk = Arc::new(Clerk(Weak::clone(&self.own)));
-            Desk::with_clerk(settings, self.audit.clone(), facts, environment, directory, programs, Some(clerk))
+            Desk::with_clerk(settings, self.state.audit.clone(), facts, environment, directory, programs, Some(clerk))
         })
     }
 
@@ -476,24 +488,24 @@ impl Pipeline {
         });
         let facts = Facts { temp: Some(temp.clone()), ..facts.clone() };
         probe().mounts.then(|| {
-            let earlier = self.settings.surroundings.earlier.clone();
-            Arc::new(Names::of(self.settings.engine.now(), facts, plan, earlier, beyond, tell))
+            let earlier = self.state.settings.surroundings.earlier.clone();
+            Arc::new(Names::of(self.state.settings.engine.now(), facts, plan, earlier, beyond, tell))
         })
     }
 
     /// What decides on the connections of a session under this plan, if it can have any.
     pub(super) fn gate(&self, facts: &Facts, plan: &plan::SandboxPlan) -> Option<Arc<Proxy>> {
-        let settings = &self.settings;
+        let settings = &self.state.settings;
         has_proxy(plan).then(|| {
             let redactor = settings.redactor.keyed(&facts.session.id);
-            Proxy::new(settings.engine.clone(), redactor, self.audit.clone(), facts, self.inspector(plan))
+            Proxy::new(settings.engine.clone(), redactor, self.state.audit.clone(), facts, self.inspector(plan))
         })
     }
 
     /// The variables of a session under this plan.
     pub(super) fn environment(&self, plan: &plan::SandboxPlan) -> Vec<(OsString, OsString)> {
-        let mut environment = self.settings.environment.clone();
-        if let Some(caches) = self.settings.caches.as_ref().filter(|caches| may_fill(plan, caches)) {
+        let mut environment = self.state.settings.environment.clone();
+        if let Some(caches) = self.state.settings.caches.as_ref().filter(|caches| may_fill(plan, caches)) {
             environment.extend(caches.variables(plan.instead.is_some(), &environment));
         }
         if has_proxy(plan) {
@@ -508,14 +520,14 @@ impl Pipeline {
 
     /// What reads the requests that the agent's own copies of installers make under this plan.
     fn inspector(&self, plan: &plan::SandboxPlan) -> Option<Arc<Inspector>> {
-        let caches = self.settings.caches.as_ref().filter(|_| has_proxy(plan))?;
+        let caches = self.state.settings.caches.as_ref().filter(|_| has_proxy(plan))?;
         let open = || {
-            let set = self.settings.environment.iter().find(|(name, _)| name == PIP_CERT);
+            let set = self.state.settings.environment.iter().find(|(name, _)| name == PIP_CERT);
             let set = set.map(|(_, path)| path.clone()).or_else(|| std::env::var_os(PIP_CERT)).map(PathBuf::from);
             let opened = Inspector::open(&caches.authority()?, set.as_deref());
             opened.inspect_err(|error| tracing::warn!(%error, "own copies of installers cannot fetch packages")).ok()
         };
-        self.inspector.get_or_init(|| tokio::task::block_in_place(open).map(Arc::new)).clone()
+        self.state.inspector.get_or_init(|| tokio::task::block_in_place(open).map(Arc::new)).clone()
     }
 
     /// What the kernel holds a session to that has this temporary directory.
@@ -529,11 +541,11 @@ impl Pipeline {
         temp: &AbsolutePath,
         extra: &BTreeMap<AbsolutePath, Rights>,
     ) -> Result<plan::SandboxPlan, Failure> {
-        let settings = &self.settings;
+        let settings = &self.state.settings;
         let engine = settings.engine.now();
         let granted = |group: &str| group.starts_with("granted-");
         if temp.is_within(&facts.workspace) || engine.vocabulary().groups_of(temp).any(granted) {
-            return Err(self.failure(&SessionError::TemporaryWithinReach(temp.clone())));
+            return Err(self.state.failure(&SessionError::TemporaryWithinReach(temp.clone())));
         }
         let mut facts = facts.clone();
         facts.temp = Some(temp.clone());
@@ -544,8 +556,8 @@ impl Pipeline {
             tracing::warn!(%error, directory = %caches.directory(), "the directory for tools' caches cannot be used");
         }
         // Deriving takes milliseconds, in which other calls go on.
-        let mut plan = tokio::task::block_in_place(|| self.plan_cache.plan(&engine, &facts, extra, settings))
-            .map_err(|plan::Hole { outer, inner }| self.failure(&SessionError::Hole { outer, inner }))?;
+        let mut plan = tokio::task::block_in_place(|| self.state.plan_cache.plan(&engine, &facts, extra, settings))
+            .map_err(|plan::Hole { outer, inner }| self.state.failure(&SessionError::Hole { outer, inner }))?;
         if let Some(caches) = &settings.caches {
             let vocabulary = engine.vocabulary();
             caches.join(&mut plan, |place| vocabulary.groups_of(place).any(granted));
@@ -567,7 +579,7 @@ impl Pipeline {
         // Policies were told that the kernel holds what is there.
         let is_promised = facts.session.paths_held || settings.level == Level::Strict;
         if is_promised && !plan.searched && probe().mounts {
-            return Err(self.failure(&SessionError::TooManyNames));
+            return Err(self.state.failure(&SessionError::TooManyNames));
         }
         Ok(plan)
     }
@@ -602,7 +614,7 @@ impl Pipeline {
             // What would come before it is in vain.
             job.cancel.send_replace(true);
         }
-        self.session_registry.told(job.session.as_str());
+        self.state.session_registry.told(job.session.as_str());
         answer.settled.send_replace(Some(settled));
     }
 
@@ -631,22 +643,22 @@ impl Pipeline {
                 }
                 self.on_record(job, finish, &result, persistent).await
             }
-            Err(failure) => match self.audit.append(record::not_started(job.req)).await {
+            Err(failure) => match self.state.audit.append(record::not_started(job.req)).await {
                 Ok(_) => Err(Arc::new(failure.clone())),
-                Err(error) => Err(Arc::new(self.failure(&error))),
+                Err(error) => Err(Arc::new(self.state.failure(&error))),
             },
         };
         *told = CallerReport::End(settled.clone());
         // What is still done behind it is nobody's command.
-        self.session_registry.told(job.session.as_str());
+        self.state.session_registry.told(job.session.as_str());
         settled
     }
 
     async fn on_record(&self, job: &Job, mut finish: Finish, result: &ExecResult, persistent: bool) -> Settled {
         let entry = record::finished(&job.session, persistent, job.req, result);
-        finish.anchor = self.audit.append(entry).await.map_err(|error| Arc::new(self.failure(&error)))?;
+        finish.anchor = self.state.audit.append(entry).await.map_err(|error| Arc::new(self.state.failure(&error)))?;
         if let Some(session) = &job.named {
-            self.transcripts.ended(session, result);
+            self.state.transcripts.ended(session, result);
         }
         Ok(finish)
     }
@@ -671,7 +683,7 @@ impl Pipeline {
             End::Limited(limit) => Some(limit),
             _ => None,
         };
-        let cwd = ended.cwd.as_ref().map(|cwd| self.redact(cwd.as_str())).unwrap_or_default();
+        let cwd = ended.cwd.as_ref().map(|cwd| self.state.redact(cwd.as_str())).unwrap_or_default();
         let lost = lost.map(|lost| Redacted::from_static(lost.as_str()));
         Finish {
             status,
@@ -683,7 +695,7 @@ impl Pipeline {
             lost,
             late,
             cause: None,
-            anchor: self.audit.head(),
+            anchor: self.state.audit.head(),
         }
     }
 }

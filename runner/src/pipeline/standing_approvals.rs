@@ -72,7 +72,7 @@ impl Pipeline {
             if all.is_empty() || !can_stand(question) {
                 return None;
             }
-            let engine = self.settings.engine.now();
+            let engine = self.state.settings.engine.now();
             let call = approval_binding::standing(pending).to_string();
             let fitting = all.iter().flat_map(|standing| engine.stands(question, standing, &call));
             let mut people = fitting.filter_map(|yes| Some((yes.id.parse().ok()?, self.giver(yes))));
@@ -83,7 +83,7 @@ impl Pipeline {
     /// Who gave it, with the roles of now.
     fn giver(&self, yes: &StandingYes) -> Approval {
         let (user, lasts) = (yes.by.clone(), yes.lasts);
-        Approval { roles: self.settings.people.roles(&user), user, via: Channel::Control, lasts }
+        Approval { roles: self.state.settings.people.roles(&user), user, via: Channel::Control, lasts }
     }
 
     /// The same for a session at a target.
@@ -94,7 +94,7 @@ impl Pipeline {
             if all.is_empty() {
                 return None;
             }
-            let engine = self.settings.engine.now();
+            let engine = self.state.settings.engine.now();
             let call = approval_binding::standing_visit(place, report).to_string();
             let fitting = all.iter().flat_map(|standing| engine.stands_for_visit(facts, report, standing, &call));
             let mut people = fitting.filter_map(|yes| Some((yes.id.parse().ok()?, self.giver(yes))));
@@ -104,8 +104,8 @@ impl Pipeline {
 
     /// All that is remembered; nothing where it cannot be read.
     fn counted(&self) -> Vec<Standing> {
-        self.memory.all().unwrap_or_else(|error| {
-            let failure = self.failure(&error);
+        self.state.memory.all().unwrap_or_else(|error| {
+            let failure = self.state.failure(&error);
             tracing::warn!("no remembered yes counts: {}", failure.what);
             Vec::new()
         })
@@ -114,7 +114,7 @@ impl Pipeline {
     /// The permits by which this person's yes to a request would hold.
     pub(super) fn standing_for(&self, id: RequestId, about: &About, person: &Approval) -> Result<StandingYes, Failure> {
         let granted = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-        let engine = self.settings.engine.now();
+        let engine = self.state.settings.engine.now();
         let id = id.to_string();
         let made = match &about.lifts {
             Lifts::Script { question, standing } => {
@@ -136,10 +136,10 @@ impl Pipeline {
             Lifts::Restore { .. } => return Err(Failure::of(OF_A_RESTORE).helped(BY_POLICY)),
         };
         let made = made.map_err(|unfit: Unfit| {
-            let what = self.redact(&unfit.to_string());
+            let what = self.state.redact(&unfit.to_string());
             Failure { what, help: Redacted::from_static(ONCE), session_lost: false }
         })?;
-        if self.redact(&made.text).left_out_of(&made.text) > 0 {
+        if self.state.redact(&made.text).left_out_of(&made.text) > 0 {
             let what = "the permit would hold what looks like a secret";
             return Err(Failure::of(what).helped(ONCE));
         }
@@ -156,49 +156,49 @@ impl Pipeline {
         }
         let files = tokio::task::block_in_place(|| approval_binding::files(question.inventory(), question.facts()));
         let Some(BoundFile { path, .. }) = files.first() else { return Ok(()) };
-        let what = self.redact(&format!("it runs code of `{path}`, which can change"));
+        let what = self.state.redact(&format!("it runs code of `{path}`, which can change"));
         Err(Failure { what, help: Redacted::from_static(ONCE), session_lost: false })
     }
 
     /// A no to a request is one to what it would hold for, too.
     pub(super) fn forget_denied(&self, id: RequestId) {
-        if let Err(error) = tokio::task::block_in_place(|| self.memory.forget(&id.to_string())) {
-            tracing::error!("a remembered yes cannot be taken back: {}", self.failure(&error).what);
+        if let Err(error) = tokio::task::block_in_place(|| self.state.memory.forget(&id.to_string())) {
+            tracing::error!("a remembered yes cannot be taken back: {}", self.state.failure(&error).what);
         }
     }
 
     /// Keeps it.
     pub(super) fn remember(&self, yes: StandingYes) -> Result<(), Failure> {
-        tokio::task::block_in_place(|| self.memory.add(yes)).map_err(|error| self.failure(&error))
+        tokio::task::block_in_place(|| self.state.memory.add(yes)).map_err(|error| self.state.failure(&error))
     }
 
     /// Shows by which permits a yes would hold, to a person who may give it.
     pub(super) fn permit(&self, id: &str, person: &Approval) -> Answer<Redacted> {
         let Some(id) = id.parse::<RequestId>().ok() else { return Answer::Unknown };
-        let about = self.requests().about(id, std::time::Instant::now());
+        let about = self.state.requests().about(id, std::time::Instant::now());
         let Some(about) = about else { return Answer::Unknown };
         let authority = self.may_approve(&about, person);
         if !authority.allowed {
             return self.refused(&format!("approve this, to hold for `{}`", person.lasts.as_str()), person, &authority);
         }
         match self.standing_for(id, &about, person) {
-            Ok(yes) => Answer::Permit(self.redact(&yes.text)),
+            Ok(yes) => Answer::Permit(self.state.redact(&yes.text)),
             Err(failure) => self.failed(&failure),
         }
     }
 
     /// All that is remembered here.
     pub(super) fn remembered(&self) -> Answer<Redacted> {
-        let all = match tokio::task::block_in_place(|| self.memory.all()) {
+        let all = match tokio::task::block_in_place(|| self.state.memory.all()) {
             Ok(all) => all,
-            Err(error) => return self.failed(&self.failure(&error)),
+            Err(error) => return self.failed(&self.state.failure(&error)),
         };
         let kept = |yes: &StandingYes| Kept {
-            id: self.redact(&yes.id),
-            by: self.redact(&yes.by),
+            id: self.state.redact(&yes.id),
+            by: self.state.redact(&yes.by),
             lasts: yes.lasts,
-            granted: self.redact(&yes.granted),
-            permits: self.redact(&yes.text),
+            granted: self.state.redact(&yes.granted),
+            permits: self.state.redact(&yes.text),
         };
         Answer::Remembered(all.iter().flat_map(Standing::yeses).map(kept).collect())
     }
@@ -206,9 +206,9 @@ impl Pipeline {
     /// Takes a standing yes back. Whose it is may do that, and who may stop the agent.
     pub(super) async fn forget(&self, id: &str, peer: &Peer, person: &Approval) -> Answer<Redacted> {
         let Ok(of) = id.parse::<RequestId>() else { return Answer::Unknown };
-        let all = match tokio::task::block_in_place(|| self.memory.all()) {
+        let all = match tokio::task::block_in_place(|| self.state.memory.all()) {
             Ok(all) => all,
-            Err(error) => return self.failed(&self.failure(&error)),
+            Err(error) => return self.failed(&self.state.failure(&error)),
         };
         let Some(by) = all.iter().flat_map(Standing::yeses).find(|yes| yes.id == id).map(|yes| yes.by.clone()) else {
             return Answer::Unknown;
@@ -218,15 +218,15 @@ impl Pipeline {
             return self.refused("take this back", person, &authority);
         }
         // It counts no more from here on, on record or not; nor does it for the call that it was given to, if that never came.
-        self.requests().withdraw(of);
-        match tokio::task::block_in_place(|| self.memory.forget(id)) {
+        self.state.requests().withdraw(of);
+        match tokio::task::block_in_place(|| self.state.memory.forget(id)) {
             Ok(true) => {}
             Ok(false) => return Answer::Unknown,
-            Err(error) => return self.failed(&self.failure(&error)),
+            Err(error) => return self.failed(&self.state.failure(&error)),
         }
-        match self.audit.append(record::forgotten(self.settings.for_record(), of, peer)).await {
-            Ok(_) => Answer::Forgotten { id: self.redact(id) },
-            Err(error) => self.failed(&self.failure(&error)),
+        match self.state.audit.append(record::forgotten(self.state.settings.for_record(), of, peer)).await {
+            Ok(_) => Answer::Forgotten { id: self.state.redact(id) },
+            Err(error) => self.failed(&self.state.failure(&error)),
         }
     }
 }

@@ -47,9 +47,9 @@ impl Pipeline {
     ) -> Result<Checked<Applied>, Failure> {
         let overlay = view.overlay().clone();
         let session = overlay.id();
-        let changes = tokio::task::block_in_place(|| overlay.changes()).map_err(|error| self.failure(&error))?;
-        let base = overlay.base().map_err(|error| self.failure(&error))?;
-        let upper = overlay.upper().map_err(|error| self.failure(&error))?;
+        let changes = tokio::task::block_in_place(|| overlay.changes()).map_err(|error| self.state.failure(&error))?;
+        let base = overlay.base().map_err(|error| self.state.failure(&error))?;
+        let upper = overlay.upper().map_err(|error| self.state.failure(&error))?;
         let about = About { label: session.clone(), session: session.clone(), ..About::default() };
         let (_, viewed) = self
             .in_store(&CheckpointTarget::Here, move |store| {
@@ -62,7 +62,7 @@ impl Pipeline {
         self.in_store(&CheckpointTarget::Here, move |store| store.forget_viewed(&store.lock()?, &about)).await?;
         let left_out = viewed.left_out.iter();
         let left_out: Vec<_> = left_out
-            .map(|left| self.redact(&format!("{}: {}", String::from_utf8_lossy(&left.name), left.why.as_str())))
+            .map(|left| self.state.redact(&format!("{}: {}", String::from_utf8_lossy(&left.name), left.why.as_str())))
             .collect();
         Ok(match done? {
             Checked::Done(note) => {
@@ -72,9 +72,14 @@ impl Pipeline {
                     && note.left.count == 0
                     && left_out.is_empty();
                 if whole {
-                    tokio::task::block_in_place(|| view.discard()).map_err(|error| self.failure(&error))?;
+                    tokio::task::block_in_place(|| view.discard()).map_err(|error| self.state.failure(&error))?;
                 }
-                Checked::Done(Box::new(Applied { view: self.redact(&session), note: *note, left_out, emptied: whole }))
+                Checked::Done(Box::new(Applied {
+                    view: self.state.redact(&session),
+                    note: *note,
+                    left_out,
+                    emptied: whole,
+                }))
             }
             Checked::Refused(refusal) => Checked::Refused(refusal),
             Checked::Unanswered(unanswered) => Checked::Unanswered(unanswered),
@@ -92,7 +97,7 @@ impl Pipeline {
         let changes = changes.unwrap_or_default();
         let made = changes.found.keys().chain(changes.left_out.iter().map(|left| &left.name));
         let parts = in_parts(made.map(|name| (name, true)).chain(changes.deleted.iter().map(|name| (name, false))));
-        let by = self.redact(&user_name(rustix::process::getuid().as_raw()));
+        let by = self.state.redact(&user_name(rustix::process::getuid().as_raw()));
         let count = parts.len();
         for (part, these) in parts.into_iter().enumerate() {
             let of = |wanted| these.iter().filter(move |(_, write)| *write == wanted).map(|(name, _)| self.path(name));
@@ -100,8 +105,8 @@ impl Pipeline {
             let view = Id::new(&view.overlay().id()).unwrap_or_else(Id::unknown);
             let part = (count > 1).then_some([part + 1, count]);
             let entry = Discarded { view, by: by.clone(), unread, write, delete, part };
-            self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
+            self.state.audit.append(entry).await.map_err(|error| self.state.failure(&error))?;
         }
-        tokio::task::block_in_place(|| view.discard()).map_err(|error| self.failure(&error))
+        tokio::task::block_in_place(|| view.discard()).map_err(|error| self.state.failure(&error))
     }
 }

@@ -54,13 +54,13 @@ impl Pipeline {
     /// # Errors
     /// What was put down of it cannot be read.
     pub(super) async fn track(&self, ground: &CheckpointTarget, session: &str) -> Result<Arc<Mutex<Ledger>>, Failure> {
-        if let Some(ledger) = self.workspace_changes.of(ground.name(), session) {
+        if let Some(ledger) = self.state.workspace_changes.of(ground.name(), session) {
             return Ok(ledger);
         }
         let name = session.to_owned();
         let (_, ledger) = self.in_store(ground, move |store| store.ledger(&name)).await?;
-        let open = self.session_registry.notes().into_iter().map(|note| note.id).collect();
-        Ok(self.workspace_changes.keep(ground.name(), session, ledger, &open))
+        let open = self.state.session_registry.notes().into_iter().map(|note| note.id).collect();
+        Ok(self.state.workspace_changes.keep(ground.name(), session, ledger, &open))
     }
 
     /// A look before a command, if its session has a way back. `before` is what a look just now has shown.
@@ -71,7 +71,7 @@ impl Pipeline {
         before: Option<Tree>,
     ) -> Option<Watched> {
         let ground = ground?;
-        let ledger = self.workspace_changes.of(ground.name(), session)?;
+        let ledger = self.state.workspace_changes.of(ground.name(), session)?;
         let (store, ()) = self.in_store(&ground, |_| Ok(())).await.ok()?;
         let before = match before {
             Some(before) => before,

@@ -1,0 +1,140 @@
+//! What the parts of the pipeline share: the settings, the record, and what is known of sessions, jobs, requests and stops.
+//!
+//! Decides nothing. Each part is a handle to it that has the methods of one area (`approvals.rs`, `checkpoints.rs`, `sessions.rs`, …).
+
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use palisade_audit::Audit;
+use palisade_engine::{AbsolutePath, Facts};
+use palisade_redact::Redacted;
+use palisade_sandbox::plan;
+use tokio::sync::{Semaphore, watch};
+
+use super::approvals::About;
+use super::auto_checkpoint::Readings;
+use super::parse_cache::ParseCache;
+use super::plan_cache::PlanCache;
+use super::presence::Presence;
+use super::standing_approvals::Memory;
+use super::transcript::Transcripts;
+use super::usage::Usage;
+use super::workspace_changes::WorkspaceChanges;
+use super::{MAX_JOBS, Settings};
+use crate::control::approvals::ApprovalRegistry;
+use crate::control::stops::Stops;
+use crate::facts::Occasion;
+use crate::failure::Failure;
+use crate::job::registry::JobRegistry;
+use crate::network::Inspector;
+use crate::session::registry::SessionRegistry;
+use crate::shell::{SessionError, SessionId};
+
+/// Jobs of all principals that may run at once.
+const MAX_ALL_JOBS: usize = 200;
+
+/// Calls of one principal at a time that are judged for long: some take a second, and a hundred times their text of memory.
+const MAX_JUDGES: usize = 4;
+
+/// The state of one pipeline.
+#[derive(Debug)]
+pub(super) struct PipelineState {
+    pub(super) settings: Settings,
+    pub(super) audit: Audit,
+    pub(super) session_registry: Arc<SessionRegistry>,
+    pub(super) job_registry: JobRegistry,
+    /// For whoever judges something that takes long.
+    pub(super) judges: Semaphore,
+    pub(super) parse_cache: ParseCache,
+    pub(super) plan_cache: PlanCache,
+    /// None inside if it cannot be had.
+    pub(super) inspector: OnceLock<Option<Arc<Inspector>>>,
+    pub(super) usage: Usage,
+    pub(super) scratches: plan::Scratches,
+    pub(super) workspace_changes: WorkspaceChanges,
+    pub(super) transcripts: Transcripts,
+    pub(super) readings: Readings,
+    pub(super) requests: Mutex<ApprovalRegistry<About>>,
+    /// Yeses that hold for longer than one call.
+    pub(super) memory: Memory,
+    /// Changes with each answer to a request.
+    pub(super) answers: watch::Sender<u64>,
+    pub(super) stops: Mutex<Stops>,
+    /// Who can be asked about what runs.
+    pub(super) presence: Presence,
+    /// How often other policies have taken their place.
+    pub(super) reloads: AtomicU64,
+    /// Whether the record is about to be closed. Held for reading from a decision until its command is among those that run, so that
+    /// the end finds every command that it has to wait for.
+    pub(super) ending: Arc<tokio::sync::RwLock<bool>>,
+}
+
+impl PipelineState {
+    pub(super) fn new(settings: Settings, audit: Audit) -> Self {
+        let requests = Mutex::new(ApprovalRegistry::new(settings.approvals_expire));
+        let memory = Memory::new(settings.remembered.clone());
+        Self {
+            session_registry: SessionRegistry::new(settings.max_sessions),
+            job_registry: JobRegistry::new(MAX_ALL_JOBS, MAX_JOBS),
+            judges: Semaphore::new(MAX_JUDGES),
+            parse_cache: ParseCache::default(),
+            plan_cache: PlanCache::default(),
+            inspector: OnceLock::new(),
+            usage: Usage::default(),
+            scratches: plan::Scratches::new(),
+            workspace_changes: WorkspaceChanges::default(),
+            transcripts: Transcripts::default(),
+            readings: Readings::default(),
+            requests,
+            memory,
+            answers: watch::Sender::new(0),
+            stops: Mutex::default(),
+            presence: Presence::default(),
+            reloads: AtomicU64::new(0),
+            ending: Arc::default(),
+            settings,
+            audit,
+        }
+    }
+
+    /// What may be shown of a text.
+    pub(super) fn redact(&self, text: &str) -> Redacted {
+        self.settings.redactor.text(text)
+    }
+
+    pub(super) fn failure(&self, error: &(impl miette::Diagnostic + ?Sized)) -> Failure {
+        Failure::explain(error, &self.settings.redactor)
+    }
+
+    /// Why a session cannot be had; that it has ended is told apart.
+    pub(super) fn lost(&self, error: &SessionError) -> Failure {
+        Failure { session_lost: matches!(error, SessionError::Ended(_)), ..self.failure(error) }
+    }
+
+    pub(super) fn requests(&self) -> MutexGuard<'_, ApprovalRegistry<About>> {
+        // Nothing that holds the lock can fail half-way.
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn occasion(&self, id: &SessionId, cwd: AbsolutePath, temp: Option<AbsolutePath>) -> Occasion {
+        self.occasion_named(id.as_str(), cwd, temp)
+    }
+
+    pub(super) fn occasion_named(&self, id: &str, cwd: AbsolutePath, temp: Option<AbsolutePath>) -> Occasion {
+        let promise = plan::local(&self.settings.engine.now(), &self.settings.accept, self.settings.level);
+        let mut occasion = Occasion::local(id, cwd, temp, promise);
+        let surroundings = &self.settings.surroundings;
+        let facts = surroundings.facts(&occasion);
+        occasion.scratch = self.scratches.of(&self.settings.engine.now(), &facts, &surroundings.home);
+        self.usage.tell(&mut occasion.session);
+        occasion
+    }
+
+    /// The principal and the time: what a question is about that no session raises.
+    pub(super) fn facts_of_nothing(&self) -> Facts {
+        let settings = &self.settings;
+        let promise = palisade_sandbox::plan::local(&settings.engine.now(), &settings.accept, settings.level);
+        let occasion = crate::facts::Occasion::local("", settings.cwd.clone(), None, promise);
+        settings.surroundings.facts(&occasion)
+    }
+}
