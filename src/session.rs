@@ -404,7 +404,7 @@ impl Inner {
                 return Err((*unanswered).into());
             };
             let yes = ask.is_yes(Question::of(&unanswered.explained)).await;
-            self.pipeline.answer(id.as_str(), self.person.clone(), yes, "").await?;
+            self.pipeline.approvals().answer(id.as_str(), self.person.clone(), yes, "").await?;
             if !yes {
                 return Err((*unanswered).into());
             }
@@ -423,12 +423,12 @@ impl Drop for Inner {
 
 /// Asks about each program that takes a yes before it starts, while the script that started it runs.
 async fn attend(pipeline: Arc<Pipeline>, ask: Ask, person: Approval) {
-    let mut attendance = pipeline.attended_by(person.clone());
+    let mut attendance = pipeline.approvals().attended_by(person.clone());
     while let Some(id) = attendance.next().await {
-        let Some(request) = pipeline.asks(&id, &person) else { continue };
+        let Some(request) = pipeline.approvals().asks(&id, &person) else { continue };
         let yes = ask.is_yes(Question::waiting(&request)).await;
         // Where nobody waits for it any more, or it does not count, the program does not start.
-        let _unheard = pipeline.answer(&id, person.clone(), yes, "").await;
+        let _unheard = pipeline.approvals().answer(&id, person.clone(), yes, "").await;
     }
 }
 

@@ -54,7 +54,6 @@ impl Readings {
         *self.ahead.lock().unwrap_or_else(PoisonError::into_inner) = pace;
     }
 }
-
 impl Pipeline {
     /// Reads the workspace where checkpoints will be taken that nobody asks for, so that the first of them keeps nobody waiting for
     /// long. For a server to run beside its work; done when all is read.

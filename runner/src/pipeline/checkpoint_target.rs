@@ -55,7 +55,6 @@ impl CheckpointTarget {
         }
     }
 }
-
 impl Pipeline {
     /// Where a session's workspace lies.
     ///

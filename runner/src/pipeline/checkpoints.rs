@@ -11,7 +11,7 @@ use palisade_engine::{AbsolutePath, Act, Approval, Decision, Facts, FileAction, 
 use palisade_redact::Redacted;
 use serde::Serialize;
 
-use super::approvals::RestoreApproval;
+use super::approval_requests::RestoreApproval;
 use super::checkpoint_target::CheckpointTarget;
 use super::path_lists::in_parts;
 use super::{Client, Failure, Pipeline, WithClient, approval_binding};
@@ -109,7 +109,6 @@ struct Account<'a> {
 
 /// Shows somebody what would be done and takes their answer, whether it is a yes; none if nobody is there.
 pub type Person<'a> = dyn FnMut(&RestoreNote, &Explained) -> Option<(Approval, bool)> + Send + 'a;
-
 impl Pipeline {
     /// Takes a checkpoint of the workspace, between two commands of a session.
     ///
@@ -119,7 +118,7 @@ impl Pipeline {
         if label.len() > MAX_LABEL {
             return Err(Failure::of("the label is too long; the limit is 200 bytes"));
         }
-        self.goes_on(Some(session))?;
+        self.state.kill_switch().goes_on(Some(session))?;
         let ground = self.ground(session)?;
         // No command of the session runs meanwhile.
         let lease = self
@@ -172,7 +171,7 @@ impl Pipeline {
         terms: Terms,
         client: &Client,
     ) -> Result<Checked<RestoreNote>, Failure> {
-        self.goes_on(Some(session))?;
+        self.state.kill_switch().goes_on(Some(session))?;
         let ground = self.ground(session)?;
         let lease = self
             .state
@@ -250,7 +249,7 @@ impl Pipeline {
             let people = match person {
                 Some(person) => match person(&note(&plan, &explained, anchor), &explained) {
                     Some((approval, granted)) => {
-                        self.said(id, &approval, granted, &report, &explained).await?;
+                        self.state.approvals().record_answer(id, &approval, granted, &report, &explained).await?;
                         if granted { Some((id, vec![approval])) } else { None }
                     }
                     None => None,
@@ -267,15 +266,25 @@ impl Pipeline {
                     let (files, report, explained) = (&files, &report, &explained);
                     let way =
                         RestoreApproval { id, binds, session, facts: &facts, act: &act, files, report, explained };
-                    match self.register_restore(way, self.in_words(&prospect.to, &plan), self.opened_by(&plan)) {
+                    match self.state.approval_requests().register_restore(
+                        way,
+                        self.in_words(&prospect.to, &plan),
+                        self.opened_by(&plan),
+                    ) {
                         RequestStatus::Granted(id, people) => Some((id, people)),
                         RequestStatus::Waits(id) => {
-                            return Ok(self.without_yes(explained, id, self.standing(Some(id))));
+                            return Ok(self.without_yes(
+                                explained,
+                                id,
+                                self.state.approval_requests().standing(Some(id)),
+                            ));
                         }
                         RequestStatus::Denied(id, no) => {
-                            return Ok(self.without_yes(explained, id, self.denied(id, &no)));
+                            return Ok(self.without_yes(explained, id, self.state.approval_requests().denied(id, &no)));
                         }
-                        RequestStatus::Full => return Ok(self.without_yes(explained, id, self.standing(None))),
+                        RequestStatus::Full => {
+                            return Ok(self.without_yes(explained, id, self.state.approval_requests().standing(None)));
+                        }
                     }
                 }
             };
@@ -302,26 +311,6 @@ impl Pipeline {
         let entry = record::restored(session, self.state.redact(restored.undo.id.short()), &result.failed);
         result.anchor = self.state.audit.append(entry).await.map_err(|error| self.state.failure(&error))?;
         Ok(Checked::Done(Box::new(result)))
-    }
-
-    /// Puts an answer that was given at a terminal on record.
-    pub(super) async fn said(
-        &self,
-        of: RequestId,
-        person: &Approval,
-        granted: bool,
-        report: &Report,
-        explained: &Explained,
-    ) -> Result<(), Failure> {
-        let quorum = report.quorum();
-        let answered =
-            record::Answered { of, granted, person, peer: None, reason: "", quorum, permit: None, explained };
-        self.state
-            .audit
-            .append(answered.entry(self.state.settings.for_record()))
-            .await
-            .map(drop)
-            .map_err(|error| self.state.failure(&error))
     }
 
     /// What is told of a restore that may not be.

@@ -13,9 +13,9 @@ use palisade_audit::{RequestId, Yes};
 use palisade_engine::{AbsolutePath, Decision, Report};
 use palisade_redact::Redacted;
 
-use super::Pipeline;
 use super::approval_binding::{self, BoundFile};
-use super::approvals::{About, Lifts, principal};
+use super::approval_requests::{About, ApprovalRequests, Lifts, principal};
+use super::state::PipelineState;
 use crate::control::approvals::{MAX_WAITING, No, PendingApproval, RequestStatus};
 use crate::control::wire::{Running, State};
 use crate::guard::{self, Answered, Asking, root_of};
@@ -36,44 +36,43 @@ const AT_A_SERVER: &str = "a person counts as there who runs `palisade watch`, h
 
 /// Puts the executions of one pipeline's sessions to people.
 #[derive(Debug)]
-pub(super) struct Clerk(pub(super) Weak<Pipeline>);
+pub(super) struct Clerk(pub(super) Weak<PipelineState>);
 
 impl guard::Clerk for Clerk {
     fn ask(&self, asking: Asking<'_>) -> Answered {
         match self.0.upgrade() {
-            Some(pipeline) => pipeline.ask_execution(&asking),
+            Some(state) => state.approval_requests().ask_execution(&asking),
             None => Answered::Refused("The server ends.".to_owned()),
         }
     }
 
     fn is_over(&self, id: RequestId, policy_set: &str) -> bool {
-        self.0.upgrade().is_none_or(|pipeline| {
+        self.0.upgrade().is_none_or(|state| {
             let is_open = |entry: &PendingApproval<About>| entry.state() == State::Waiting;
-            pipeline.state.settings.engine.now().policy_set() != policy_set
-                || !pipeline.state.requests().get(id, Instant::now()).is_some_and(is_open)
+            state.settings.engine.now().policy_set() != policy_set
+                || !state.requests().get(id, Instant::now()).is_some_and(is_open)
         })
     }
 
     fn withdraw(&self, id: RequestId) {
-        if let Some(pipeline) = self.0.upgrade() {
-            pipeline.withdraw(id);
+        if let Some(state) = self.0.upgrade() {
+            state.approval_requests().withdraw(id);
         }
     }
 
     fn patience(&self) -> Duration {
-        self.0.upgrade().map_or(Duration::ZERO, |pipeline| pipeline.state.settings.approvals_expire.min(TIMEOUT))
+        self.0.upgrade().map_or(Duration::ZERO, |state| state.settings.approvals_expire.min(TIMEOUT))
     }
 }
-
-impl Pipeline {
+impl ApprovalRequests<'_> {
     /// What becomes of an execution that needs a yes. Blocks, for the guard's thread alone waits for it.
-    fn ask_execution(&self, asking: &Asking<'_>) -> Answered {
+    fn ask_execution(self, asking: &Asking<'_>) -> Answered {
         let (Some(execution), Some(first)) = (asking.steps.first(), asking.open.first()) else {
             return Answered::Refused(String::new());
         };
         let facts = first.facts();
         let session = facts.session.id.as_str();
-        if let Err(stopped) = self.goes_on(Some(session)) {
+        if let Err(stopped) = self.state.kill_switch().goes_on(Some(session)) {
             return Answered::Refused(format!("{}.", stopped.what));
         }
         let report = merged(asking, &words(execution));
@@ -124,7 +123,7 @@ impl Pipeline {
             }
             approvals.knows(binds, now)
         };
-        if !known && !self.can_ask(&about) {
+        if !known && !self.state.approvals().can_ask(&about) {
             let how = if self.state.settings.verb == "serve" { AT_A_SERVER } else { AT_A_TERMINAL };
             return Answered::Refused(format!("A person could allow it, and nobody can be asked here: {how}."));
         }
@@ -152,7 +151,7 @@ impl Pipeline {
                     return Answered::Refused(format!("{}.", self.state.failure(&error).what));
                 }
                 self.state.answers.send_modify(|answers| *answers += 1);
-                self.show_to_somebody(id, &about);
+                self.state.approvals().show_to_somebody(id, &about);
                 Answered::Waits(id)
             }
             RequestStatus::Waits(known) => Answered::Waits(known),
@@ -188,7 +187,7 @@ impl Pipeline {
     }
 
     /// Nobody waits for an answer to this any more.
-    fn withdraw(&self, id: RequestId) {
+    fn withdraw(self, id: RequestId) {
         self.state.requests().withdraw(id);
         self.state.answers.send_modify(|answers| *answers += 1);
     }

@@ -95,7 +95,6 @@ pub(super) struct JobRequest {
     pub(super) judged: Judged,
     pub(super) told: u64,
 }
-
 impl Pipeline {
     /// What goes on record of something that was to be written to a job.
     pub(super) fn input_entry(
@@ -160,7 +159,7 @@ impl Pipeline {
         under: RequestId,
     ) -> Result<Reached, Failure> {
         let PendingAct { job, facts, judged, intent, told, .. } = pending;
-        self.goes_on(job.named.as_deref())?;
+        self.state.kill_switch().goes_on(job.named.as_deref())?;
         // The time is another by now.
         let facts = Facts { principal: facts.principal, ..self.facts_of(&job, &Client::default()) };
         let engine = self.state.settings.engine.now();

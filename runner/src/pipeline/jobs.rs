@@ -51,7 +51,6 @@ pub struct Reading {
     /// Who follows the job meanwhile.
     pub follower: Follower,
 }
-
 impl Pipeline {
     /// What a job has printed since the cursor, and how it stands: at its end, or once `wait` is over or it waits for input or a person.
     ///
@@ -92,11 +91,6 @@ impl Pipeline {
         let _touched_by_being_found = self.state.job_registry.get(id);
     }
 
-    /// How long a request waits for a person's answer.
-    pub fn approvals_expire(&self) -> Duration {
-        self.state.settings.approvals_expire
-    }
-
     /// How long a session, a job or what is left of one is kept for nobody who asks for it.
     pub fn idle(&self) -> Duration {
         self.state.settings.idle
@@ -116,7 +110,7 @@ impl Pipeline {
         client: &Client,
     ) -> Result<Reached, Failure> {
         let job = self.job(id)?;
-        self.goes_on(job.named.as_deref())?;
+        self.state.kill_switch().goes_on(job.named.as_deref())?;
         let Some(typist) = &job.input else { return Err(self.state.failure(&SessionError::NoInput)) };
         if input.len() > MAX_INPUT {
             return Err(self.state.failure(&SessionError::TooMuchInput { limit: MAX_INPUT }));
@@ -199,7 +193,7 @@ impl Pipeline {
         client: &Client,
     ) -> Result<Reached, Failure> {
         let job = self.job(id)?;
-        self.goes_on(job.named.as_deref())?;
+        self.state.kill_switch().goes_on(job.named.as_deref())?;
         let Some(signal) = JobSignal::named(signal) else {
             return Err(self.state.failure(&SessionError::NoSuchSignal { names: JobSignal::names() }));
         };

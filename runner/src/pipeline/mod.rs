@@ -4,12 +4,14 @@
 //! only caller of [`Session::run`](crate::session::Session::run); a call may leave before it ends and come back for it (`jobs.rs`).
 
 mod approval_binding;
+mod approval_requests;
 mod approvals;
 mod auto_checkpoint;
 mod canonical;
 mod checkpoint_target;
 mod checkpoints;
 mod client_approval;
+mod control_answers;
 mod control_server;
 mod executions;
 mod job_approval;
@@ -19,6 +21,7 @@ mod learned_values;
 mod logins;
 mod openings;
 mod outcome;
+mod overseers;
 mod parse_cache;
 mod path_lists;
 mod plan_cache;
@@ -38,8 +41,8 @@ mod workspace_changes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use palisade_audit::{Anchor, Audit, AuditError, RequestId, SealError};
@@ -71,10 +74,12 @@ use crate::shell::deadline::{Deadline, NEVER};
 use crate::shell::{SessionError, SessionId};
 use crate::target::Target;
 
+pub use self::approvals::Approvals;
 pub use self::checkpoints::{Checked, Paths, Person, RestoreNote, Taken, Terms as RestoreTerms};
 pub use self::control_server::Door;
 pub use self::job_approval::PendingAct;
 pub use self::jobs::Reading;
+pub use self::kill_switch::KillSwitch;
 pub use self::logins::Outsider;
 pub use self::outcome::{Outcome, Pending, Reached};
 pub use self::presence::Attendance;
@@ -229,10 +234,7 @@ pub struct SessionNote {
 #[derive(Debug)]
 pub struct Pipeline {
     state: Arc<PipelineState>,
-    /// For those who outlive it.
-    own: Weak<Self>,
 }
-
 impl Pipeline {
     /// Opens the record and is ready. The sandbox is probed here, so that a machine that cannot hold what the settings
     /// ask for is told before anything is judged.
@@ -250,7 +252,7 @@ impl Pipeline {
         palisade_sandbox::probe().meets(settings.level)?;
         let audit = Audit::open(&settings.audit, start)?;
         let state = Arc::new(PipelineState::new(settings, audit));
-        let pipeline = Arc::new_cyclic(|own| Self { state, own: Weak::clone(own) });
+        let pipeline = Arc::new(Self { state });
         pipeline.keep_records();
         Ok(pipeline)
     }
@@ -261,7 +263,7 @@ impl Pipeline {
     /// If there is no such session, no shell can be started, or the record cannot be written: then nothing has run, or,
     /// if it was the outcome that could not be recorded, its result is withheld.
     pub async fn submit(self: &Arc<Self>, mut call: Call) -> Result<Outcome, Failure> {
-        self.goes_on(call.session.as_deref())?;
+        self.state.kill_switch().goes_on(call.session.as_deref())?;
         // First of all, so that calls to one session keep the order in which they came.
         let mut seat = self.seat(&call).await?;
         let Judgement { facts, verdict, elapsed, instead } = self.judge(&call, &seat).await;
@@ -291,7 +293,7 @@ impl Pipeline {
                     decision: decided.note,
                     anchor: decided.anchor,
                 };
-                let Some((under, person)) = self.remembered_yes(&pending) else {
+                let Some((under, person)) = self.state.standing_approvals().yes_to(&pending) else {
                     return Ok(Outcome::Ask(Box::new(pending)));
                 };
                 // Where it was given to this very call, it is used up for that one.
@@ -339,7 +341,7 @@ impl Pipeline {
         under: RequestId,
     ) -> Result<ApprovedRun, Failure> {
         let Pending { question, call, scripts, opens, .. } = pending;
-        self.goes_on(call.session.as_deref())?;
+        self.state.kill_switch().goes_on(call.session.as_deref())?;
         let facts = question.facts().clone();
         // How long the person took is not the target's.
         let mut deadline = Deadline::after(self.time_of(&call));
@@ -410,7 +412,7 @@ impl Pipeline {
     /// # Errors
     /// If there is no such session or directory, or a person has stopped it.
     pub async fn explain(&self, call: &Call) -> Result<Explained, Failure> {
-        self.goes_on(call.session.as_deref())?;
+        self.state.kill_switch().goes_on(call.session.as_deref())?;
         let seat = match &call.session {
             Some(id) => self.seat_in(call, id, &mut Deadline::after(self.time_of(call))).await?,
             // Nothing will run: it takes no place from those who want one.
@@ -443,7 +445,9 @@ impl Pipeline {
         self.state.settings.engine.replace(engine);
         tokio::task::block_in_place(|| self.keep_records());
         // A yes would be to what the old policies asked. Whoever still waits asks again; a program that waits in its `execve` cannot.
-        self.state.requests().withdraw_waiting(|about| !matches!(about.lifts, approvals::Lifts::Execution { .. }));
+        self.state
+            .requests()
+            .withdraw_waiting(|about| !matches!(about.lifts, approval_requests::Lifts::Execution { .. }));
         self.state.answers.send_modify(|answers| *answers += 1);
         if !same_rules {
             let reloads = self.state.reloads.fetch_add(1, Ordering::AcqRel) + 1;
@@ -506,12 +510,6 @@ impl Pipeline {
     /// The chain of the record, by which this server's control socket is named.
     pub fn chain(&self) -> String {
         self.state.audit.chain().to_string()
-    }
-
-    /// Forgets all that waits for a person.
-    fn forget_requests(&self) {
-        self.state.requests.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        self.state.answers.send_modify(|answers| *answers += 1);
     }
 
     /// How much output is kept and shown unless a call says otherwise.
@@ -850,6 +848,16 @@ impl Pipeline {
             help: Redacted::from_static("give a directory that exists, absolute or relative to the session's own"),
             session_lost: false,
         })
+    }
+
+    /// The requests that wait for a person, and the answers to them.
+    pub fn approvals(&self) -> Approvals<'_> {
+        Approvals { state: &self.state }
+    }
+
+    /// What people have stopped.
+    pub fn kill_switch(&self) -> KillSwitch<'_> {
+        KillSwitch { state: &self.state }
     }
 }
 

@@ -57,7 +57,6 @@ pub struct Rule {
     #[serde(skip_serializing_if = "Redacted::is_empty")]
     pub suggest: Redacted,
 }
-
 impl Pipeline {
     /// What holds for the principal now.
     ///
@@ -65,7 +64,7 @@ impl Pipeline {
     /// If a person has stopped the agent.
     pub fn rules(&self, client: &Client) -> Result<Rules, Failure> {
         use super::WithClient as _;
-        self.goes_on(None)?;
+        self.state.kill_switch().goes_on(None)?;
         let engine = self.state.settings.engine.now();
         let facts = self.state.facts_of_nothing().with(client);
         let all = engine.visible_policies(&facts);
@@ -95,7 +94,7 @@ impl Pipeline {
     /// # Errors
     /// If a person has stopped the agent.
     pub fn decision_of(&self, id: &str) -> Result<Option<Explained>, Failure> {
-        self.goes_on(None)?;
+        self.state.kill_switch().goes_on(None)?;
         Ok(id.parse().ok().and_then(|id| self.state.transcripts.decision(id)).map(|explained| (*explained).clone()))
     }
 
@@ -104,7 +103,7 @@ impl Pipeline {
     /// # Errors
     /// If there is no such job, its end could not be recorded, or a person has stopped the agent.
     pub async fn output_of(&self, job: &str, cursor: Option<Cursor>) -> Result<ExecResult, Failure> {
-        self.goes_on(None)?;
+        self.state.kill_switch().goes_on(None)?;
         let view = View::chars(self.state.settings.budget.keep_bytes.min(MAX_SHOWN));
         self.read_job(job, Reading { cursor, view: Some(view), ..Reading::default() }).await
     }
@@ -114,7 +113,7 @@ impl Pipeline {
     /// # Errors
     /// If there is no such session, or a person has stopped it.
     pub fn transcript(&self, session: &str, from: u64) -> Result<Transcript, Failure> {
-        self.goes_on(Some(session))?;
+        self.state.kill_switch().goes_on(Some(session))?;
         let known = self.state.session_registry.notes().into_iter().any(|note| note.id == session);
         if !known {
             return Err(self.state.failure(&SessionError::Unknown));

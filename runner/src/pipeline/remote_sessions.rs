@@ -11,7 +11,7 @@ use palisade_engine::{AbsolutePath, Act, Approval, Decision, Facts, Machine, Scr
 use palisade_redact::Redacted;
 use palisade_sandbox::plan::Promise;
 
-use super::approvals::Visit;
+use super::approval_requests::Visit;
 use super::parse_cache::SHORT;
 use super::sessions::POLICY_RELOAD;
 use super::{Call, Checked, Client, ExecTarget, Failure, Occasion, Opened, Pipeline, WithClient};
@@ -60,7 +60,6 @@ struct Consent {
     /// To which request.
     under: Option<RequestId>,
 }
-
 impl Pipeline {
     /// Opens a session at a target.
     ///
@@ -97,7 +96,7 @@ impl Pipeline {
         client: &Client,
         person: &mut Option<&mut AtTerminal<'_>>,
     ) -> Result<Checked<Opened>, Failure> {
-        self.goes_on(None)?;
+        self.state.kill_switch().goes_on(None)?;
         let room = self.state.session_registry.admit().map_err(|error| self.state.failure(&error))?;
         let Some(target) = self.state.settings.targets.get(name) else {
             return Err(self.state.failure(&SessionError::NoTarget));
@@ -126,7 +125,7 @@ impl Pipeline {
         let Some(was) = self.state.session_registry.was_elsewhere(id) else {
             return Ok(Checked::Done(Box::new(self.restart_session(id, client).await?)));
         };
-        self.goes_on(Some(id))?;
+        self.state.kill_switch().goes_on(Some(id))?;
         let room = self.state.session_registry.admit().map_err(|error| self.state.failure(&error))?;
         let target =
             self.state.settings.targets.get(&was.name).ok_or_else(|| self.state.failure(&SessionError::NoTarget))?;
@@ -229,35 +228,36 @@ impl Pipeline {
             // What was seen of it is what they say yes to.
             let RemoteInfo { host_key, by, image, .. } = &place.end;
             let seen = std::iter::once(host_key).chain(by).chain([image]).filter(|text| !text.is_empty());
-            let words = std::iter::once(self.visit_in_words(place).to_string()).chain(seen.map(Redacted::to_string));
+            let words = std::iter::once(self.state.approval_requests().visit_in_words(place).to_string())
+                .chain(seen.map(Redacted::to_string));
             let asked =
                 Explained { command: self.state.redact(&words.collect::<Vec<_>>().join(" ")), ..explained.clone() };
             if let Some((approval, granted)) = person(&asked) {
-                self.said(id, &approval, granted, &report, &asked).await?;
+                self.state.approvals().record_answer(id, &approval, granted, &report, &asked).await?;
                 let consent = Consent { people: vec![approval], under: Some(id) };
                 if granted {
                     return if lifted(&consent.people) { Ok(Ok(consent)) } else { Err(forbidden()) };
                 }
             }
             let decision = explained.note(self.state.redact(&id.to_string()));
-            let (anchor, standing) = (self.state.audit.head(), self.standing(Some(id)));
+            let (anchor, standing) = (self.state.audit.head(), self.state.approval_requests().standing(Some(id)));
             return Ok(Err(Box::new(Unanswered { explained: asked, decision, anchor, standing })));
         }
         let visit = Visit { id: self.state.audit.request(), facts, place, report: &report, explained: &explained };
-        if let Some((under, person)) = self.remembered_visit(&visit) {
+        if let Some((under, person)) = self.state.standing_approvals().yes_to_visit(&visit) {
             // Where it was given to this very visit, it is used up for that one.
             self.state.requests().withdraw(under);
             let consent = Consent { people: vec![person], under: Some(under) };
             return if lifted(&consent.people) { Ok(Ok(consent)) } else { Err(forbidden()) };
         }
-        let (id, standing) = match self.register_visit(visit) {
+        let (id, standing) = match self.state.approval_requests().register_visit(visit) {
             RequestStatus::Granted(id, people) => {
                 let consent = Consent { people, under: Some(id) };
                 return if lifted(&consent.people) { Ok(Ok(consent)) } else { Err(forbidden()) };
             }
-            RequestStatus::Waits(id) => (id, self.standing(Some(id))),
-            RequestStatus::Denied(id, no) => (id, self.denied(id, &no)),
-            RequestStatus::Full => (self.state.audit.request(), self.standing(None)),
+            RequestStatus::Waits(id) => (id, self.state.approval_requests().standing(Some(id))),
+            RequestStatus::Denied(id, no) => (id, self.state.approval_requests().denied(id, &no)),
+            RequestStatus::Full => (self.state.audit.request(), self.state.approval_requests().standing(None)),
         };
         let decision = explained.note(self.state.redact(&id.to_string()));
         let anchor = self.state.audit.head();

@@ -1,7 +1,7 @@
 //! Checkpoints and records that go: who may give them up, and that it is on record before any is gone.
 
 use palisade_audit::{Effect, Ruling};
-use palisade_engine::{Approval, Channel, Lasts, Oversight};
+use palisade_engine::Oversight;
 use palisade_redact::Redacted;
 
 use super::checkpoint_target::CheckpointTarget;
@@ -24,7 +24,6 @@ pub enum Pruned {
     /// Policy does not let whoever wanted it. All are still there.
     Refused(Redacted),
 }
-
 impl Pipeline {
     /// Gives up all checkpoints but so many of the newest, and those that a restore which was cut short still needs. Whoever runs this
     /// process has to be let do it by policy: checkpoints are kept for the account that holds them, as the record is. `through` is a
@@ -40,9 +39,9 @@ impl Pipeline {
             Ok((held, old, store.owner()?))
         });
         let (_, (held, old, owner)) = found.await?;
-        let person = self.own_account();
+        let person = self.state.overseers().own_account();
         let owner = user_name(owner);
-        let authority = self.oversees(&person, &Oversight::Prune { owner: owner.clone() });
+        let authority = self.state.overseers().oversees(&person, &Oversight::Prune { owner: owner.clone() });
         let (by, policies) =
             (self.state.redact(&person.user), authority.policies.iter().map(|id| self.state.redact(id)).collect());
         let effect = if authority.allowed { Effect::Allow } else { Effect::Deny };
@@ -65,8 +64,8 @@ impl Pipeline {
         if self.state.settings.audit.retention.is_none() {
             return;
         }
-        let person = self.own_account();
-        let authority = self.oversees(&person, &Oversight::Prune { owner: person.user.clone() });
+        let person = self.state.overseers().own_account();
+        let authority = self.state.overseers().oversees(&person, &Oversight::Prune { owner: person.user.clone() });
         if !authority.allowed {
             let (user, why) = (&person.user, &authority.why);
             tracing::warn!(
@@ -74,12 +73,6 @@ impl Pipeline {
             );
         }
         self.state.audit.let_prune(authority.allowed);
-    }
-
-    /// Whoever runs this process.
-    fn own_account(&self) -> Approval {
-        let user = user_name(rustix::process::getuid().as_raw());
-        Approval { roles: self.state.settings.people.roles(&user), user, via: Channel::Terminal, lasts: Lasts::Once }
     }
 
     /// Puts on record which checkpoints go, and lets them go if they may.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Once, Weak};
+use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 use palisade_engine::{AbsolutePath, Facts, Grant};
@@ -95,13 +95,11 @@ struct Extra<'a> {
     /// Those that were made for it.
     new: Option<&'a Arc<NewPlaces>>,
 }
-
 impl Extra<'_> {
     fn beyond(&self) -> Beyond {
         Beyond { opened: self.places.keys().cloned().collect(), new: self.new.cloned() }
     }
 }
-
 impl Pipeline {
     /// Starts what was granted, and waits for its end as long as the call wants to.
     pub(super) async fn run(
@@ -179,7 +177,7 @@ impl Pipeline {
         });
         self.state.job_registry.begun(&job);
         // Known to whoever stops it from here on; one who came before has been heard of by now.
-        if let Err(stopped) = self.goes_on(call.session.as_deref()) {
+        if let Err(stopped) = self.state.kill_switch().goes_on(call.session.as_deref()) {
             self.state.job_registry.over(&job);
             self.state
                 .audit
@@ -466,7 +464,7 @@ impl Pipeline {
         let settings = self.state.settings.for_guard();
         facts.session.guarded.then(|| {
             let programs = gate.map(|gate| Arc::clone(gate.programs()));
-            let clerk = Arc::new(Clerk(Weak::clone(&self.own)));
+            let clerk = Arc::new(Clerk(Arc::downgrade(&self.state)));
             Desk::with_clerk(settings, self.state.audit.clone(), facts, environment, directory, programs, Some(clerk))
         })
     }

@@ -18,14 +18,13 @@ use crate::shell::{SessionError, SessionId};
 
 /// Why a shell ended that other kernel rules held, on record.
 pub(super) const POLICY_RELOAD: &str = "policy-reload";
-
 impl Pipeline {
     /// Opens a session that keeps its state between scripts.
     ///
     /// # Errors
     /// If policy does not permit it, all places are taken, or no shell can be started.
     pub async fn open_session(&self, cwd: Option<&str>, client: &Client) -> Result<Opened, Failure> {
-        self.goes_on(None)?;
+        self.state.kill_switch().goes_on(None)?;
         let place = self.state.session_registry.admit().map_err(|error| self.state.failure(&error))?;
         let cwd = self.directory(cwd, &self.state.settings.cwd)?;
         let id = SessionId::new().map_err(|error| self.state.failure(&error))?;
@@ -46,7 +45,7 @@ impl Pipeline {
     /// If there is no such session or it has not ended, policy does not permit it any more, all places are taken, or no
     /// shell can be started.
     pub async fn restart_session(&self, id: &str, client: &Client) -> Result<Opened, Failure> {
-        self.goes_on(Some(id))?;
+        self.state.kill_switch().goes_on(Some(id))?;
         let place = self.state.session_registry.admit().map_err(|error| self.state.failure(&error))?;
         let remains = self.state.session_registry.take_remains(id).map_err(|error| self.state.failure(&error))?;
         let temp = self.temp(&remains)?;
@@ -166,7 +165,7 @@ impl Pipeline {
         };
         self.state.session_registry.insert(session, room);
         // Known to whoever stops it from here on; one who came before has been heard of by now.
-        if let Err(stopped) = self.goes_on(Some(id.as_str())) {
+        if let Err(stopped) = self.state.kill_switch().goes_on(Some(id.as_str())) {
             self.close_session(id.as_str()).await?;
             return Err(stopped);
         }

@@ -11,12 +11,19 @@ use palisade_redact::Redacted;
 use palisade_sandbox::plan;
 use tokio::sync::{Semaphore, watch};
 
-use super::approvals::About;
+use super::approval_requests::About;
+use super::approval_requests::ApprovalRequests;
+use super::approvals::Approvals;
 use super::auto_checkpoint::Readings;
+use super::control_answers::ControlAnswers;
+use super::kill_switch::KillSwitch;
+use super::learned_values::LearnedValues;
+use super::overseers::Overseers;
 use super::parse_cache::ParseCache;
 use super::plan_cache::PlanCache;
 use super::presence::Presence;
 use super::standing_approvals::Memory;
+use super::standing_approvals::StandingApprovals;
 use super::transcript::Transcripts;
 use super::usage::Usage;
 use super::workspace_changes::WorkspaceChanges;
@@ -68,7 +75,6 @@ pub(super) struct PipelineState {
     /// the end finds every command that it has to wait for.
     pub(super) ending: Arc<tokio::sync::RwLock<bool>>,
 }
-
 impl PipelineState {
     pub(super) fn new(settings: Settings, audit: Audit) -> Self {
         let requests = Mutex::new(ApprovalRegistry::new(settings.approvals_expire));
@@ -136,5 +142,33 @@ impl PipelineState {
         let promise = palisade_sandbox::plan::local(&settings.engine.now(), &settings.accept, settings.level);
         let occasion = crate::facts::Occasion::local("", settings.cwd.clone(), None, promise);
         settings.surroundings.facts(&occasion)
+    }
+
+    pub(super) fn approval_requests(self: &Arc<Self>) -> ApprovalRequests<'_> {
+        ApprovalRequests { state: self }
+    }
+
+    pub(super) fn approvals(self: &Arc<Self>) -> Approvals<'_> {
+        Approvals { state: self }
+    }
+
+    pub(super) fn overseers(self: &Arc<Self>) -> Overseers<'_> {
+        Overseers { state: self }
+    }
+
+    pub(super) fn control_answers(self: &Arc<Self>) -> ControlAnswers<'_> {
+        ControlAnswers { state: self }
+    }
+
+    pub(super) fn standing_approvals(self: &Arc<Self>) -> StandingApprovals<'_> {
+        StandingApprovals { state: self }
+    }
+
+    pub(super) fn kill_switch(self: &Arc<Self>) -> KillSwitch<'_> {
+        KillSwitch { state: self }
+    }
+
+    pub(super) fn learned_values(self: &Arc<Self>) -> LearnedValues<'_> {
+        LearnedValues { state: self }
     }
 }

@@ -32,7 +32,6 @@ pub struct Applied {
     /// All that the view held is in the workspace, and the view is empty.
     pub emptied: bool,
 }
-
 impl Pipeline {
     /// Puts what a view holds into the workspace, or says what that would do. Of a view that is in the workspace as a whole nothing is
     /// left; else it stays as it is.

@@ -47,7 +47,6 @@ pub(super) struct Watched {
     store: Arc<Store>,
     before: Tree,
 }
-
 impl Pipeline {
     /// What a session has made, as far as it is known; from here on what each of its commands makes.
     ///
