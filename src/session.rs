@@ -209,7 +209,7 @@ impl Session {
     /// Policy does not permit it, the workspace or the store cannot be used, or it cannot be recorded.
     pub async fn checkpoint(&self, label: &str) -> Result<CheckpointNote, Error> {
         runtime()?;
-        let take = || self.inner.pipeline.checkpoint(&self.id, label, &self.inner.client);
+        let take = || self.inner.pipeline.checkpoints().take(&self.id, label, &self.inner.client);
         Ok(self.inner.checked(take).await?.note)
     }
 
@@ -219,7 +219,7 @@ impl Session {
     /// The session has ended, or the store cannot be read.
     pub async fn checkpoints(&self) -> Result<Vec<CheckpointNote>, Error> {
         runtime()?;
-        Ok(self.inner.pipeline.checkpoints(Some(&self.id)).await?)
+        Ok(self.inner.pipeline.checkpoints().list(Some(&self.id)).await?)
     }
 
     /// Goes back to a checkpoint, by its name.
@@ -229,7 +229,7 @@ impl Session {
     pub async fn restore(&self, checkpoint: &str, how: Restore) -> Result<RestoreNote, Error> {
         runtime()?;
         let terms = RestoreTerms { dry_run: how == Restore::DryRun, force: how == Restore::Force };
-        let restore = || self.inner.pipeline.restore(&self.id, checkpoint, terms, &self.inner.client);
+        let restore = || self.inner.pipeline.checkpoints().restore(&self.id, checkpoint, terms, &self.inner.client);
         self.inner.checked(restore).await
     }
 

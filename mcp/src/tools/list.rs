@@ -31,8 +31,8 @@ pub(crate) async fn call(pipeline: &Pipeline, given: Option<JsonObject>) -> Repl
         Ok(ListArguments { kind: ListKind::Sessions, .. }) => render::sessions(&pipeline.sessions().await),
         Ok(ListArguments { kind: ListKind::Jobs, .. }) => render::jobs(&pipeline.jobs()),
         Ok(ListArguments { kind: ListKind::Checkpoints, session }) => {
-            match pipeline.checkpoints(session.as_deref()).await {
-                Ok(notes) => render::checkpoints(&notes, pipeline.reading_ahead()),
+            match pipeline.checkpoints().list(session.as_deref()).await {
+                Ok(notes) => render::checkpoints(&notes, pipeline.checkpoints().reading_ahead()),
                 Err(failure) => render::failed(&failure),
             }
         }

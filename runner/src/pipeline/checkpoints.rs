@@ -4,17 +4,18 @@
 //! A restore is not a way round a rule: every file that it would write or delete is a request of its own beside `restore`. What it
 //! would do is on record, path by path, before any of it is done.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use palisade_audit::{Anchor, RequestId, Yes};
-use palisade_engine::{AbsolutePath, Act, Approval, Decision, Facts, FileAction, Report};
+use palisade_engine::{AbsolutePath, Act, Approval, Decision, FileAction, Report};
 use palisade_redact::Redacted;
 use serde::Serialize;
 
 use super::approval_requests::RestoreApproval;
 use super::checkpoint_target::CheckpointTarget;
 use super::path_lists::in_parts;
-use super::{Client, Failure, Pipeline, WithClient, approval_binding};
+use super::state::PipelineState;
+use super::{Client, Failure, approval_binding};
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::plan::Plan;
 use crate::checkpoint::store::{About, Snapshot};
@@ -109,17 +110,24 @@ struct Account<'a> {
 
 /// Shows somebody what would be done and takes their answer, whether it is a yes; none if nobody is there.
 pub type Person<'a> = dyn FnMut(&RestoreNote, &Explained) -> Option<(Approval, bool)> + Send + 'a;
-impl Pipeline {
+
+/// The checkpoints of workspaces, and the way back to them.
+#[derive(Clone, Copy, Debug)]
+pub struct Checkpoints<'a> {
+    pub(super) state: &'a Arc<PipelineState>,
+}
+
+impl Checkpoints<'_> {
     /// Takes a checkpoint of the workspace, between two commands of a session.
     ///
     /// # Errors
     /// There is no such session, the workspace or the store cannot be used, or it cannot be recorded: then there is no checkpoint.
-    pub async fn checkpoint(&self, session: &str, label: &str, client: &Client) -> Result<Checked<Taken>, Failure> {
+    pub async fn take(self, session: &str, label: &str, client: &Client) -> Result<Checked<Taken>, Failure> {
         if label.len() > MAX_LABEL {
             return Err(Failure::of("the label is too long; the limit is 200 bytes"));
         }
         self.state.kill_switch().goes_on(Some(session))?;
-        let ground = self.ground(session)?;
+        let ground = self.state.workspaces().of_session(session)?;
         // No command of the session runs meanwhile.
         let lease = self
             .state
@@ -127,7 +135,7 @@ impl Pipeline {
             .lease(session, &mut Deadline::never())
             .await
             .map_err(|error| self.state.lost(&error))?;
-        let facts = self.facts_in(&ground, session, client);
+        let facts = self.state.workspaces().facts_in(&ground, session, client);
         let report = self.state.settings.engine.now().judge(&facts, &Act::Checkpoint, false);
         let explained = Explained::of(&report, &self.state.settings.redactor.keyed(session));
         if explained.decision != Decision::Allow {
@@ -138,8 +146,8 @@ impl Pipeline {
         // What is not redacted must not lie in the store, whose list others see.
         let (label, session_of) = (self.state.redact(label).to_string(), session.to_owned());
         let about = About { label, session: session_of, before_restore: None, automatic: false, beyond: false };
-        let taken = match self.track(&ground, session).await {
-            Ok(_) => self.take_at(&ground, about, false, self.state.readings.pace()).await,
+        let taken = match self.state.workspaces().track(&ground, session).await {
+            Ok(_) => self.state.workspaces().take(&ground, about, false, self.state.readings.pace()).await,
             Err(failure) => Err(failure),
         };
         lease.give_back();
@@ -149,7 +157,7 @@ impl Pipeline {
         let anchor = match self.state.audit.append(entry).await {
             Ok(anchor) => anchor,
             Err(error) => {
-                self.take_away(&ground, taken.id).await?;
+                self.state.workspaces().take_away(&ground, taken.id).await?;
                 return Err(self.state.failure(&error));
             }
         };
@@ -165,14 +173,14 @@ impl Pipeline {
     /// # Errors
     /// There is no such session or checkpoint, workspace or store cannot be used, or it cannot be recorded: then nothing was restored.
     pub async fn restore(
-        &self,
+        self,
         session: &str,
         checkpoint: &str,
         terms: Terms,
         client: &Client,
     ) -> Result<Checked<RestoreNote>, Failure> {
         self.state.kill_switch().goes_on(Some(session))?;
-        let ground = self.ground(session)?;
+        let ground = self.state.workspaces().of_session(session)?;
         let lease = self
             .state
             .session_registry
@@ -191,21 +199,21 @@ impl Pipeline {
     /// # Errors
     /// As [`Self::restore`].
     pub async fn restore_from_outside(
-        &self,
+        self,
         through: Option<&str>,
         checkpoint: &str,
         terms: Terms,
         person: &mut Person<'_>,
     ) -> Result<Checked<RestoreNote>, Failure> {
-        let ground = self.ground_through(through)?;
+        let ground = self.state.workspaces().through(through)?;
         let name = checkpoint.to_owned();
-        let (_, found) = self.in_store(&ground, move |store| store.find(&name)).await?;
+        let (_, found) = self.state.workspaces().in_store(&ground, move |store| store.find(&name)).await?;
         let session = found.about.session;
         self.go_back(&ground, &session, checkpoint, terms, &Client::default(), Some(person)).await
     }
 
     pub(super) async fn go_back(
-        &self,
+        self,
         ground: &CheckpointTarget,
         session: &str,
         checkpoint: &str,
@@ -213,13 +221,13 @@ impl Pipeline {
         client: &Client,
         person: Option<&mut Person<'_>>,
     ) -> Result<Checked<RestoreNote>, Failure> {
-        let track = self.track(ground, session).await?;
+        let track = self.state.workspaces().track(ground, session).await?;
         let known = track.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let prospect = self.look(ground, checkpoint, known).await?;
+        let prospect = self.state.workspaces().look(ground, checkpoint, known).await?;
         let plan = if terms.force { prospect.plan.clone().forced() } else { prospect.plan.clone() };
-        let facts = self.facts_in(ground, session, client);
+        let facts = self.state.workspaces().facts_in(ground, session, client);
         let engine = self.state.settings.engine.now();
-        let files = files(self.workspace_of(ground), &plan)?;
+        let files = files(self.state.workspaces().path(ground), &plan)?;
         // What others have changed since is a conflict, and left alone unless it is forced. From outside it is not the session that asks.
         let act = Act::Restore { own: person.is_none() && !terms.force };
         let mut report = tokio::task::block_in_place(|| engine.judge_on(&facts, &act, &files));
@@ -302,7 +310,7 @@ impl Pipeline {
             return Ok(self.not_gone_back(&prospect.to, explained, anchor));
         }
         let mut result = note(&plan, &explained, anchor);
-        let restored = self.put_back(ground, prospect, terms.force, session, track).await?;
+        let restored = self.state.workspaces().put_back(ground, prospect, terms.force, session, track).await?;
         result.undo = Some(self.state.redact(restored.undo.id.short()));
         let failed = restored.failed.iter();
         result.failed = failed
@@ -314,25 +322,25 @@ impl Pipeline {
     }
 
     /// What is told of a restore that may not be.
-    fn not_gone_back<T>(&self, to: &Checkpoint, explained: Explained, anchor: Anchor) -> Checked<T> {
+    fn not_gone_back<T>(self, to: &Checkpoint, explained: Explained, anchor: Anchor) -> Checked<T> {
         let decision = explained.note(self.state.redact(to.id.short()));
         Checked::Refused(Box::new(Refusal { explained, decision, anchor }))
     }
 
     /// What is told of a restore that has no yes.
-    fn without_yes<T>(&self, explained: &Explained, id: RequestId, standing: Standing) -> Checked<T> {
+    fn without_yes<T>(self, explained: &Explained, id: RequestId, standing: Standing) -> Checked<T> {
         let decision = explained.note(self.state.redact(&id.to_string()));
         let (explained, anchor) = (explained.clone(), self.state.audit.head());
         Checked::Unanswered(Box::new(Unanswered { explained, decision, anchor, standing }))
     }
 
-    fn in_words(&self, to: &Checkpoint, plan: &Plan) -> Redacted {
+    fn in_words(self, to: &Checkpoint, plan: &Plan) -> Redacted {
         let (write, delete) = (plan.write.len(), plan.delete.len());
         self.state.redact(&format!("restore checkpoint {}: put back {write}, delete {delete}", to.id.short()))
     }
 
     /// The paths that a yes opens, the first of them.
-    fn opened_by(&self, plan: &Plan) -> Vec<Redacted> {
+    fn opened_by(self, plan: &Plan) -> Vec<Redacted> {
         let write = plan.write.iter().map(|name| ("write", name));
         let all = write.chain(plan.delete.iter().map(|name| ("delete", name)));
         all.take(SHOWN)
@@ -342,7 +350,7 @@ impl Pipeline {
 
     /// What is planned, path by path, in as many entries as it takes; all of them before anything is done.
     async fn record_restore(
-        &self,
+        self,
         account: Account<'_>,
         to: &Checkpoint,
         plan: &Plan,
@@ -370,29 +378,19 @@ impl Pipeline {
     ///
     /// # Errors
     /// There is no such session, or the store cannot be read.
-    pub async fn checkpoints(&self, session: Option<&str>) -> Result<Vec<CheckpointNote>, Failure> {
-        let ground = self.ground_through(session)?;
-        let (_, all) = self.in_store(&ground, |store| store.list()).await?;
+    pub async fn list(self, session: Option<&str>) -> Result<Vec<CheckpointNote>, Failure> {
+        let ground = self.state.workspaces().through(session)?;
+        let (_, all) = self.state.workspaces().in_store(&ground, |store| store.list()).await?;
         Ok(all.iter().map(|checkpoint| self.note(checkpoint)).collect())
     }
 
-    /// On whose behalf the principal acts.
-    pub fn user(&self) -> &str {
-        &self.state.settings.surroundings.principal.user
-    }
-
-    async fn not_taken(&self, explained: Explained, entry: palisade_audit::Entry) -> Result<Box<Refusal>, Failure> {
+    async fn not_taken(self, explained: Explained, entry: palisade_audit::Entry) -> Result<Box<Refusal>, Failure> {
         let anchor = self.state.audit.append(entry).await.map_err(|error| self.state.failure(&error))?;
         let decision = explained.note(self.state.redact("checkpoint"));
         Ok(Box::new(Refusal { explained, decision, anchor }))
     }
 
-    pub(super) fn facts_here(&self, session: &str, client: &Client) -> Facts {
-        let occasion = self.state.occasion_named(session, self.state.settings.cwd.clone(), None);
-        self.state.settings.surroundings.facts(&occasion).with(client)
-    }
-
-    pub(super) fn note(&self, checkpoint: &Checkpoint) -> CheckpointNote {
+    pub(super) fn note(self, checkpoint: &Checkpoint) -> CheckpointNote {
         let taken = jiff::Timestamp::from_millisecond(checkpoint.taken_ms).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
         CheckpointNote {
             checkpoint: self.state.redact(checkpoint.id.short()),
@@ -411,11 +409,11 @@ impl Pipeline {
         }
     }
 
-    fn paths(&self, names: &[Name]) -> Paths {
+    fn paths(self, names: &[Name]) -> Paths {
         Paths { count: names.len(), paths: names.iter().take(SHOWN).map(|name| self.path(name)).collect() }
     }
 
-    pub(super) fn path(&self, name: &Name) -> Redacted {
+    pub(super) fn path(self, name: &Name) -> Redacted {
         self.state.redact(&String::from_utf8_lossy(name))
     }
 }

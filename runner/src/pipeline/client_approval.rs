@@ -13,6 +13,7 @@ use palisade_redact::Redacted;
 use super::{Approvals, Attendance, Failure};
 use crate::control::wire::{Answer, Request};
 use crate::shell::Stop;
+
 impl Approvals<'_> {
     /// The person who is taken to sit at the agent's client.
     fn at_client(self) -> Approval {

@@ -64,6 +64,7 @@ impl guard::Clerk for Clerk {
         self.0.upgrade().map_or(Duration::ZERO, |state| state.settings.approvals_expire.min(TIMEOUT))
     }
 }
+
 impl ApprovalRequests<'_> {
     /// What becomes of an execution that needs a yes. Blocks, for the guard's thread alone waits for it.
     fn ask_execution(self, asking: &Asking<'_>) -> Answered {

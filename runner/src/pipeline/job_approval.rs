@@ -95,6 +95,7 @@ pub(super) struct JobRequest {
     pub(super) judged: Judged,
     pub(super) told: u64,
 }
+
 impl Pipeline {
     /// What goes on record of something that was to be written to a job.
     pub(super) fn input_entry(

@@ -51,6 +51,7 @@ pub struct Reading {
     /// Who follows the job meanwhile.
     pub follower: Follower,
 }
+
 impl Pipeline {
     /// What a job has printed since the cursor, and how it stands: at its end, or once `wait` is over or it waits for input or a person.
     ///
@@ -334,7 +335,7 @@ impl Pipeline {
             cause: finish.and_then(|finish| finish.cause),
             restarted: job.restarted.clone(),
             checkpoint: job.progress.checkpoint().cloned(),
-            reading: job.progress.reads().filter(|_| running).map(|pace| self.reading(&pace)),
+            reading: job.progress.reads().filter(|_| running).map(|pace| self.state.checkpoints().reading(&pace)),
             decision: job.decision.clone(),
             anchor: finish.map_or_else(|| self.state.audit.head(), |finish| finish.anchor),
         }

@@ -24,6 +24,7 @@ struct Meant {
     /// The session alone.
     session: Option<String>,
 }
+
 /// What people have stopped.
 #[derive(Clone, Copy, Debug)]
 pub struct KillSwitch<'a> {

@@ -20,6 +20,7 @@ const MAX_LISTED: usize = 10_000;
 
 /// Ids in one entry of the record.
 const MAX_RECORDED: usize = 500;
+
 /// The values that the redactor has learned.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LearnedValues<'a> {

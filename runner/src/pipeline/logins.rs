@@ -21,6 +21,7 @@ pub struct Outsider<'a> {
     /// How many more there were that are not told by themselves.
     pub more: u64,
 }
+
 impl Pipeline {
     /// Puts on record that somebody was not let in.
     ///

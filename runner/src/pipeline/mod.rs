@@ -75,6 +75,7 @@ use crate::shell::{SessionError, SessionId};
 use crate::target::Target;
 
 pub use self::approvals::Approvals;
+pub use self::checkpoints::Checkpoints;
 pub use self::checkpoints::{Checked, Paths, Person, RestoreNote, Taken, Terms as RestoreTerms};
 pub use self::control_server::Door;
 pub use self::job_approval::PendingAct;
@@ -88,6 +89,7 @@ pub use self::remote_sessions::AtTerminal;
 pub use self::retention::Pruned;
 pub use self::transcript::{Transcript, TranscriptEntry};
 pub use self::view_apply::Applied;
+pub use self::view_apply::Views;
 
 /// Jobs of one principal that may run at once.
 pub const MAX_JOBS: usize = 20;
@@ -235,6 +237,7 @@ pub struct SessionNote {
 pub struct Pipeline {
     state: Arc<PipelineState>,
 }
+
 impl Pipeline {
     /// Opens the record and is ready. The sandbox is probed here, so that a machine that cannot hold what the settings
     /// ask for is told before anything is judged.
@@ -253,7 +256,7 @@ impl Pipeline {
         let audit = Audit::open(&settings.audit, start)?;
         let state = Arc::new(PipelineState::new(settings, audit));
         let pipeline = Arc::new(Self { state });
-        pipeline.keep_records();
+        pipeline.state.overseers().keep_records();
         Ok(pipeline)
     }
 
@@ -443,7 +446,7 @@ impl Pipeline {
         let entry = record::reloaded(&self.state.settings.redactor, &before, &engine);
         self.state.audit.append(entry).await.map_err(|error| self.state.failure(&error))?;
         self.state.settings.engine.replace(engine);
-        tokio::task::block_in_place(|| self.keep_records());
+        tokio::task::block_in_place(|| self.state.overseers().keep_records());
         // A yes would be to what the old policies asked. Whoever still waits asks again; a program that waits in its `execve` cannot.
         self.state
             .requests()
@@ -858,6 +861,21 @@ impl Pipeline {
     /// What people have stopped.
     pub fn kill_switch(&self) -> KillSwitch<'_> {
         KillSwitch { state: &self.state }
+    }
+
+    /// On whose behalf the principal acts.
+    pub fn user(&self) -> &str {
+        &self.state.settings.surroundings.principal.user
+    }
+
+    /// The checkpoints of workspaces, and the way back to them.
+    pub fn checkpoints(&self) -> Checkpoints<'_> {
+        Checkpoints { state: &self.state }
+    }
+
+    /// What agents did in views of the workspace.
+    pub fn views(&self) -> Views<'_> {
+        Views { state: &self.state }
     }
 }
 

@@ -90,6 +90,7 @@ impl Presence {
         }
     }
 }
+
 impl Approvals<'_> {
     /// This person is there from now on, as long as the answer lives.
     pub fn attended_by(self, person: Approval) -> Attendance {

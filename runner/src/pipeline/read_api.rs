@@ -57,6 +57,7 @@ pub struct Rule {
     #[serde(skip_serializing_if = "Redacted::is_empty")]
     pub suggest: Redacted,
 }
+
 impl Pipeline {
     /// What holds for the principal now.
     ///

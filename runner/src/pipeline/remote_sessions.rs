@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use palisade_audit::RequestId;
-use palisade_engine::{AbsolutePath, Act, Approval, Decision, Facts, Machine, Scratch, SessionShell};
+use palisade_engine::{AbsolutePath, Act, Approval, Decision, Facts, Machine};
 use palisade_redact::Redacted;
 use palisade_sandbox::plan::Promise;
 
 use super::approval_requests::Visit;
 use super::parse_cache::SHORT;
 use super::sessions::POLICY_RELOAD;
-use super::{Call, Checked, Client, ExecTarget, Failure, Occasion, Opened, Pipeline, WithClient};
+use super::{Call, Checked, Client, ExecTarget, Failure, Occasion, Opened, Pipeline};
 use crate::control::approvals::RequestStatus;
 use crate::environment::passed_names;
 use crate::facts::Surroundings;
@@ -28,7 +28,7 @@ use crate::result::{Cause, Explained, Unanswered};
 use crate::session::registry::Lease;
 use crate::session::{RemoteSite, Session, ShellSnapshot};
 use crate::shell::deadline::Deadline;
-use crate::shell::{Language, SessionError, SessionId, ShellLoss, TerminalSize};
+use crate::shell::{SessionError, SessionId, ShellLoss, TerminalSize};
 use crate::target::{Place, Target, TargetNote};
 use crate::transport::{docker, ssh};
 
@@ -60,6 +60,7 @@ struct Consent {
     /// To which request.
     under: Option<RequestId>,
 }
+
 impl Pipeline {
     /// Opens a session at a target.
     ///
@@ -163,7 +164,7 @@ impl Pipeline {
         if matches!(&target.place, Place::Ssh(there) if !there.jumps.is_empty()) {
             // The hosts on the way are logged in to before this one is seen: that has to be permitted at its best.
             let best = self.elsewhere(target, None);
-            match self.permitted(&self.facts_at(id.as_str(), &best, client), &best, consent, person).await? {
+            match self.permitted(&self.state.facts_at(id.as_str(), &best, client), &best, consent, person).await? {
                 Ok(yes) => consent = yes,
                 Err(unanswered) => return Ok(Err(unanswered)),
             }
@@ -180,7 +181,7 @@ impl Pipeline {
             return Err(Failure::of("the target's key is not known, and nobody has said yes to that"));
         }
         let Consent { under, .. } =
-            match self.permitted(&self.facts_at(id.as_str(), &place, client), &place, consent, person).await? {
+            match self.permitted(&self.state.facts_at(id.as_str(), &place, client), &place, consent, person).await? {
                 Ok(consent) => consent,
                 Err(unanswered) => return Ok(Err(unanswered)),
             };
@@ -316,7 +317,7 @@ impl Pipeline {
         if lease.session().is_some_and(|session| session.rules() != rules) {
             // No kernel rule of ours holds it, so that nothing of it depends on the policies but whether it may be there; a guard's
             // are looked at once the command is known.
-            if let Err(failure) = self.may_open_at(&self.facts_at(id.as_str(), &place, &call.client)) {
+            if let Err(failure) = self.may_open_at(&self.state.facts_at(id.as_str(), &place, &call.client)) {
                 lease.give_back();
                 return Err(Failure { session_lost: true, ..failure });
             }
@@ -334,7 +335,7 @@ impl Pipeline {
                 }
             },
         };
-        let mut occasion = self.occasion_at(id.as_str(), &place);
+        let mut occasion = self.state.occasion_at(id.as_str(), &place);
         occasion.cwd = named.clone().unwrap_or(cwd);
         occasion.left = left;
         let (around, unseen) = self.around(call, &place, &eyes, &occasion, deadline).await;
@@ -370,7 +371,7 @@ impl Pipeline {
         }
         let rules = self.state.reloads.load(Ordering::Acquire);
         if note.rules != rules {
-            self.may_open_at(&self.facts_at(id.as_str(), &place, &call.client))?;
+            self.may_open_at(&self.state.facts_at(id.as_str(), &place, &call.client))?;
         }
         let room = self.state.session_registry.admit().map_err(|error| self.state.failure(&error))?;
         let eyes = base.eyes();
@@ -378,7 +379,7 @@ impl Pipeline {
             None => note.cwd,
             Some(named) => self.directory_at(&eyes, named, &note.cwd, deadline).await?,
         };
-        let mut occasion = self.occasion_at(id.as_str(), &place);
+        let mut occasion = self.state.occasion_at(id.as_str(), &place);
         occasion.cwd = cwd;
         occasion.left = note.beginning.left.clone();
         let (around, unseen) = self.around(call, &place, &eyes, &occasion, deadline).await;
@@ -541,33 +542,6 @@ impl Pipeline {
         place.speaks(shell.language());
         if let Some(held) = shell.held() {
             place.held_by(held.outpost(), self.state.redact(held.outpost().digest()));
-        }
-    }
-
-    pub(super) fn facts_at(&self, id: &str, place: &RemoteSite, client: &Client) -> Facts {
-        let view = Arc::new(View::default());
-        let around = self.state.settings.surroundings.at(place.workspace.clone(), place.home.clone(), view);
-        around.facts(&self.occasion_at(id, place)).with(client)
-    }
-
-    /// Before a script in a session there.
-    fn occasion_at(&self, id: &str, place: &RemoteSite) -> Occasion {
-        let mut session = palisade_engine::Session::opened(id);
-        self.state.usage.tell(&mut session);
-        session.shell = place.language.map_or(SessionShell::Unknown, Language::told);
-        let Promise { sandboxed, guarded, paths_held, own_network } = place.promise;
-        (session.sandboxed, session.guarded, session.paths_held) = (sandboxed, guarded, paths_held);
-        session.own_network = own_network;
-        Occasion {
-            transport: place.transport,
-            host: place.host.clone(),
-            session,
-            cwd: place.workspace.clone(),
-            temp: place.temp.clone(),
-            scratch: Scratch::default(),
-            shell: None,
-            left: place.fresh(),
-            machine: place.machine.clone(),
         }
     }
 

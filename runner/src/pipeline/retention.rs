@@ -5,7 +5,8 @@ use palisade_engine::Oversight;
 use palisade_redact::Redacted;
 
 use super::checkpoint_target::CheckpointTarget;
-use super::{CheckpointNote, Failure, Pipeline};
+use super::overseers::Overseers;
+use super::{CheckpointNote, Checkpoints, Failure};
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::store::Lock;
 use crate::control::user_name;
@@ -24,16 +25,17 @@ pub enum Pruned {
     /// Policy does not let whoever wanted it. All are still there.
     Refused(Redacted),
 }
-impl Pipeline {
+
+impl Checkpoints<'_> {
     /// Gives up all checkpoints but so many of the newest, and those that a restore which was cut short still needs. Whoever runs this
     /// process has to be let do it by policy: checkpoints are kept for the account that holds them, as the record is. `through` is a
     /// session at the target whose workspace is meant; none: that of this machine. There all goes that no checkpoint needs.
     ///
     /// # Errors
     /// The store cannot be read or written, or it cannot be recorded: then all are still there.
-    pub async fn prune_checkpoints(&self, through: Option<&str>, keep: usize) -> Result<Pruned, Failure> {
-        let ground = self.ground_through(through)?;
-        let found = self.in_store(&ground, move |store| {
+    pub async fn prune(self, through: Option<&str>, keep: usize) -> Result<Pruned, Failure> {
+        let ground = self.state.workspaces().through(through)?;
+        let found = self.state.workspaces().in_store(&ground, move |store| {
             let held = store.lock()?;
             let old = store.old(&held, keep)?;
             Ok((held, old, store.owner()?))
@@ -49,7 +51,7 @@ impl Pipeline {
         let pruner = record::Pruner { by: Some(by), target: ground.target(), ruling, keep };
         let checkpoints = self.give_up(&ground, held, old, pruner).await?;
         if authority.allowed {
-            let kept = self.sweep(&ground).await.err();
+            let kept = self.state.workspaces().sweep(&ground).await.err();
             return Ok(Pruned::Gone { checkpoints, kept });
         }
         let policies = authority.policies.join(", ");
@@ -59,25 +61,9 @@ impl Pipeline {
         Ok(Pruned::Refused(self.state.redact(&what)))
     }
 
-    /// Has the record give up what `audit.retention` lets go, if policy lets the account that writes it; else all stays, and the log says so.
-    pub(super) fn keep_records(&self) {
-        if self.state.settings.audit.retention.is_none() {
-            return;
-        }
-        let person = self.state.overseers().own_account();
-        let authority = self.state.overseers().oversees(&person, &Oversight::Prune { owner: person.user.clone() });
-        if !authority.allowed {
-            let (user, why) = (&person.user, &authority.why);
-            tracing::warn!(
-                "`audit.retention` takes nothing away: policy does not let `{user}` prune the record: {why}"
-            );
-        }
-        self.state.audit.let_prune(authority.allowed);
-    }
-
     /// Puts on record which checkpoints go, and lets them go if they may.
     pub(super) async fn give_up(
-        &self,
+        self,
         ground: &CheckpointTarget,
         held: Lock,
         old: Vec<Checkpoint>,
@@ -89,8 +75,26 @@ impl Pipeline {
         self.state.audit.append(entry).await.map_err(|error| self.state.failure(&error))?;
         if allowed {
             let ids: Vec<_> = old.into_iter().map(|checkpoint| checkpoint.id).collect();
-            self.remove(ground, held, ids).await?;
+            self.state.workspaces().remove(ground, held, ids).await?;
         }
         Ok(gone)
+    }
+}
+
+impl Overseers<'_> {
+    /// Has the record give up what `audit.retention` lets go, if policy lets the account that writes it; else all stays, and the log says so.
+    pub(super) fn keep_records(self) {
+        if self.state.settings.audit.retention.is_none() {
+            return;
+        }
+        let person = self.own_account();
+        let authority = self.oversees(&person, &Oversight::Prune { owner: person.user.clone() });
+        if !authority.allowed {
+            let (user, why) = (&person.user, &authority.why);
+            tracing::warn!(
+                "`audit.retention` takes nothing away: policy does not let `{user}` prune the record: {why}"
+            );
+        }
+        self.state.audit.let_prune(authority.allowed);
     }
 }

@@ -95,11 +95,13 @@ struct Extra<'a> {
     /// Those that were made for it.
     new: Option<&'a Arc<NewPlaces>>,
 }
+
 impl Extra<'_> {
     fn beyond(&self) -> Beyond {
         Beyond { opened: self.places.keys().cloned().collect(), new: self.new.cloned() }
     }
 }
+
 impl Pipeline {
     /// Starts what was granted, and waits for its end as long as the call wants to.
     pub(super) async fn run(
@@ -272,7 +274,7 @@ impl Pipeline {
         }
         // What has no session is kept in the name of all that has none.
         let account = if persistent { job.session.as_str() } else { NO_SESSION };
-        let before = match self.checkpoint_before(job, &mut seat, account, &grant, &terms.stop).await {
+        let before = match self.state.checkpoints().take_before(job, &mut seat, account, &grant, &terms.stop).await {
             Ok(before) => before,
             Err(failure) => {
                 let end = self.settle(job, Err(&failure), persistent, &view).await;
@@ -283,15 +285,15 @@ impl Pipeline {
                 return;
             }
         };
-        let ground = self.ground_of(&mut seat).ok();
+        let ground = self.state.workspaces().of_seat(&mut seat).ok();
         let ran = match seat.lease.take() {
             Some(mut lease) => {
                 match lease.session() {
                     Some(session) => {
                         let redactor = self.state.settings.redactor.keyed(job.session.as_str());
-                        let watched = self.look_before(ground, account, before).await;
+                        let watched = self.state.workspaces().look_before(ground, account, before).await;
                         let ran = session.run(grant, &redactor, terms).await;
-                        self.look_behind(watched).await;
+                        self.state.workspaces().look_behind(watched).await;
                         let ran = ran.map_err(|error| self.state.failure(&error));
                         let end = self.settle(job, ran.as_ref(), persistent, &view).await;
                         // Whoever hears of the end may use the session: it waits for its turn, which comes at once. Whoever hears
@@ -325,9 +327,9 @@ impl Pipeline {
                 };
                 let ran = match started {
                     Ok(session) => {
-                        let watched = self.look_before(ground, account, before).await;
+                        let watched = self.state.workspaces().look_before(ground, account, before).await;
                         let ran = self.run_alone(session, grant, terms).await;
-                        self.look_behind(watched).await;
+                        self.state.workspaces().look_behind(watched).await;
                         ran
                     }
                     Err(failure) => Err(failure),

@@ -18,6 +18,7 @@ use crate::shell::{SessionError, SessionId};
 
 /// Why a shell ended that other kernel rules held, on record.
 pub(super) const POLICY_RELOAD: &str = "policy-reload";
+
 impl Pipeline {
     /// Opens a session that keeps its state between scripts.
     ///

@@ -63,6 +63,7 @@ impl Memory {
         Ok(here || there)
     }
 }
+
 /// The yeses that hold for longer than one call.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct StandingApprovals<'a> {

@@ -6,15 +6,17 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use palisade_audit::Audit;
-use palisade_engine::{AbsolutePath, Facts};
+use palisade_engine::{AbsolutePath, Facts, Scratch, SessionShell};
 use palisade_redact::Redacted;
-use palisade_sandbox::plan;
+use palisade_sandbox::plan::{self, Promise};
 use tokio::sync::{Semaphore, watch};
 
 use super::approval_requests::About;
 use super::approval_requests::ApprovalRequests;
 use super::approvals::Approvals;
 use super::auto_checkpoint::Readings;
+use super::checkpoint_target::Workspaces;
+use super::checkpoints::Checkpoints;
 use super::control_answers::ControlAnswers;
 use super::kill_switch::KillSwitch;
 use super::learned_values::LearnedValues;
@@ -27,15 +29,17 @@ use super::standing_approvals::StandingApprovals;
 use super::transcript::Transcripts;
 use super::usage::Usage;
 use super::workspace_changes::WorkspaceChanges;
-use super::{MAX_JOBS, Settings};
+use super::{Client, MAX_JOBS, Settings, WithClient};
 use crate::control::approvals::ApprovalRegistry;
 use crate::control::stops::Stops;
 use crate::facts::Occasion;
+use crate::facts::remote_view::View;
 use crate::failure::Failure;
 use crate::job::registry::JobRegistry;
 use crate::network::Inspector;
+use crate::session::RemoteSite;
 use crate::session::registry::SessionRegistry;
-use crate::shell::{SessionError, SessionId};
+use crate::shell::{Language, SessionError, SessionId};
 
 /// Jobs of all principals that may run at once.
 const MAX_ALL_JOBS: usize = 200;
@@ -75,6 +79,7 @@ pub(super) struct PipelineState {
     /// the end finds every command that it has to wait for.
     pub(super) ending: Arc<tokio::sync::RwLock<bool>>,
 }
+
 impl PipelineState {
     pub(super) fn new(settings: Settings, audit: Audit) -> Self {
         let requests = Mutex::new(ApprovalRegistry::new(settings.approvals_expire));
@@ -170,5 +175,41 @@ impl PipelineState {
 
     pub(super) fn learned_values(self: &Arc<Self>) -> LearnedValues<'_> {
         LearnedValues { state: self }
+    }
+
+    /// What policy is told of a session at a target.
+    pub(super) fn facts_at(&self, id: &str, place: &RemoteSite, client: &Client) -> Facts {
+        let view = Arc::new(View::default());
+        let around = self.settings.surroundings.at(place.workspace.clone(), place.home.clone(), view);
+        around.facts(&self.occasion_at(id, place)).with(client)
+    }
+
+    /// Before a script in a session at a target.
+    pub(super) fn occasion_at(&self, id: &str, place: &RemoteSite) -> Occasion {
+        let mut session = palisade_engine::Session::opened(id);
+        self.usage.tell(&mut session);
+        session.shell = place.language.map_or(SessionShell::Unknown, Language::told);
+        let Promise { sandboxed, guarded, paths_held, own_network } = place.promise;
+        (session.sandboxed, session.guarded, session.paths_held) = (sandboxed, guarded, paths_held);
+        session.own_network = own_network;
+        Occasion {
+            transport: place.transport,
+            host: place.host.clone(),
+            session,
+            cwd: place.workspace.clone(),
+            temp: place.temp.clone(),
+            scratch: Scratch::default(),
+            shell: None,
+            left: place.fresh(),
+            machine: place.machine.clone(),
+        }
+    }
+
+    pub(super) fn checkpoints(self: &Arc<Self>) -> Checkpoints<'_> {
+        Checkpoints { state: self }
+    }
+
+    pub(super) fn workspaces(self: &Arc<Self>) -> Workspaces<'_> {
+        Workspaces { state: self }
     }
 }

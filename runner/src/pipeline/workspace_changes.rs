@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::Failure;
 use super::auto_checkpoint::NO_SESSION;
-use super::checkpoint_target::CheckpointTarget;
-use super::{Failure, Pipeline};
+use super::checkpoint_target::{CheckpointTarget, Workspaces};
 use crate::checkpoint::ledger::Ledger;
 use crate::checkpoint::store::Store;
 use crate::checkpoint::tree::Tree;
@@ -47,12 +47,13 @@ pub(super) struct Watched {
     store: Arc<Store>,
     before: Tree,
 }
-impl Pipeline {
+
+impl Workspaces<'_> {
     /// What a session has made, as far as it is known; from here on what each of its commands makes.
     ///
     /// # Errors
     /// What was put down of it cannot be read.
-    pub(super) async fn track(&self, ground: &CheckpointTarget, session: &str) -> Result<Arc<Mutex<Ledger>>, Failure> {
+    pub(super) async fn track(self, ground: &CheckpointTarget, session: &str) -> Result<Arc<Mutex<Ledger>>, Failure> {
         if let Some(ledger) = self.state.workspace_changes.of(ground.name(), session) {
             return Ok(ledger);
         }
@@ -64,7 +65,7 @@ impl Pipeline {
 
     /// A look before a command, if its session has a way back. `before` is what a look just now has shown.
     pub(super) async fn look_before(
-        &self,
+        self,
         ground: Option<CheckpointTarget>,
         session: &str,
         before: Option<Tree>,
@@ -80,7 +81,7 @@ impl Pipeline {
     }
 
     /// And behind it. What cannot be told counts as somebody else's, which no restore touches.
-    pub(super) async fn look_behind(&self, watched: Option<Watched>) {
+    pub(super) async fn look_behind(self, watched: Option<Watched>) {
         let Some(Watched { ground, session, ledger, store, before }) = watched else { return };
         let learnt = match self.walk(&ground, &store).await {
             Ok(after) => {
