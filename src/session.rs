@@ -104,12 +104,12 @@ impl Palisade {
     pub async fn open_session(&self) -> Result<Session, Error> {
         self.0.begin()?;
         let opened = match &self.0.target {
-            None => self.0.pipeline.open_session(None, &Client::default()).await?,
+            None => self.0.pipeline.sessions().open(None, &Client::default()).await?,
             Some(name) if self.0.lacks_guard.contains(name) => {
                 return Err(Error::NoGuardProgram { target: name.clone() });
             }
             Some(name) => {
-                let open = || self.0.pipeline.open_session_at(name, None, &self.0.client);
+                let open = || self.0.pipeline.sessions().open_at(name, None, &self.0.client);
                 self.0.checked(open).await?
             }
         };
@@ -239,7 +239,7 @@ impl Session {
     /// The shell has not ended, policy does not permit it any more, or no shell can be started.
     pub async fn restart(&self) -> Result<(), Error> {
         runtime()?;
-        let reopen = || self.inner.pipeline.reopen_session(&self.id, &self.inner.client);
+        let reopen = || self.inner.pipeline.sessions().reopen(&self.id, &self.inner.client);
         self.inner.checked(reopen).await.map(drop)
     }
 
@@ -249,7 +249,7 @@ impl Session {
     /// It had ended before, or its end cannot be recorded.
     pub async fn close(self) -> Result<(), Error> {
         runtime()?;
-        Ok(self.inner.pipeline.close_session(&self.id).await?)
+        Ok(self.inner.pipeline.sessions().close(&self.id).await?)
     }
 
     fn call(&self, script: &str) -> Call {

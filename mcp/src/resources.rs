@@ -86,7 +86,7 @@ pub(crate) async fn list(pipeline: &Pipeline, client: &Client) -> ListResourcesR
         resources.push(resource("policy".to_owned(), "policy", "The policies that can decide about this agent."));
     }
     if pipeline.permits_tool("job_read", client) {
-        for session in pipeline.sessions().await {
+        for session in pipeline.sessions().list().await {
             let name = session.session.as_str();
             resources.push(resource(format!("sessions/{name}/transcript"), name, "What it was told to run."));
         }

@@ -28,7 +28,7 @@ enum ListKind {
 
 pub(crate) async fn call(pipeline: &Pipeline, given: Option<JsonObject>) -> Reply {
     match arguments::<ListArguments>(pipeline, given) {
-        Ok(ListArguments { kind: ListKind::Sessions, .. }) => render::sessions(&pipeline.sessions().await),
+        Ok(ListArguments { kind: ListKind::Sessions, .. }) => render::sessions(&pipeline.sessions().list().await),
         Ok(ListArguments { kind: ListKind::Jobs, .. }) => render::jobs(&pipeline.jobs()),
         Ok(ListArguments { kind: ListKind::Checkpoints, session }) => {
             match pipeline.checkpoints().list(session.as_deref()).await {
@@ -36,7 +36,7 @@ pub(crate) async fn call(pipeline: &Pipeline, given: Option<JsonObject>) -> Repl
                 Err(failure) => render::failed(&failure),
             }
         }
-        Ok(ListArguments { kind: ListKind::Targets, .. }) => render::targets(&pipeline.targets()),
+        Ok(ListArguments { kind: ListKind::Targets, .. }) => render::targets(&pipeline.sessions().targets()),
         Err(reply) => *reply,
     }
 }

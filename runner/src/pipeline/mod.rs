@@ -31,6 +31,7 @@ mod remote_sessions;
 mod retention;
 mod run_task;
 mod sessions;
+mod shells;
 mod standing_approvals;
 mod state;
 mod transcript;
@@ -62,7 +63,6 @@ use crate::control::People;
 use crate::facts::{Occasion, Surroundings, real_directory};
 use crate::failure::Failure;
 use crate::guard::DeskSettings;
-use crate::limits::MAX_PATH;
 use crate::policies::{Policies, real_roots};
 use crate::record;
 use crate::remote::{Base, RemoteInfo};
@@ -70,7 +70,7 @@ use crate::result::{Cause, CheckpointNote, DecisionNote, Explained, Refusal};
 use crate::session::registry::Lease;
 use crate::session::{RemoteSite, ShellSnapshot};
 use crate::session_directory::{OWN_DIRECTORY, SessionDirectory};
-use crate::shell::deadline::{Deadline, NEVER};
+use crate::shell::deadline::Deadline;
 use crate::shell::{SessionError, SessionId};
 use crate::target::Target;
 
@@ -87,6 +87,7 @@ pub use self::presence::Attendance;
 pub use self::read_api::{Rule, Rules};
 pub use self::remote_sessions::AtTerminal;
 pub use self::retention::Pruned;
+pub use self::sessions::Sessions;
 pub use self::transcript::{Transcript, TranscriptEntry};
 pub use self::view_apply::Applied;
 pub use self::view_apply::Views;
@@ -347,7 +348,7 @@ impl Pipeline {
         self.state.kill_switch().goes_on(call.session.as_deref())?;
         let facts = question.facts().clone();
         // How long the person took is not the target's.
-        let mut deadline = Deadline::after(self.time_of(&call));
+        let mut deadline = Deadline::after(self.state.time_of(&call));
         let seat = match &call.session {
             Some(id) if !call.is_apart() => self.seat_in(&call, id, &mut deadline).await?,
             _ => self.seat_apart(&call, SessionId::of(&facts.session), deadline).await?,
@@ -417,7 +418,7 @@ impl Pipeline {
     pub async fn explain(&self, call: &Call) -> Result<Explained, Failure> {
         self.state.kill_switch().goes_on(call.session.as_deref())?;
         let seat = match &call.session {
-            Some(id) => self.seat_in(call, id, &mut Deadline::after(self.time_of(call))).await?,
+            Some(id) => self.seat_in(call, id, &mut Deadline::after(self.state.time_of(call))).await?,
             // Nothing will run: it takes no place from those who want one.
             None => self.seat_at(call, SessionId::new().map_err(|error| self.state.failure(&error))?, None)?,
         };
@@ -466,7 +467,7 @@ impl Pipeline {
             }
         }
         if before.policy_set() != self.state.settings.engine.now().policy_set() {
-            self.end_guarded_elsewhere().await?;
+            self.state.remote_sessions().end_guarded().await?;
         }
         Ok(())
     }
@@ -629,15 +630,9 @@ impl Pipeline {
         Ok(Decided { req, explained, note, anchor, begins })
     }
 
-    /// How long a call may take. A job that was begun as one has no deadline but its own, and ends when nobody asks for it any more.
-    fn time_of(&self, call: &Call) -> Duration {
-        let at_once = call.yields == Some(Duration::ZERO);
-        call.timeout.unwrap_or(if at_once { NEVER } else { self.state.settings.timeout })
-    }
-
     /// Where a call is judged and will run: its session, or a fresh one that is not open yet.
     async fn seat(&self, call: &Call) -> Result<ExecTarget, Failure> {
-        let mut deadline = Deadline::after(self.time_of(call));
+        let mut deadline = Deadline::after(self.state.time_of(call));
         match &call.session {
             Some(id) if !call.is_apart() => self.seat_in(call, id, &mut deadline).await,
             session => {
@@ -690,7 +685,7 @@ impl Pipeline {
             }
             None => (self.state.settings.cwd.clone(), ShellSnapshot::default()),
         };
-        let cwd = self.directory(call.cwd.as_deref(), &base)?;
+        let cwd = self.state.directory(call.cwd.as_deref(), &base)?;
         let mut occasion = self.state.occasion(&id, cwd, SessionDirectory::place_for(id.as_str()));
         occasion.left_with(beginning.left.clone());
         let extra = Openings::default();
@@ -803,10 +798,10 @@ impl Pipeline {
             return self.seat_elsewhere(call, lease, rules, *deadline).await;
         }
         if lease.session().is_none_or(|session| session.rules() != rules) {
-            lease = self.restart(lease, rules, &call.client).await?;
+            lease = self.state.sessions().renew(lease, rules, &call.client).await?;
         }
         let Some(session) = lease.session() else { return Err(self.state.failure(&SessionError::Unknown)) };
-        let cwd = self.directory(call.cwd.as_deref(), session.cwd());
+        let cwd = self.state.directory(call.cwd.as_deref(), session.cwd());
         let (id, scripts, temp) = (session.id().clone(), session.commands(), session.temp().cloned());
         let shell = session.process();
         let left = session.left().clone();
@@ -838,21 +833,6 @@ impl Pipeline {
         })
     }
 
-    /// A directory that a call names, relative to where it would otherwise run.
-    fn directory(&self, named: Option<&str>, base: &AbsolutePath) -> Result<AbsolutePath, Failure> {
-        let Some(named) = named else { return Ok(base.clone()) };
-        if named.len() > MAX_PATH {
-            return Err(Failure::of("the directory's name is longer than any path"));
-        }
-        let path = Path::new(base.as_str()).join(named);
-        let found = real_directory(&path).filter(|path| Path::new(path.as_str()).is_dir());
-        found.ok_or_else(|| Failure {
-            what: self.state.settings.redactor.text(&format!("`{named}` is not a directory that can be entered")),
-            help: Redacted::from_static("give a directory that exists, absolute or relative to the session's own"),
-            session_lost: false,
-        })
-    }
-
     /// The requests that wait for a person, and the answers to them.
     pub fn approvals(&self) -> Approvals<'_> {
         Approvals { state: &self.state }
@@ -876,6 +856,30 @@ impl Pipeline {
     /// What agents did in views of the workspace.
     pub fn views(&self) -> Views<'_> {
         Views { state: &self.state }
+    }
+
+    /// Ends what nobody uses, again and again, as long as the pipeline lives. For a server to run beside its work.
+    pub async fn keep_house(self: &Arc<Self>) {
+        let pipeline = Arc::downgrade(self);
+        let idle = self.state.settings.idle;
+        let every = (idle / 10).clamp(Duration::from_millis(100), Duration::from_secs(30));
+        loop {
+            tokio::time::sleep(every).await;
+            let Some(pipeline) = pipeline.upgrade() else { return };
+            pipeline.state.job_registry.sweep(idle);
+            for id in pipeline.state.session_registry.close_idle(idle, pipeline.state.settings.lifetime).await {
+                pipeline.state.workspace_changes.forget(&id);
+                pipeline.state.transcripts.forget(&id);
+                if let Err(failure) = pipeline.state.audit.append(record::closed(&id, "idle")).await {
+                    tracing::error!(%failure, "the end of a session cannot be recorded");
+                }
+            }
+        }
+    }
+
+    /// The sessions: opened, had again, listed and closed.
+    pub fn sessions(&self) -> Sessions<'_> {
+        Sessions { state: &self.state }
     }
 }
 

@@ -14,7 +14,8 @@ use palisade_sandbox::plan::Promise;
 use super::approval_requests::Visit;
 use super::parse_cache::SHORT;
 use super::sessions::POLICY_RELOAD;
-use super::{Call, Checked, Client, ExecTarget, Failure, Occasion, Opened, Pipeline};
+use super::state::PipelineState;
+use super::{Call, Checked, Client, ExecTarget, Failure, Occasion, Opened, Pipeline, Sessions};
 use crate::control::approvals::RequestStatus;
 use crate::environment::passed_names;
 use crate::facts::Surroundings;
@@ -61,38 +62,59 @@ struct Consent {
     under: Option<RequestId>,
 }
 
-impl Pipeline {
+impl Sessions<'_> {
     /// Opens a session at a target.
     ///
     /// # Errors
     /// If there is no such target, it cannot be reached or is not the one that is known, policy does not permit it, all places are
     /// taken, or no shell can be started.
-    pub async fn open_session_at(
-        &self,
-        name: &str,
-        cwd: Option<&str>,
-        client: &Client,
-    ) -> Result<Checked<Opened>, Failure> {
+    pub async fn open_at(self, name: &str, cwd: Option<&str>, client: &Client) -> Result<Checked<Opened>, Failure> {
         if cwd.is_some() {
             return Err(Failure::of("a session at a target begins in its workspace: give no `cwd`"));
         }
-        self.open_at(name, client, &mut None).await
+        self.state.remote_sessions().open(name, client, &mut None).await
     }
 
     /// The same for the operator: where policy wants a person's yes, the one at the terminal is asked, and nobody later.
     ///
     /// # Errors
-    /// As [`Self::open_session_at`].
-    pub async fn open_session_from_outside(
-        &self,
-        name: &str,
-        person: &mut AtTerminal<'_>,
-    ) -> Result<Checked<Opened>, Failure> {
-        self.open_at(name, &Client::default(), &mut Some(person)).await
+    /// As [`Self::open_at`].
+    pub async fn open_from_outside(self, name: &str, person: &mut AtTerminal<'_>) -> Result<Checked<Opened>, Failure> {
+        self.state.remote_sessions().open(name, &Client::default(), &mut Some(person)).await
     }
 
-    async fn open_at(
-        &self,
+    /// Starts a shell in the place of one that is gone, wherever that was; see [`Self::restart`]. At a target it takes a new
+    /// connection, for which all is asked again.
+    ///
+    /// # Errors
+    /// As [`Self::restart`] and [`Self::open_at`]; what was left of a session at a target stays.
+    pub async fn reopen(self, id: &str, client: &Client) -> Result<Checked<Opened>, Failure> {
+        let Some(was) = self.state.session_registry.was_elsewhere(id) else {
+            return Ok(Checked::Done(Box::new(self.restart(id, client).await?)));
+        };
+        self.state.remote_sessions().reopen(id, &was, client).await
+    }
+
+    /// The targets that there are.
+    pub fn targets(self) -> Vec<TargetNote> {
+        let note = |target: &Target| TargetNote {
+            target: self.state.redact(&target.name),
+            transport: target.transport().as_str(),
+            place: self.state.redact(&target.description()),
+        };
+        self.state.settings.targets.values().map(note).collect()
+    }
+}
+
+/// How sessions at targets come about, and what they are held to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RemoteSessions<'a> {
+    pub(super) state: &'a Arc<PipelineState>,
+}
+
+impl RemoteSessions<'_> {
+    async fn open(
+        self,
         name: &str,
         client: &Client,
         person: &mut Option<&mut AtTerminal<'_>>,
@@ -114,18 +136,11 @@ impl Pipeline {
         }
         self.settled_at(&mut place, &shell);
         let session = Session::elsewhere(id, shell, Arc::new(place), rules);
-        Ok(Checked::Done(Box::new(self.opened(session, room, false, under).await?)))
+        Ok(Checked::Done(Box::new(self.state.sessions().take_in(session, room, false, under).await?)))
     }
 
-    /// Starts a shell in the place of one that is gone, wherever that was; see [`Self::restart_session`]. At a target it takes a new
-    /// connection, for which all is asked again.
-    ///
-    /// # Errors
-    /// As [`Self::restart_session`] and [`Self::open_session_at`]; what was left of a session at a target stays.
-    pub async fn reopen_session(&self, id: &str, client: &Client) -> Result<Checked<Opened>, Failure> {
-        let Some(was) = self.state.session_registry.was_elsewhere(id) else {
-            return Ok(Checked::Done(Box::new(self.restart_session(id, client).await?)));
-        };
+    /// Starts a shell in the place of one that was at a target.
+    async fn reopen(self, id: &str, was: &RemoteSite, client: &Client) -> Result<Checked<Opened>, Failure> {
         self.state.kill_switch().goes_on(Some(id))?;
         let room = self.state.session_registry.admit().map_err(|error| self.state.failure(&error))?;
         let target =
@@ -148,12 +163,12 @@ impl Pipeline {
         };
         self.settled_at(&mut place, &shell);
         let session = Session::back(remains, shell, Arc::new(place), rules);
-        Ok(Checked::Done(Box::new(self.opened(session, room, true, under).await?)))
+        Ok(Checked::Done(Box::new(self.state.sessions().take_in(session, room, true, under).await?)))
     }
 
     /// Looks at a target, asks about it, and then makes use of it; what has to be answered first, if it is a person who decides.
     async fn reach(
-        &self,
+        self,
         id: &SessionId,
         target: &Target,
         client: &Client,
@@ -163,7 +178,7 @@ impl Pipeline {
         let (mut consent, mut shown) = (Consent::default(), None);
         if matches!(&target.place, Place::Ssh(there) if !there.jumps.is_empty()) {
             // The hosts on the way are logged in to before this one is seen: that has to be permitted at its best.
-            let best = self.elsewhere(target, None);
+            let best = self.site_of(target, None);
             match self.permitted(&self.state.facts_at(id.as_str(), &best, client), &best, consent, person).await? {
                 Ok(yes) => consent = yes,
                 Err(unanswered) => return Ok(Err(unanswered)),
@@ -175,7 +190,7 @@ impl Pipeline {
             Place::Docker(there) => docker::Met::meet(there).await.map(RemoteGreeting::Docker),
         };
         let met = met.map_err(|error| self.state.failure(&SessionError::from(error)))?;
-        let mut place = self.elsewhere(target, Some(&met));
+        let mut place = self.site_of(target, Some(&met));
         // A yes is to the target that was shown.
         if !consent.people.is_empty() && shown.is_some_and(|shown| shown != place.machine) {
             return Err(Failure::of("the target's key is not known, and nobody has said yes to that"));
@@ -200,7 +215,7 @@ impl Pipeline {
 
     /// That policy permits a session there: the yes that it took, or how the answer stands. `consent` was there already.
     async fn permitted(
-        &self,
+        self,
         facts: &Facts,
         place: &RemoteSite,
         consent: Consent,
@@ -267,7 +282,7 @@ impl Pipeline {
 
     /// Ends the sessions that a guard at a target holds, and their jobs: it has the policies from before, and its kernel rules too. Each
     /// can be had again, under those of now.
-    pub(super) async fn end_guarded_elsewhere(&self) -> Result<(), Failure> {
+    pub(super) async fn end_guarded(self) -> Result<(), Failure> {
         let is_one = |job: &Job| job.elsewhere.as_ref().is_some_and(|there| there.1.session.guarded);
         self.state.job_registry.end_running_where(Cause::PolicyReload, is_one).await;
         let is_one = |session: &Session| session.place().is_some_and(|place| place.promise.guarded);
@@ -281,20 +296,111 @@ impl Pipeline {
     /// Whether a guard holds it to other policies than those of now.
     ///
     /// To be asked once a reload would find what it is about: one that came before has put its policies in force by then.
-    pub(super) fn is_outdated(&self, place: &RemoteSite) -> bool {
+    pub(super) fn is_outdated(self, place: &RemoteSite) -> bool {
         place.held_to.as_ref().is_some_and(|held_to| held_to != self.state.settings.engine.now().policy_set())
     }
 
-    /// The targets that there are.
-    pub fn targets(&self) -> Vec<TargetNote> {
-        let note = |target: &Target| TargetNote {
-            target: self.state.redact(&target.name),
-            transport: target.transport().as_str(),
-            place: self.state.redact(&target.description()),
-        };
-        self.state.settings.targets.values().map(note).collect()
+    /// Starts a shell for one command beside a session at a target.
+    pub(super) async fn start_beside(
+        self,
+        id: &SessionId,
+        (base, place): (Base, Arc<RemoteSite>),
+        beginning: &ShellSnapshot,
+        cwd: &AbsolutePath,
+        terminal: Option<TerminalSize>,
+        rules: u64,
+    ) -> Result<Session, Failure> {
+        let ledger = base.is_guarded().then(|| self.ledger(id));
+        let shell = RemoteShell::once(base, beginning.state.as_ref(), cwd, terminal, ledger).await;
+        let shell = shell.map_err(|error| self.state.failure(&error))?;
+        Ok(Session::elsewhere(id.clone(), shell, place, rules))
     }
 
+    /// Where a target is, as far as is known; before it was met it is taken for the one that the settings mean.
+    fn site_of(self, target: &Target, met: Option<&RemoteGreeting>) -> RemoteSite {
+        let user = target.user();
+        let mut end = RemoteInfo {
+            target: self.state.redact(&target.name),
+            user: self.state.redact(user),
+            ..RemoteInfo::default()
+        };
+        let over_ssh =
+            |key_verified| Machine { user: user.to_owned(), key_verified, image: String::new(), privileged: true };
+        let machine = match met {
+            None => over_ssh(true),
+            Some(RemoteGreeting::Ssh(met)) => {
+                end.host_key = self.state.redact(&met.fingerprint);
+                end.by = met.by().map(|host| self.state.redact(&host)).collect();
+                over_ssh(met.known)
+            }
+            Some(RemoteGreeting::Docker(met)) => {
+                end.image = self.state.redact(&met.image);
+                let (image, privileged) = (met.image.clone(), met.privileged);
+                Machine { user: user.to_owned(), key_verified: false, image, privileged }
+            }
+        };
+        RemoteSite {
+            name: target.name.clone(),
+            transport: target.transport(),
+            host: target.host(),
+            machine,
+            workspace: target.workspace.clone().unwrap_or_else(|| target.home.clone()),
+            home: target.home.clone(),
+            language: None,
+            promise: match target.guard {
+                Some(_) => Promise::at_target(&self.state.settings.engine.now(), &self.state.settings.accept),
+                None => Promise::NOTHING,
+            },
+            held_to: None,
+            temp: None,
+            end,
+        }
+    }
+
+    /// What the guard of a session at a target is told to hold; none if it is to have none.
+    fn guard_at(self, id: &SessionId, target: &Target, place: &mut RemoteSite) -> Option<(guard::Terms, Ledger)> {
+        let guard = target.guard.clone()?;
+        let settings = &self.state.settings;
+        let engine = settings.engine.now();
+        place.held_to = Some(engine.policy_set().to_owned());
+        let init = guard::Init {
+            policies: engine.spec(),
+            principal: settings.surroundings.principal.clone(),
+            transport: place.transport,
+            host: place.host.clone(),
+            machine: place.machine.clone(),
+            session: id.as_str().to_owned(),
+            workspace: target.workspace.clone(),
+            home: target.home.clone(),
+            level: settings.level,
+            limits: settings.limits,
+            accept: settings.accept.clone(),
+            passed: passed_names(&settings.environment),
+            zone: settings.surroundings.zone.name().map(str::to_owned),
+        };
+        Some((guard::Terms { init, state: target.state.clone(), settings: guard }, self.ledger(id)))
+    }
+
+    /// Who hears of what is refused in a shell.
+    fn ledger(self, id: &SessionId) -> Ledger {
+        Ledger::new(id.as_str(), self.state.settings.redactor.keyed(id.as_str()), self.state.audit.clone())
+    }
+
+    /// What is known of a target once a shell runs there.
+    fn settled_at(self, place: &mut RemoteSite, shell: &RemoteShell) {
+        place.speaks(shell.language());
+        if let Some(held) = shell.held() {
+            place.held_by(held.outpost(), self.state.redact(held.outpost().digest()));
+        }
+    }
+
+    fn may_open(self, facts: &Facts) -> Result<(), Failure> {
+        let (permitted, policies) = self.state.settings.engine.now().answer(facts, &Act::OpenSession);
+        if permitted { Ok(()) } else { Err(self.state.failure(&SessionError::TargetForbidden { policies })) }
+    }
+}
+
+impl Pipeline {
     /// In a session at a target: what names mean is asked there.
     pub(super) async fn seat_elsewhere(
         &self,
@@ -317,7 +423,9 @@ impl Pipeline {
         if lease.session().is_some_and(|session| session.rules() != rules) {
             // No kernel rule of ours holds it, so that nothing of it depends on the policies but whether it may be there; a guard's
             // are looked at once the command is known.
-            if let Err(failure) = self.may_open_at(&self.state.facts_at(id.as_str(), &place, &call.client)) {
+            if let Err(failure) =
+                self.state.remote_sessions().may_open(&self.state.facts_at(id.as_str(), &place, &call.client))
+            {
                 lease.give_back();
                 return Err(Failure { session_lost: true, ..failure });
             }
@@ -371,7 +479,7 @@ impl Pipeline {
         }
         let rules = self.state.reloads.load(Ordering::Acquire);
         if note.rules != rules {
-            self.may_open_at(&self.state.facts_at(id.as_str(), &place, &call.client))?;
+            self.state.remote_sessions().may_open(&self.state.facts_at(id.as_str(), &place, &call.client))?;
         }
         let room = self.state.session_registry.admit().map_err(|error| self.state.failure(&error))?;
         let eyes = base.eyes();
@@ -425,22 +533,6 @@ impl Pipeline {
         (around, unseen)
     }
 
-    /// Starts a shell for one command beside a session at a target.
-    pub(super) async fn start_there(
-        &self,
-        id: &SessionId,
-        (base, place): (Base, Arc<RemoteSite>),
-        beginning: &ShellSnapshot,
-        cwd: &AbsolutePath,
-        terminal: Option<TerminalSize>,
-        rules: u64,
-    ) -> Result<Session, Failure> {
-        let ledger = base.is_guarded().then(|| self.ledger(id));
-        let shell = RemoteShell::once(base, beginning.state.as_ref(), cwd, terminal, ledger).await;
-        let shell = shell.map_err(|error| self.state.failure(&error))?;
-        Ok(Session::elsewhere(id.clone(), shell, place, rules))
-    }
-
     async fn directory_at(
         &self,
         eyes: &Eyes,
@@ -465,88 +557,5 @@ impl Pipeline {
             ),
             session_lost: false,
         })
-    }
-
-    /// Where a target is, as far as is known; before it was met it is taken for the one that the settings mean.
-    fn elsewhere(&self, target: &Target, met: Option<&RemoteGreeting>) -> RemoteSite {
-        let user = target.user();
-        let mut end = RemoteInfo {
-            target: self.state.redact(&target.name),
-            user: self.state.redact(user),
-            ..RemoteInfo::default()
-        };
-        let over_ssh =
-            |key_verified| Machine { user: user.to_owned(), key_verified, image: String::new(), privileged: true };
-        let machine = match met {
-            None => over_ssh(true),
-            Some(RemoteGreeting::Ssh(met)) => {
-                end.host_key = self.state.redact(&met.fingerprint);
-                end.by = met.by().map(|host| self.state.redact(&host)).collect();
-                over_ssh(met.known)
-            }
-            Some(RemoteGreeting::Docker(met)) => {
-                end.image = self.state.redact(&met.image);
-                let (image, privileged) = (met.image.clone(), met.privileged);
-                Machine { user: user.to_owned(), key_verified: false, image, privileged }
-            }
-        };
-        RemoteSite {
-            name: target.name.clone(),
-            transport: target.transport(),
-            host: target.host(),
-            machine,
-            workspace: target.workspace.clone().unwrap_or_else(|| target.home.clone()),
-            home: target.home.clone(),
-            language: None,
-            promise: match target.guard {
-                Some(_) => Promise::at_target(&self.state.settings.engine.now(), &self.state.settings.accept),
-                None => Promise::NOTHING,
-            },
-            held_to: None,
-            temp: None,
-            end,
-        }
-    }
-
-    /// What the guard of a session at a target is told to hold; none if it is to have none.
-    fn guard_at(&self, id: &SessionId, target: &Target, place: &mut RemoteSite) -> Option<(guard::Terms, Ledger)> {
-        let guard = target.guard.clone()?;
-        let settings = &self.state.settings;
-        let engine = settings.engine.now();
-        place.held_to = Some(engine.policy_set().to_owned());
-        let init = guard::Init {
-            policies: engine.spec(),
-            principal: settings.surroundings.principal.clone(),
-            transport: place.transport,
-            host: place.host.clone(),
-            machine: place.machine.clone(),
-            session: id.as_str().to_owned(),
-            workspace: target.workspace.clone(),
-            home: target.home.clone(),
-            level: settings.level,
-            limits: settings.limits,
-            accept: settings.accept.clone(),
-            passed: passed_names(&settings.environment),
-            zone: settings.surroundings.zone.name().map(str::to_owned),
-        };
-        Some((guard::Terms { init, state: target.state.clone(), settings: guard }, self.ledger(id)))
-    }
-
-    /// Who hears of what is refused in a shell.
-    fn ledger(&self, id: &SessionId) -> Ledger {
-        Ledger::new(id.as_str(), self.state.settings.redactor.keyed(id.as_str()), self.state.audit.clone())
-    }
-
-    /// What is known of a target once a shell runs there.
-    fn settled_at(&self, place: &mut RemoteSite, shell: &RemoteShell) {
-        place.speaks(shell.language());
-        if let Some(held) = shell.held() {
-            place.held_by(held.outpost(), self.state.redact(held.outpost().digest()));
-        }
-    }
-
-    fn may_open_at(&self, facts: &Facts) -> Result<(), Failure> {
-        let (permitted, policies) = self.state.settings.engine.now().answer(facts, &Act::OpenSession);
-        if permitted { Ok(()) } else { Err(self.state.failure(&SessionError::TargetForbidden { policies })) }
     }
 }

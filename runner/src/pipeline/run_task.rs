@@ -4,54 +4,31 @@
 //! record before anybody is told of it.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
-use palisade_engine::{AbsolutePath, Facts, Grant};
+use palisade_engine::{Facts, Grant};
 use palisade_redact::Redacted;
 use palisade_redact::output::View;
-use palisade_sandbox::move_watch::MoveWatch;
-use palisade_sandbox::names::{self, Beyond, Names};
-use palisade_sandbox::plan::{self, Level, PathRule, Rights};
-use palisade_sandbox::{Network, NewPlaces, probe};
 use tokio::sync::{mpsc, watch};
 
 use super::auto_checkpoint::NO_SESSION;
-use super::executions::Clerk;
-use super::openings::Openings;
+use super::shells::Extra;
 use super::{Call, Decided, ExecTarget, Failure, Outcome, Pipeline};
-use crate::caches::Caches;
-use crate::facts::real_directory;
-use crate::guard::Desk;
 use crate::job::registry::JobPermit;
 use crate::job::{CallerReport, Job, JobId, Runs, Settled};
-use crate::network::{self, Inspector, Proxy};
 use crate::record;
 use crate::result::{ExecResult, Finish, Late, Status};
-use crate::session::{Session, ShellSnapshot};
-use crate::session_directory::SessionDirectory;
+use crate::session::Session;
 use crate::shell::progress::Progress;
-use crate::shell::{Due, End, RunEnd, SessionError, SessionId, ShellLoss, Stop, TerminalSize, Terms};
-use crate::transport::local::LaunchSpec;
+use crate::shell::{Due, End, RunEnd, SessionError, ShellLoss, Stop, TerminalSize, Terms};
 
 /// Orders that wait at most for a command.
 const ORDERS: usize = 16;
 
 /// Pieces of input that wait at most for a command, besides the one that it is reading.
 const TYPED: usize = 2;
-
-/// How often a session is made anew at most because something was moved meanwhile.
-const SEARCHES: usize = 20;
-
-/// How long the next one waits.
-const PAUSE: Duration = Duration::from_millis(25);
-
-/// For the operator, who would not see it in `session_open`.
-const NOT_SEARCHED: &str = "more lies directly in the workspace than is searched for files that policy forbids by name: those that were \
-                            not found are open to programs (docs/threat-model.md)";
 
 /// Ends a command whose call is gone before it could leave it as a job.
 struct Attended(Option<watch::Sender<bool>>);
@@ -89,19 +66,6 @@ struct ResultSender {
     view: View,
 }
 
-/// What a session is given beyond the rules that policies give for it.
-struct Extra<'a> {
-    places: &'a BTreeMap<AbsolutePath, Rights>,
-    /// Those that were made for it.
-    new: Option<&'a Arc<NewPlaces>>,
-}
-
-impl Extra<'_> {
-    fn beyond(&self) -> Beyond {
-        Beyond { opened: self.places.keys().cloned().collect(), new: self.new.cloned() }
-    }
-}
-
 impl Pipeline {
     /// Starts what was granted, and waits for its end as long as the call wants to.
     pub(super) async fn run(
@@ -126,7 +90,7 @@ impl Pipeline {
             }
             permit => permit.and_then(Result::ok),
         };
-        let (timeout, due) = (self.time_of(&call), seat.due.take().map(Due::at));
+        let (timeout, due) = (self.state.time_of(&call), seat.due.take().map(Due::at));
         let yields = call.yields.filter(|_| permit.is_some());
         let view = call.view.unwrap_or_else(|| View::chars(self.state.settings.budget.max_chars));
         let progress = Arc::new(Progress::of(decided.req, self.state.settings.budget.keep_bytes, view.grep.as_ref()));
@@ -189,7 +153,7 @@ impl Pipeline {
             return Err(stopped);
         }
         // Known to a reload from here on; one that came before has not seen it.
-        let is_outdated = seat.elsewhere().is_some_and(|place| self.is_outdated(place));
+        let is_outdated = seat.elsewhere().is_some_and(|place| self.state.remote_sessions().is_outdated(place));
         if is_outdated || self.state.reloads.load(Ordering::Acquire) != seat.rules {
             self.state.job_registry.over(&job);
             self.state
@@ -314,15 +278,18 @@ impl Pipeline {
             }
             None => {
                 let beginning = std::mem::take(&mut seat.beginning);
-                let new = self.make_new(&seat.extra);
+                let new = self.state.shells().make_new(&seat.extra);
                 let started = match (seat.there.take(), &new) {
                     (_, Err(failure)) => Err(failure.clone()),
                     (Some(there), Ok(_)) => {
-                        self.start_there(&seat.id, there, &beginning, &facts.cwd, terminal, seat.rules).await
+                        self.state
+                            .remote_sessions()
+                            .start_beside(&seat.id, there, &beginning, &facts.cwd, terminal, seat.rules)
+                            .await
                     }
                     (None, Ok(new)) => {
                         let extra = Extra { places: &seat.extra.places, new: new.as_ref() };
-                        self.start_wider(&seat.id, &facts, beginning, terminal, seat.rules, &extra).await
+                        self.state.shells().start_wider(&seat.id, &facts, beginning, terminal, seat.rules, &extra).await
                     }
                 };
                 let ran = match started {
@@ -357,7 +324,7 @@ impl Pipeline {
         if let Some(lost) = lost {
             // The reload has ended the command, and the shell had to go with it.
             if stale {
-                self.suspend(&mut lease).await;
+                self.state.sessions().suspend(&mut lease).await;
                 lease.give_back();
             } else {
                 lease.end(lost).await;
@@ -378,7 +345,7 @@ impl Pipeline {
             return;
         }
         if stale {
-            self.suspend(&mut lease).await;
+            self.state.sessions().suspend(&mut lease).await;
             lease.give_back();
             return;
         }
@@ -392,196 +359,6 @@ impl Pipeline {
         let ended = session.run(grant, &redactor, terms).await.map_err(|error| self.state.failure(&error));
         session.close().await;
         ended
-    }
-
-    /// Starts a shell under the rules that the same policies give for these facts.
-    pub(super) async fn start(
-        &self,
-        id: &SessionId,
-        facts: &Facts,
-        beginning: ShellSnapshot,
-        terminal: Option<TerminalSize>,
-        rules: u64,
-    ) -> Result<Session, Failure> {
-        let nothing = Extra { places: &BTreeMap::new(), new: None };
-        self.start_wider(id, facts, beginning, terminal, rules, &nothing).await
-    }
-
-    /// Makes the places that a yes lets a command make.
-    fn make_new(&self, opened: &Openings) -> Result<Option<Arc<NewPlaces>>, Failure> {
-        if opened.new.is_empty() {
-            return Ok(None);
-        }
-        let made = tokio::task::block_in_place(|| NewPlaces::make(&opened.new));
-        made.map(Arc::new).map(Some).map_err(|error| self.state.failure(&error))
-    }
-
-    /// The same under rules that also hold what is opened to it.
-    async fn start_wider(
-        &self,
-        id: &SessionId,
-        facts: &Facts,
-        beginning: ShellSnapshot,
-        terminal: Option<TerminalSize>,
-        rules: u64,
-        extra: &Extra<'_>,
-    ) -> Result<Session, Failure> {
-        for _ in 0..SEARCHES {
-            let still = MoveWatch::begin();
-            let directory = SessionDirectory::at(facts.temp.as_ref()).map_err(|error| self.state.failure(&error))?;
-            let plan = self.plan_with(facts, directory.temp(), extra.places)?;
-            let environment = self.environment(&plan);
-            let gate = self.gate(facts, &plan);
-            let guard = self.guard(facts, &environment, &directory, gate.as_deref());
-            let searched = plan.granted();
-            let names = self.names(facts, &plan, directory.temp(), guard.as_ref(), extra.beyond());
-            let spec =
-                LaunchSpec { plan, environment, cwd: facts.cwd.clone(), directory, guard, names, gate, terminal };
-            let opened = Session::open(id.clone(), spec, beginning.clone(), rules).await;
-            let session = opened.map_err(|error| self.state.failure(&error))?;
-            // What other sessions have moved meanwhile may lie open in this one, in which nothing has run yet.
-            let engine = self.state.settings.engine.now();
-            match still.is_broken(&searched, |path| engine.vocabulary().may_have_name(path)) {
-                Ok(false) => return Ok(session),
-                Ok(true) => {}
-                Err(errno) => {
-                    session.close().await;
-                    return Err(self.state.failure(&SessionError::Unwatched(errno.into())));
-                }
-            }
-            session.close().await;
-            tokio::time::sleep(PAUSE).await;
-        }
-        Err(self.state.failure(&SessionError::Restless))
-    }
-
-    /// What the programs of a session in this directory are decided by, where they are decided again.
-    pub(super) fn guard(
-        &self,
-        facts: &Facts,
-        environment: &[(OsString, OsString)],
-        directory: &SessionDirectory,
-        gate: Option<&Proxy>,
-    ) -> Option<Arc<Desk>> {
-        let settings = self.state.settings.for_guard();
-        facts.session.guarded.then(|| {
-            let programs = gate.map(|gate| Arc::clone(gate.programs()));
-            let clerk = Arc::new(Clerk(Arc::downgrade(&self.state)));
-            Desk::with_clerk(settings, self.state.audit.clone(), facts, environment, directory, programs, Some(clerk))
-        })
-    }
-
-    /// What policy forbids by name in a session under this plan, where masks hold it.
-    pub(super) fn names(
-        &self,
-        facts: &Facts,
-        plan: &plan::SandboxPlan,
-        temp: &AbsolutePath,
-        guard: Option<&Arc<Desk>>,
-        beyond: Beyond,
-    ) -> Option<Arc<Names>> {
-        let desk = guard.cloned();
-        let tell: names::Teller = Box::new(move |kept| {
-            if let Some(desk) = &desk {
-                desk.kept(&kept);
-            }
-        });
-        let facts = Facts { temp: Some(temp.clone()), ..facts.clone() };
-        probe().mounts.then(|| {
-            let earlier = self.state.settings.surroundings.earlier.clone();
-            Arc::new(Names::of(self.state.settings.engine.now(), facts, plan, earlier, beyond, tell))
-        })
-    }
-
-    /// What decides on the connections of a session under this plan, if it can have any.
-    pub(super) fn gate(&self, facts: &Facts, plan: &plan::SandboxPlan) -> Option<Arc<Proxy>> {
-        let settings = &self.state.settings;
-        has_proxy(plan).then(|| {
-            let redactor = settings.redactor.keyed(&facts.session.id);
-            Proxy::new(settings.engine.clone(), redactor, self.state.audit.clone(), facts, self.inspector(plan))
-        })
-    }
-
-    /// The variables of a session under this plan.
-    pub(super) fn environment(&self, plan: &plan::SandboxPlan) -> Vec<(OsString, OsString)> {
-        let mut environment = self.state.settings.environment.clone();
-        if let Some(caches) = self.state.settings.caches.as_ref().filter(|caches| may_fill(plan, caches)) {
-            environment.extend(caches.variables(plan.instead.is_some(), &environment));
-        }
-        if has_proxy(plan) {
-            environment.extend(network::variables(plan.loopback));
-        }
-        if let Some(inspector) = self.inspector(plan) {
-            environment.retain(|(name, _)| name != PIP_CERT);
-            environment.push((PIP_CERT.into(), inspector.bundle().into()));
-        }
-        environment
-    }
-
-    /// What reads the requests that the agent's own copies of installers make under this plan.
-    fn inspector(&self, plan: &plan::SandboxPlan) -> Option<Arc<Inspector>> {
-        let caches = self.state.settings.caches.as_ref().filter(|_| has_proxy(plan))?;
-        let open = || {
-            let set = self.state.settings.environment.iter().find(|(name, _)| name == PIP_CERT);
-            let set = set.map(|(_, path)| path.clone()).or_else(|| std::env::var_os(PIP_CERT)).map(PathBuf::from);
-            let opened = Inspector::open(&caches.authority()?, set.as_deref());
-            opened.inspect_err(|error| tracing::warn!(%error, "own copies of installers cannot fetch packages")).ok()
-        };
-        self.state.inspector.get_or_init(|| tokio::task::block_in_place(open).map(Arc::new)).clone()
-    }
-
-    /// What the kernel holds a session to that has this temporary directory.
-    pub(super) fn plan(&self, facts: &Facts, temp: &AbsolutePath) -> Result<plan::SandboxPlan, Failure> {
-        self.plan_with(facts, temp, &BTreeMap::new())
-    }
-
-    fn plan_with(
-        &self,
-        facts: &Facts,
-        temp: &AbsolutePath,
-        extra: &BTreeMap<AbsolutePath, Rights>,
-    ) -> Result<plan::SandboxPlan, Failure> {
-        let settings = &self.state.settings;
-        let engine = settings.engine.now();
-        let granted = |group: &str| group.starts_with("granted-");
-        if temp.is_within(&facts.workspace) || engine.vocabulary().groups_of(temp).any(granted) {
-            return Err(self.state.failure(&SessionError::TemporaryWithinReach(temp.clone())));
-        }
-        let mut facts = facts.clone();
-        facts.temp = Some(temp.clone());
-        // Before the plan, which knows what is there. Without one, tools have no cache that they can write.
-        if let Some(caches) = &settings.caches
-            && let Err(error) = tokio::task::block_in_place(|| caches.make())
-        {
-            tracing::warn!(%error, directory = %caches.directory(), "the directory for tools' caches cannot be used");
-        }
-        // Deriving takes milliseconds, in which other calls go on.
-        let mut plan = tokio::task::block_in_place(|| self.state.plan_cache.plan(&engine, &facts, extra, settings))
-            .map_err(|plan::Hole { outer, inner }| self.state.failure(&SessionError::Hole { outer, inner }))?;
-        if let Some(caches) = &settings.caches {
-            let vocabulary = engine.vocabulary();
-            caches.join(&mut plan, |place| vocabulary.groups_of(place).any(granted));
-        }
-        if let Some(inspector) = self.inspector(&plan) {
-            plan.rules.push(PathRule { path: inspector.bundle().to_owned(), rights: Rights::READ, optional: true });
-        }
-        // No right to anything in it, but there even where it lies in what each session has for itself: links in it lead to
-        // what is granted elsewhere.
-        if let Some(home) = real_directory(Path::new(settings.surroundings.home.as_str())) {
-            let home = PathBuf::from(home.as_str());
-            plan.blank.extend(STARTUP_FILES.iter().map(|name| home.join(name)));
-            plan.rules.push(PathRule { path: home, rights: Rights::NONE, optional: true });
-        }
-        if !plan.searched && probe().mounts {
-            static TOLD: Once = Once::new();
-            TOLD.call_once(|| tracing::warn!("{NOT_SEARCHED}"));
-        }
-        // Policies were told that the kernel holds what is there.
-        let is_promised = facts.session.paths_held || settings.level == Level::Strict;
-        if is_promised && !plan.searched && probe().mounts {
-            return Err(self.state.failure(&SessionError::TooManyNames));
-        }
-        Ok(plan)
     }
 
     /// Sees to it that whoever waits for a command at a target has an answer in time: at its end, or else with what is known by then.
@@ -713,40 +490,6 @@ async fn leaves(job: &Job, yields: Option<Duration>) {
         () = tokio::time::sleep(yields) => {}
         () = job.progress.once(|known| known.waits_for_input) => {}
     }
-}
-
-/// What a shell reads by itself when it starts for a person: agents' clients run `bash -lc`. People keep secrets there.
-const STARTUP_FILES: [&str; 14] = [
-    ".profile",
-    ".bash_profile",
-    ".bash_login",
-    ".bash_logout",
-    ".bashrc",
-    ".bash_aliases",
-    ".zshenv",
-    ".zprofile",
-    ".zshrc",
-    ".zlogin",
-    // yarn ends where it cannot open them. They may hold a token.
-    ".npmrc",
-    ".yarnrc",
-    ".yarnrc.yml",
-    ".gemrc",
-];
-
-/// Whether a session under this plan may change the caches.
-fn may_fill(plan: &plan::SandboxPlan, caches: &Caches) -> bool {
-    let directory = Path::new(caches.directory().as_str());
-    let writes = |rule: &PathRule| rule.path == directory && rule.rights.contains(Rights::READ | Rights::MOVE);
-    directory.is_dir() && plan.rules.iter().any(writes)
-}
-
-/// Whether a session under this plan has a proxy on this machine.
-/// Names a file with the certificates that pip trusts (pip's user guide, "Environment Variables").
-const PIP_CERT: &str = "PIP_CERT";
-
-fn has_proxy(plan: &plan::SandboxPlan) -> bool {
-    Network::of(plan.network, probe().namespaces) == Network::Proxy
 }
 
 /// The programs that the text names; what it does not tell counts as an interpreter.

@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use palisade_audit::RequestId;
 use palisade_engine::AbsolutePath;
 use palisade_sandbox::names::Beyond;
 
-use super::{Client, Failure, Opened, Pipeline, SessionNote, WithClient};
+use super::state::PipelineState;
+use super::{Client, Failure, Opened, SessionNote, WithClient};
 use crate::facts::real_directory;
 use crate::record;
 use crate::session::registry::{Lease, Note, SessionPermit};
@@ -19,23 +19,29 @@ use crate::shell::{SessionError, SessionId};
 /// Why a shell ended that other kernel rules held, on record.
 pub(super) const POLICY_RELOAD: &str = "policy-reload";
 
-impl Pipeline {
+/// The sessions that callers open, have again, list and close.
+#[derive(Clone, Copy, Debug)]
+pub struct Sessions<'a> {
+    pub(super) state: &'a Arc<PipelineState>,
+}
+
+impl Sessions<'_> {
     /// Opens a session that keeps its state between scripts.
     ///
     /// # Errors
     /// If policy does not permit it, all places are taken, or no shell can be started.
-    pub async fn open_session(&self, cwd: Option<&str>, client: &Client) -> Result<Opened, Failure> {
+    pub async fn open(self, cwd: Option<&str>, client: &Client) -> Result<Opened, Failure> {
         self.state.kill_switch().goes_on(None)?;
         let place = self.state.session_registry.admit().map_err(|error| self.state.failure(&error))?;
-        let cwd = self.directory(cwd, &self.state.settings.cwd)?;
+        let cwd = self.state.directory(cwd, &self.state.settings.cwd)?;
         let id = SessionId::new().map_err(|error| self.state.failure(&error))?;
         let occasion = self.state.occasion(&id, cwd, None);
         let facts = self.state.settings.surroundings.facts(&occasion).with(client);
         let rules = self.state.reloads.load(Ordering::Acquire);
         self.may_open(&facts)?;
         self.state.usage.begin();
-        let session = self.start(&id, &facts, ShellSnapshot::default(), None, rules).await?;
-        self.opened(session, place, false, None).await
+        let session = self.state.shells().start(&id, &facts, ShellSnapshot::default(), None, rules).await?;
+        self.take_in(session, place, false, None).await
     }
 
     /// Starts a shell in the place of one that is gone, under the same name. Its directory, variables, functions,
@@ -45,7 +51,7 @@ impl Pipeline {
     /// # Errors
     /// If there is no such session or it has not ended, policy does not permit it any more, all places are taken, or no
     /// shell can be started.
-    pub async fn restart_session(&self, id: &str, client: &Client) -> Result<Opened, Failure> {
+    pub async fn restart(self, id: &str, client: &Client) -> Result<Opened, Failure> {
         self.state.kill_switch().goes_on(Some(id))?;
         let place = self.state.session_registry.admit().map_err(|error| self.state.failure(&error))?;
         let remains = self.state.session_registry.take_remains(id).map_err(|error| self.state.failure(&error))?;
@@ -54,18 +60,19 @@ impl Pipeline {
         let facts = self.state.settings.surroundings.facts(&occasion).with(client);
         let rules = self.state.reloads.load(Ordering::Acquire);
         self.may_open(&facts)?;
-        let plan = self.plan(&facts, &temp)?;
-        let (environment, gate) = (self.environment(&plan), self.gate(&facts, &plan));
-        let guard =
-            remains.directory().and_then(|directory| self.guard(&facts, &environment, directory, gate.as_deref()));
-        let names = self.names(&facts, &plan, &temp, guard.as_ref(), Beyond::default());
+        let plan = self.state.shells().plan(&facts, &temp)?;
+        let (environment, gate) = (self.state.shells().environment(&plan), self.state.shells().gate(&facts, &plan));
+        let guard = remains
+            .directory()
+            .and_then(|directory| self.state.shells().guard(&facts, &environment, directory, gate.as_deref()));
+        let names = self.state.shells().names(&facts, &plan, &temp, guard.as_ref(), Beyond::default());
         let session = Session::reopen(remains.held_by(guard, gate), plan, environment, names, rules).await;
-        self.opened(session.map_err(|error| self.state.failure(&error))?, place, true, None).await
+        self.take_in(session.map_err(|error| self.state.failure(&error))?, place, true, None).await
     }
 
     /// Starts a shell in the place of one that other kernel rules held than those of now, which are numbered `rules`. The
     /// next result says so.
-    pub(super) async fn restart(&self, mut lease: Lease, rules: u64, client: &Client) -> Result<Lease, Failure> {
+    pub(super) async fn renew(self, mut lease: Lease, rules: u64, client: &Client) -> Result<Lease, Failure> {
         self.suspend(&mut lease).await;
         let Some(remains) = lease.remains() else { return Err(self.state.failure(&SessionError::Unknown)) };
         let stands = real_directory(Path::new(remains.cwd.as_str())).as_ref() == Some(&remains.cwd);
@@ -76,7 +83,7 @@ impl Pipeline {
             self.state.settings.surroundings.facts(&self.state.occasion(&remains.id, cwd.clone(), Some(temp.clone())));
         let facts = facts.with(client);
         let plan = if self.state.settings.engine.now().permits_session(&facts) {
-            self.plan(&facts, &temp)
+            self.state.shells().plan(&facts, &temp)
         } else {
             Err(self.state.failure(&SessionError::Forbidden))
         };
@@ -89,10 +96,11 @@ impl Pipeline {
             }
         };
         let Some(remains) = lease.take_remains() else { return Err(self.state.failure(&SessionError::Unknown)) };
-        let (environment, gate) = (self.environment(&plan), self.gate(&facts, &plan));
-        let guard =
-            remains.directory().and_then(|directory| self.guard(&facts, &environment, directory, gate.as_deref()));
-        let names = self.names(&facts, &plan, &temp, guard.as_ref(), Beyond::default());
+        let (environment, gate) = (self.state.shells().environment(&plan), self.state.shells().gate(&facts, &plan));
+        let guard = remains
+            .directory()
+            .and_then(|directory| self.state.shells().guard(&facts, &environment, directory, gate.as_deref()));
+        let names = self.state.shells().names(&facts, &plan, &temp, guard.as_ref(), Beyond::default());
         let remains = remains.held_by(guard, gate).standing_in(cwd);
         let mut session = match Session::reopen(remains, plan, environment, names, rules).await {
             Ok(session) => session,
@@ -122,13 +130,13 @@ impl Pipeline {
     }
 
     /// The temporary directory of a session whose shell is gone.
-    fn temp(&self, remains: &ClosedSession) -> Result<AbsolutePath, Failure> {
+    fn temp(self, remains: &ClosedSession) -> Result<AbsolutePath, Failure> {
         let temp = remains.directory().map(|directory| directory.temp().clone());
         temp.ok_or_else(|| self.state.failure(&SessionError::Unknown))
     }
 
     /// Ends a shell that other kernel rules hold than those of now, on record.
-    pub(super) async fn suspend(&self, lease: &mut Lease) {
+    pub(super) async fn suspend(self, lease: &mut Lease) {
         let Some(id) = lease.session().map(|session| session.id().clone()) else { return };
         lease.suspend().await;
         if let Err(failure) = self.state.audit.append(record::closed(id.as_str(), POLICY_RELOAD)).await {
@@ -136,7 +144,7 @@ impl Pipeline {
         }
     }
 
-    fn may_open(&self, facts: &palisade_engine::Facts) -> Result<(), Failure> {
+    fn may_open(self, facts: &palisade_engine::Facts) -> Result<(), Failure> {
         if self.state.settings.engine.now().permits_session(facts) {
             return Ok(());
         }
@@ -144,8 +152,8 @@ impl Pipeline {
     }
 
     /// Takes in a session that has been opened, `under` the request whose yes that took.
-    pub(super) async fn opened(
-        &self,
+    pub(super) async fn take_in(
+        self,
         session: Session,
         room: SessionPermit,
         restarted: bool,
@@ -167,11 +175,11 @@ impl Pipeline {
         self.state.session_registry.insert(session, room);
         // Known to whoever stops it from here on; one who came before has been heard of by now.
         if let Err(stopped) = self.state.kill_switch().goes_on(Some(id.as_str())) {
-            self.close_session(id.as_str()).await?;
+            self.close(id.as_str()).await?;
             return Err(stopped);
         }
-        if place.as_deref().is_some_and(|place| self.is_outdated(place)) {
-            self.close_session(id.as_str()).await?;
+        if place.as_deref().is_some_and(|place| self.state.remote_sessions().is_outdated(place)) {
+            self.close(id.as_str()).await?;
             return Err(Failure::of("the policies have changed meanwhile; open the session again"));
         }
         let session = self.state.settings.redactor.text(id.as_str());
@@ -184,7 +192,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// If there is none of that name, or its end cannot be recorded.
-    pub async fn close_session(&self, id: &str) -> Result<(), Failure> {
+    pub async fn close(self, id: &str) -> Result<(), Failure> {
         self.state.session_registry.close(id).await.map_err(|error| self.state.failure(&error))?;
         self.state.workspace_changes.forget(id);
         self.state.transcripts.forget(id);
@@ -193,7 +201,7 @@ impl Pipeline {
     }
 
     /// The sessions: the open ones, and those whose shell is gone and that can be had again.
-    pub async fn sessions(&self) -> Vec<SessionNote> {
+    pub async fn list(self) -> Vec<SessionNote> {
         let note = |note: &Note| SessionNote {
             session: self.state.redact(&note.id),
             target: note.elsewhere.as_ref().map(|place| place.end.target.clone()),
@@ -207,25 +215,6 @@ impl Pipeline {
             ended: note.ended.map(|lost| palisade_redact::Redacted::from_static(lost.as_str())),
         };
         self.state.session_registry.notes().iter().map(note).collect()
-    }
-
-    /// Ends what nobody uses, again and again, as long as the pipeline lives. For a server to run beside its work.
-    pub async fn keep_house(self: &Arc<Self>) {
-        let pipeline = Arc::downgrade(self);
-        let idle = self.state.settings.idle;
-        let every = (idle / 10).clamp(Duration::from_millis(100), Duration::from_secs(30));
-        loop {
-            tokio::time::sleep(every).await;
-            let Some(pipeline) = pipeline.upgrade() else { return };
-            pipeline.state.job_registry.sweep(idle);
-            for id in pipeline.state.session_registry.close_idle(idle, pipeline.state.settings.lifetime).await {
-                pipeline.state.workspace_changes.forget(&id);
-                pipeline.state.transcripts.forget(&id);
-                if let Err(failure) = pipeline.state.audit.append(record::closed(&id, "idle")).await {
-                    tracing::error!(%failure, "the end of a session cannot be recorded");
-                }
-            }
-        }
     }
 }
 

@@ -2,8 +2,10 @@
 //!
 //! Decides nothing. Each part is a handle to it that has the methods of one area (`approvals.rs`, `checkpoints.rs`, `sessions.rs`, …).
 
+use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use palisade_audit::Audit;
 use palisade_engine::{AbsolutePath, Facts, Scratch, SessionShell};
@@ -24,21 +26,26 @@ use super::overseers::Overseers;
 use super::parse_cache::ParseCache;
 use super::plan_cache::PlanCache;
 use super::presence::Presence;
+use super::remote_sessions::RemoteSessions;
+use super::sessions::Sessions;
+use super::shells::Shells;
 use super::standing_approvals::Memory;
 use super::standing_approvals::StandingApprovals;
 use super::transcript::Transcripts;
 use super::usage::Usage;
 use super::workspace_changes::WorkspaceChanges;
-use super::{Client, MAX_JOBS, Settings, WithClient};
+use super::{Call, Client, MAX_JOBS, Settings, WithClient};
 use crate::control::approvals::ApprovalRegistry;
 use crate::control::stops::Stops;
-use crate::facts::Occasion;
 use crate::facts::remote_view::View;
+use crate::facts::{Occasion, real_directory};
 use crate::failure::Failure;
 use crate::job::registry::JobRegistry;
+use crate::limits::MAX_PATH;
 use crate::network::Inspector;
 use crate::session::RemoteSite;
 use crate::session::registry::SessionRegistry;
+use crate::shell::deadline::NEVER;
 use crate::shell::{Language, SessionError, SessionId};
 
 /// Jobs of all principals that may run at once.
@@ -211,5 +218,38 @@ impl PipelineState {
 
     pub(super) fn workspaces(self: &Arc<Self>) -> Workspaces<'_> {
         Workspaces { state: self }
+    }
+
+    /// How long a call may take. A job that was begun as one has no deadline but its own, and ends when nobody asks for it any more.
+    pub(super) fn time_of(&self, call: &Call) -> Duration {
+        let at_once = call.yields == Some(Duration::ZERO);
+        call.timeout.unwrap_or(if at_once { NEVER } else { self.settings.timeout })
+    }
+
+    /// A directory that a call names, relative to where it would otherwise run.
+    pub(super) fn directory(&self, named: Option<&str>, base: &AbsolutePath) -> Result<AbsolutePath, Failure> {
+        let Some(named) = named else { return Ok(base.clone()) };
+        if named.len() > MAX_PATH {
+            return Err(Failure::of("the directory's name is longer than any path"));
+        }
+        let path = Path::new(base.as_str()).join(named);
+        let found = real_directory(&path).filter(|path| Path::new(path.as_str()).is_dir());
+        found.ok_or_else(|| Failure {
+            what: self.settings.redactor.text(&format!("`{named}` is not a directory that can be entered")),
+            help: Redacted::from_static("give a directory that exists, absolute or relative to the session's own"),
+            session_lost: false,
+        })
+    }
+
+    pub(super) fn sessions(self: &Arc<Self>) -> Sessions<'_> {
+        Sessions { state: self }
+    }
+
+    pub(super) fn remote_sessions(self: &Arc<Self>) -> RemoteSessions<'_> {
+        RemoteSessions { state: self }
+    }
+
+    pub(super) fn shells(self: &Arc<Self>) -> Shells<'_> {
+        Shells { state: self }
     }
 }

@@ -180,7 +180,7 @@ async fn whoever_waits_for_it_sees_how_far_it_is_and_can_leave() {
     }
     assert!(!file(&place, "made").exists());
     // Whoever closes the session does not wait for it.
-    place.pipeline.close_session(&shell.name).await.expect("closed");
+    place.pipeline.sessions().close(&shell.name).await.expect("closed");
     let told = loop {
         match place
             .pipeline

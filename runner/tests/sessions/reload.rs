@@ -45,7 +45,7 @@ async fn a_session_goes_on_under_narrower_rules_and_says_so_once() {
     place.reload(&narrow()).await;
     // What it left in the background was held to the old rules.
     gone(&format!("sleep {mark}"), SECOND).await;
-    let notes = place.pipeline.sessions().await;
+    let notes = place.pipeline.sessions().list().await;
     assert!(notes.iter().any(|note| note.session.as_str() == session.name && note.suspended), "{notes:?}");
 
     let next = session.run("pwd; f; echo \"$2\"; shopt nullglob; umask").await;
@@ -60,7 +60,7 @@ async fn a_session_goes_on_under_narrower_rules_and_says_so_once() {
     assert_ne!(refused.exit_code, Some(0), "{refused:?}");
     assert!(!pwd.join("made-by-program").exists());
     assert_eq!(kinds(&place, &session.name), ["open null", "close policy-reload", "open null"]);
-    assert!(place.pipeline.sessions().await.iter().all(|note| !note.suspended));
+    assert!(place.pipeline.sessions().list().await.iter().all(|note| !note.suspended));
 
     // The same kernel rules again: nothing is started anew.
     place
@@ -134,8 +134,8 @@ async fn a_session_that_policy_no_longer_permits_is_lost_until_it_does() {
     assert_eq!(back.stdout.as_str(), "kept\n");
     assert!(reason(&back).starts_with("policy set sha256:"), "{back:?}");
     place.reload(&closed()).await;
-    place.pipeline.close_session(&session.name).await.expect("closed");
-    assert!(place.pipeline.sessions().await.is_empty());
+    place.pipeline.sessions().close(&session.name).await.expect("closed");
+    assert!(place.pipeline.sessions().list().await.is_empty());
 }
 
 /// Calls that come while the policies change: each is run whole, or told that it was not, and none by an old shell.

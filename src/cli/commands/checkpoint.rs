@@ -147,7 +147,7 @@ async fn through(pipeline: &Pipeline, context: &Context) -> Result<Result<Option
         let text = format!("{}\nOpen it? Type y to allow: ", report::one_line(explained.command.as_str()));
         answer(&user, &[&report::reasons(explained), &text])
     };
-    Ok(done(pipeline.open_session_from_outside(target, &mut person).await?)
+    Ok(done(pipeline.sessions().open_from_outside(target, &mut person).await?)
         .map(|opened| Some(opened.session.to_string())))
 }
 
