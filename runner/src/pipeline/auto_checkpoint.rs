@@ -9,7 +9,8 @@ use palisade_audit::{Effect, Ruling};
 use palisade_engine::Grant;
 
 use super::checkpoint_target::CheckpointTarget;
-use super::{Checkpoints, ExecTarget, Failure};
+use super::seats::ExecTarget;
+use super::{Checkpoints, Failure};
 use crate::checkpoint::Automatic;
 use crate::checkpoint::store::{About, Snapshot};
 use crate::checkpoint::tree::Tree;

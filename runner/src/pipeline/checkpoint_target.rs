@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use palisade_engine::{AbsolutePath, Facts};
 use palisade_redact::Redacted;
 
+use super::seats::ExecTarget;
 use super::state::PipelineState;
-use super::{CheckpointNote, Checkpoints, Client, ExecTarget, Failure, WithClient};
+use super::{CheckpointNote, Checkpoints, Client, Failure, WithClient};
 use crate::checkpoint::ledger::Ledger;
 use crate::checkpoint::remote::There;
 use crate::checkpoint::restore::Prospect;

@@ -107,7 +107,7 @@ impl Pipeline {
         eof: bool,
     ) -> Result<Entry, Failure> {
         let entry = record::input(self.state.settings.for_record(), (job.req, &job.session), judged, yes, input, eof);
-        entry.map_err(|SealError| Failure::of(super::SEALED))
+        entry.map_err(|SealError| Failure::of(super::decisions::SEALED))
     }
 
     /// What becomes of something that is on record and not allowed as it stands.

@@ -13,6 +13,7 @@ mod checkpoints;
 mod client_approval;
 mod control_answers;
 mod control_server;
+mod decisions;
 mod executions;
 mod job_approval;
 mod jobs;
@@ -27,9 +28,11 @@ mod path_lists;
 mod plan_cache;
 mod presence;
 mod read_api;
+mod remote_seats;
 mod remote_sessions;
 mod retention;
 mod run_task;
+mod seats;
 mod sessions;
 mod shells;
 mod standing_approvals;
@@ -41,42 +44,36 @@ mod workspace_changes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use palisade_audit::{Anchor, Audit, AuditError, RequestId, SealError};
+use palisade_audit::{Anchor, Audit, AuditError, RequestId};
 use palisade_engine::{AbsolutePath, Approval, ApprovalRequest, Engine, Facts, Verdict};
 use palisade_redact::{KnownValue, Redacted, Redactor, RefusedValue};
-use palisade_sandbox::Enforced;
-use palisade_sandbox::plan::{self, Level, Limits, Rights};
-use serde::Serialize;
-use tokio::sync::{OwnedRwLockReadGuard, SemaphorePermit};
+use palisade_sandbox::plan::{self, Level, Limits};
 
+use self::decisions::Judgement;
 use self::openings::Openings;
 use self::outcome::ApprovedRun;
+use self::seats::ExecTarget;
 use self::state::PipelineState;
 use crate::caches::Caches;
 use crate::call::{Call, Client};
 use crate::control::People;
-use crate::facts::{Occasion, Surroundings, real_directory};
+use crate::facts::{Surroundings, real_directory};
 use crate::failure::Failure;
 use crate::guard::DeskSettings;
 use crate::policies::{Policies, real_roots};
 use crate::record;
-use crate::remote::{Base, RemoteInfo};
-use crate::result::{Cause, CheckpointNote, DecisionNote, Explained, Refusal};
-use crate::session::registry::Lease;
-use crate::session::{RemoteSite, ShellSnapshot};
-use crate::session_directory::{OWN_DIRECTORY, SessionDirectory};
+use crate::result::{Cause, CheckpointNote, Explained, Refusal};
+use crate::session_directory::OWN_DIRECTORY;
+use crate::shell::SessionId;
 use crate::shell::deadline::Deadline;
-use crate::shell::{SessionError, SessionId};
 use crate::target::Target;
 
 pub use self::approvals::Approvals;
-pub use self::checkpoints::Checkpoints;
-pub use self::checkpoints::{Checked, Paths, Person, RestoreNote, Taken, Terms as RestoreTerms};
+pub use self::checkpoints::{Checked, Checkpoints, Paths, Person, RestoreNote, Taken, Terms as RestoreTerms};
 pub use self::control_server::Door;
 pub use self::job_approval::PendingAct;
 pub use self::jobs::Reading;
@@ -87,10 +84,9 @@ pub use self::presence::Attendance;
 pub use self::read_api::{Rule, Rules};
 pub use self::remote_sessions::AtTerminal;
 pub use self::retention::Pruned;
-pub use self::sessions::Sessions;
+pub use self::sessions::{Opened, SessionNote, Sessions};
 pub use self::transcript::{Transcript, TranscriptEntry};
-pub use self::view_apply::Applied;
-pub use self::view_apply::Views;
+pub use self::view_apply::{Applied, Views};
 
 /// Jobs of one principal that may run at once.
 pub const MAX_JOBS: usize = 20;
@@ -176,63 +172,6 @@ pub struct Budget {
     pub keep_bytes: usize,
 }
 
-/// A session that was opened.
-#[derive(Debug, Serialize)]
-pub struct Opened {
-    /// Its name.
-    pub session: Redacted,
-    /// Where it starts.
-    pub cwd: Redacted,
-    /// Its shell stands in the place of one that is gone, with that one's state.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub restarted: bool,
-    /// The state was too much to keep: the shell is a fresh one.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub state_lost: bool,
-    /// The shell that is gone had functions, and could not list them: the shell has what else that one had.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub functions_lost: bool,
-    /// What the kernel holds it to; none at a target, where nothing does.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sandbox: Option<Enforced>,
-    /// Where it is, if it is not on this machine.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub target: Option<RemoteInfo>,
-    /// The record's head behind it.
-    #[serde(skip)]
-    pub anchor: Anchor,
-}
-
-/// An open session.
-#[derive(Debug, Serialize)]
-pub struct SessionNote {
-    /// Its name.
-    pub session: Redacted,
-    /// The target that it is at; none on this machine.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub target: Option<Redacted>,
-    /// The working directory.
-    pub cwd: Redacted,
-    /// Scripts that it has run.
-    pub commands: u64,
-    /// Its age in seconds.
-    pub age_s: u64,
-    /// Seconds since it was last used.
-    pub idle_s: u64,
-    /// It runs something.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub busy: bool,
-    /// The job that holds it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub job: Option<Redacted>,
-    /// Why its shell is gone, if it is.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ended: Option<Redacted>,
-    /// Its shell was ended because the policies changed; the next command starts another with its state.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub suspended: bool,
-}
-
 /// The one flow. Its calls need a tokio runtime with several threads.
 #[derive(Debug)]
 pub struct Pipeline {
@@ -269,22 +208,22 @@ impl Pipeline {
     pub async fn submit(self: &Arc<Self>, mut call: Call) -> Result<Outcome, Failure> {
         self.state.kill_switch().goes_on(call.session.as_deref())?;
         // First of all, so that calls to one session keep the order in which they came.
-        let mut seat = self.seat(&call).await?;
-        let Judgement { facts, verdict, elapsed, instead } = self.judge(&call, &seat).await;
+        let mut seat = self.state.seats().take(&call).await?;
+        let Judgement { facts, verdict, elapsed, instead } = self.state.decisions().judge(&call, &seat).await;
         call.script = instead.unwrap_or(call.script);
         // At once: what is judged while this waits for the record is judged as coming after it.
         self.state.usage.count(&verdict, &self.state.settings.engine.now());
-        let decided = self.record_decision(&call, &seat, &verdict, None, elapsed).await?;
+        let decided = self.state.decisions().record(&call, &seat, &verdict, None, elapsed).await?;
         if seat.unseen && !matches!(verdict, Verdict::Allow(_)) {
             // Nobody is asked about what would be another question once the target answers.
-            return Ok(Outcome::Denied(self.unseen(decided)));
+            return Ok(Outcome::Denied(self.state.decisions().unseen(decided)));
         }
         match verdict {
             Verdict::Allow(grant) => Box::pin(self.run(seat, facts, grant, decided, call)).await,
             Verdict::Ask(question) => {
-                let opens = tokio::task::block_in_place(|| self.opens(&question))?;
-                if let Some(why) = self.why_not(&question, &opens) {
-                    return Ok(Outcome::Denied(self.could_not_be_done(decided, &why)));
+                let opens = tokio::task::block_in_place(|| self.state.decisions().opens(&question))?;
+                if let Some(why) = self.state.decisions().why_not(&question, &opens) {
+                    return Ok(Outcome::Denied(self.state.decisions().could_not_be_done(decided, &why)));
                 }
                 let pending = Pending {
                     opens,
@@ -350,8 +289,8 @@ impl Pipeline {
         // How long the person took is not the target's.
         let mut deadline = Deadline::after(self.state.time_of(&call));
         let seat = match &call.session {
-            Some(id) if !call.is_apart() => self.seat_in(&call, id, &mut deadline).await?,
-            _ => self.seat_apart(&call, SessionId::of(&facts.session), deadline).await?,
+            Some(id) if !call.is_apart() => self.state.seats().in_session(&call, id, &mut deadline).await?,
+            _ => self.state.seats().apart(&call, SessionId::of(&facts.session), deadline).await?,
         };
         // A yes is to what the person was shown; a session that has moved on since is another matter.
         if seat.scripts != scripts || seat.occasion.cwd != facts.cwd {
@@ -379,12 +318,12 @@ impl Pipeline {
         // The kernel's rules know of no yes: what they would refuse runs under wider ones, in a shell that ends with it.
         seat.extra = opens;
         if !seat.extra.is_empty() {
-            seat = self.beside(seat)?;
+            seat = self.state.seats().beside(seat)?;
         }
         let started = Instant::now();
         let verdict = engine.approve(question, people);
         self.state.usage.count(&verdict, &engine);
-        let decided = self.record_decision(&call, &seat, &verdict, Some(under), started.elapsed()).await?;
+        let decided = self.state.decisions().record(&call, &seat, &verdict, Some(under), started.elapsed()).await?;
         match verdict {
             Verdict::Allow(grant) => Box::pin(self.run(seat, facts, grant, decided, call)).await.map(Box::new),
             Verdict::Ask(_) | Verdict::Deny(_) => Ok(Box::new(Outcome::Denied(Refusal {
@@ -418,11 +357,13 @@ impl Pipeline {
     pub async fn explain(&self, call: &Call) -> Result<Explained, Failure> {
         self.state.kill_switch().goes_on(call.session.as_deref())?;
         let seat = match &call.session {
-            Some(id) => self.seat_in(call, id, &mut Deadline::after(self.state.time_of(call))).await?,
+            Some(id) => self.state.seats().in_session(call, id, &mut Deadline::after(self.state.time_of(call))).await?,
             // Nothing will run: it takes no place from those who want one.
-            None => self.seat_at(call, SessionId::new().map_err(|error| self.state.failure(&error))?, None)?,
+            None => {
+                self.state.seats().here(call, SessionId::new().map_err(|error| self.state.failure(&error))?, None)?
+            }
         };
-        let Judgement { verdict, .. } = self.judge(call, &seat).await;
+        let Judgement { verdict, .. } = self.state.decisions().judge(call, &seat).await;
         Ok(Explained::of(verdict.report(), &self.state.settings.redactor))
     }
 
@@ -548,291 +489,6 @@ impl Pipeline {
         self.state.audit.append(record::stop()).await.map(drop).map_err(|error| self.state.failure(&error))
     }
 
-    /// Reads the script, looks around and decides. A long script takes milliseconds, and so does one that has to be looked around
-    /// for; meanwhile other calls go on. For any other, handing them to another thread would take longer.
-    async fn judge(&self, call: &Call, seat: &ExecTarget) -> Judgement {
-        let occasion = &seat.occasion;
-        let surroundings = seat.elsewhere.as_ref().unwrap_or(&self.state.settings.surroundings);
-        let read = || {
-            let inventory = self.state.parse_cache.read(&call.script, &occasion.left);
-            if inventory.own_parsed() {
-                return (inventory, None);
-            }
-            let facts = surroundings.facts(occasion).with(&call.client);
-            match self.state.settings.engine.now().apart(&inventory, &facts) {
-                Some(instead) => (self.state.parse_cache.read(&instead, &occasion.left), Some(instead)),
-                None => (inventory, None),
-            }
-        };
-        let is_long = call.script.len() > parse_cache::SHORT;
-        let mut turn = None;
-        if is_long {
-            turn = Some(self.turn().await);
-        }
-        let (inventory, instead) = if is_long { tokio::task::block_in_place(read) } else { read() };
-        let looks_around = is_long || looks_around(&inventory);
-        if looks_around && turn.is_none() {
-            turn = Some(self.turn().await);
-        }
-        let judge = || {
-            let engine = self.state.settings.engine.now();
-            let facts = surroundings.gather(occasion, &inventory, &engine).with(&call.client);
-            let started = Instant::now();
-            let verdict = engine.decide(inventory, &facts);
-            Judgement { facts, verdict, elapsed: started.elapsed(), instead }
-        };
-        let judgement = if looks_around { tokio::task::block_in_place(judge) } else { judge() };
-        drop(turn);
-        judgement
-    }
-
-    /// Waits until few enough judge what takes long. It holds a thread meanwhile, of which the runtime has a number: behind that nothing
-    /// would be answered, the kill switch included.
-    async fn turn(&self) -> Option<SemaphorePermit<'_>> {
-        // Nobody closes it.
-        self.state.judges.acquire().await.ok()
-    }
-
-    /// No record, no run. Behind a server's end there is no record.
-    async fn record_decision(
-        &self,
-        call: &Call,
-        seat: &ExecTarget,
-        verdict: &Verdict,
-        under: Option<RequestId>,
-        elapsed: Duration,
-    ) -> Result<Decided, Failure> {
-        let begins = Arc::clone(&self.state.ending).read_owned().await;
-        if *begins {
-            return Err(Failure::of("Palisade is about to end").helped("submit the command again once it runs"));
-        }
-        let req = self.state.audit.request();
-        let redactor = self.state.settings.redactor.keyed(call.session.as_deref().unwrap_or(NO_SESSION));
-        let explained = Explained::of(verdict.report(), &redactor);
-        let entry = record::decided(
-            self.state.settings.for_record(),
-            &redactor,
-            call,
-            &seat.occasion,
-            req,
-            verdict,
-            &explained,
-            under,
-            elapsed,
-        )
-        .map_err(|SealError| Failure::of(SEALED))?;
-        let anchor = self.state.audit.append(entry).await.map_err(|error| self.state.failure(&error))?;
-        let note = explained.note(self.state.settings.redactor.text(&req.to_string()));
-        self.state.transcripts.decided(req, &explained);
-        if let Some(session) = &call.session {
-            self.state.transcripts.told_to_run(session, note.id.clone(), &explained);
-        }
-        Ok(Decided { req, explained, note, anchor, begins })
-    }
-
-    /// Where a call is judged and will run: its session, or a fresh one that is not open yet.
-    async fn seat(&self, call: &Call) -> Result<ExecTarget, Failure> {
-        let mut deadline = Deadline::after(self.state.time_of(call));
-        match &call.session {
-            Some(id) if !call.is_apart() => self.seat_in(call, id, &mut deadline).await,
-            session => {
-                if let Some(session) = session {
-                    self.settled(session, &mut deadline).await?;
-                }
-                let id = SessionId::new().map_err(|error| self.state.failure(&error))?;
-                self.seat_apart(call, id, deadline).await
-            }
-        }
-    }
-
-    /// In a shell of its own that is opened for it, where its session is.
-    async fn seat_apart(&self, call: &Call, id: SessionId, deadline: Deadline) -> Result<ExecTarget, Failure> {
-        if let Some(session) = &call.session
-            && let Some(seat) = self.seat_beside(call, session, &id, deadline).await?
-        {
-            return Ok(seat);
-        }
-        self.seat_fresh(call, id)
-    }
-
-    /// Waits until what a session's last command left is known; of one that a job holds, it is that from before the job.
-    async fn settled(&self, session: &str, deadline: &mut Deadline) -> Result<(), Failure> {
-        match self.state.session_registry.lease(session, deadline).await {
-            Ok(lease) => lease.give_back(),
-            Err(SessionError::Busy { .. }) => {}
-            Err(error) => return Err(self.state.lost(&error)),
-        }
-        Ok(())
-    }
-
-    fn seat_fresh(&self, call: &Call, id: SessionId) -> Result<ExecTarget, Failure> {
-        let place = self.state.session_registry.admit().map_err(|error| self.state.failure(&error))?;
-        self.seat_at(call, id, Some(place))
-    }
-
-    /// In a shell of its own; one like the session's, if the call names one.
-    fn seat_at(
-        &self,
-        call: &Call,
-        id: SessionId,
-        place: Option<crate::session::registry::SessionPermit>,
-    ) -> Result<ExecTarget, Failure> {
-        let rules = self.state.reloads.load(Ordering::Acquire);
-        let (base, beginning) = match &call.session {
-            Some(session) => {
-                let note = self.state.session_registry.note(session).map_err(|error| self.state.failure(&error))?;
-                (note.cwd, note.beginning)
-            }
-            None => (self.state.settings.cwd.clone(), ShellSnapshot::default()),
-        };
-        let cwd = self.state.directory(call.cwd.as_deref(), &base)?;
-        let mut occasion = self.state.occasion(&id, cwd, SessionDirectory::place_for(id.as_str()));
-        occasion.left_with(beginning.left.clone());
-        let extra = Openings::default();
-        Ok(ExecTarget {
-            id,
-            occasion,
-            elsewhere: None,
-            lease: None,
-            place,
-            directory: None,
-            beginning,
-            there: None,
-            scripts: 0,
-            rules,
-            extra,
-            due: None,
-            unseen: false,
-        })
-    }
-
-    /// What a yes to this opens beyond what the kernel holds sessions to.
-    fn opens(&self, question: &ApprovalRequest) -> Result<Openings, Failure> {
-        // The guard tells the command that it has made what was made for it.
-        let can_make = question.facts().session.guarded && palisade_sandbox::probe().mounts;
-        let mut opened = Openings::of(question, can_make);
-        if opened.is_empty() {
-            return Ok(opened);
-        }
-        let (engine, settings) = (self.state.settings.engine.now(), &self.state.settings);
-        let plan = self.state.plan_cache.plan(&engine, question.facts(), &BTreeMap::new(), settings);
-        let plan =
-            plan.map_err(|plan::Hole { outer, inner }| self.state.failure(&SessionError::Hole { outer, inner }))?;
-        opened.retain(|path, rights, new| {
-            let path = Path::new(path.as_str());
-            // A new file there is made in the session's own place, which takes no wider rules.
-            let is_there = |above: &&Path| above.symlink_metadata().is_ok();
-            let around = if new.is_some() { path.ancestors().find(is_there).unwrap_or(path) } else { path };
-            if palisade_sandbox::is_own_place(around) {
-                return false;
-            }
-            let needed = if new.is_some() { Rights::WRITE } else { rights };
-            let held = plan.rules.iter().any(|rule| path.starts_with(&rule.path) && rule.rights.contains(needed));
-            !held || plan.masks.iter().any(|mask| path.starts_with(&mask.path))
-        });
-        Ok(opened)
-    }
-
-    /// Why a yes to this could not be carried out: it would open what policy forbids as well, and the kernel could not keep that from
-    /// the command; or the session's user cannot change what it would open.
-    fn why_not(&self, question: &ApprovalRequest, opens: &Openings) -> Option<String> {
-        let changed = |rights: &Rights| rights.contains(Rights::WRITE) || rights.contains(Rights::DELETE);
-        let changed = opens.places.iter().filter(|(_, rights)| changed(rights)).map(|(path, _)| path);
-        // A new place is made in the directory around it.
-        let is_there = |above: &AbsolutePath| Path::new(above.as_str()).symlink_metadata().is_ok();
-        let mut changed =
-            changed.filter_map(|path| std::iter::once(path.clone()).chain(path.ancestors()).find(is_there));
-        if let Some(path) = changed.find(|path| !approval_binding::is_ours(Path::new(path.as_str()))) {
-            return Some(format!("the session's user cannot change `{path}`"));
-        }
-        let engine = self.state.settings.engine.now();
-        let hole =
-            (!opens.is_empty()).then(|| self.state.plan_cache.hole(&engine, question.facts(), &opens.places)).flatten();
-        let plan::Hole { outer, inner } = hole?;
-        Some(format!(
-            "a yes would open `{outer}`, and with it `{inner}`, which policy forbids; `mkdir` a directory there first, for it is opened alone"
-        ))
-    }
-
-    /// The refusal of a command that could not run after a yes either. Its record is the `ask` decision, without an answer.
-    fn could_not_be_done(&self, decided: Decided, why: &str) -> Refusal {
-        let Decided { mut explained, anchor, note, .. } = decided;
-        if let Some(first) = explained.reasons.first_mut() {
-            first.reason.push(&self.state.redact(&format!(" Nobody is asked: {why}.")));
-        }
-        Refusal { decision: explained.note(note.id), explained, anchor }
-    }
-
-    /// The refusal of a command of which nobody could say, by its deadline, what its names mean at its target: what is not known is not
-    /// allowed.
-    fn unseen(&self, decided: Decided) -> Refusal {
-        let Decided { mut explained, anchor, note, .. } = decided;
-        if let Some(first) = explained.reasons.first_mut() {
-            first.reason.push(&Redacted::from_static(
-                " The target had not said what the command's names mean when its deadline passed.",
-            ));
-        }
-        Refusal { decision: explained.note(note.id), explained, anchor }
-    }
-
-    /// A seat in a shell of its own that begins as the session's: the session stays as it is.
-    fn beside(&self, mut seat: ExecTarget) -> Result<ExecTarget, Failure> {
-        let Some(session) = seat.lease.as_mut().and_then(Lease::session) else { return Ok(seat) };
-        let beginning = session.beginning();
-        let place = self.state.session_registry.admit().map_err(|error| self.state.failure(&error))?;
-        if let Some(lease) = seat.lease.take() {
-            lease.give_back();
-        }
-        seat.place = Some(place);
-        seat.beginning = beginning;
-        // It is where the shell starts.
-        seat.directory = None;
-        Ok(seat)
-    }
-
-    async fn seat_in(&self, call: &Call, id: &str, deadline: &mut Deadline) -> Result<ExecTarget, Failure> {
-        let mut lease =
-            self.state.session_registry.lease(id, deadline).await.map_err(|error| self.state.lost(&error))?;
-        let rules = self.state.reloads.load(Ordering::Acquire);
-        if lease.session().is_some_and(|session| session.place().is_some()) {
-            return self.seat_elsewhere(call, lease, rules, *deadline).await;
-        }
-        if lease.session().is_none_or(|session| session.rules() != rules) {
-            lease = self.state.sessions().renew(lease, rules, &call.client).await?;
-        }
-        let Some(session) = lease.session() else { return Err(self.state.failure(&SessionError::Unknown)) };
-        let cwd = self.state.directory(call.cwd.as_deref(), session.cwd());
-        let (id, scripts, temp) = (session.id().clone(), session.commands(), session.temp().cloned());
-        let shell = session.process();
-        let left = session.left().clone();
-        let cwd = match cwd {
-            Ok(cwd) => cwd,
-            Err(failure) => {
-                lease.give_back();
-                return Err(failure);
-            }
-        };
-        let directory = call.cwd.is_some().then(|| cwd.clone());
-        let mut occasion = self.state.occasion(&id, cwd, temp);
-        occasion.shell = shell;
-        occasion.left_with(left);
-        Ok(ExecTarget {
-            id,
-            occasion,
-            elsewhere: None,
-            lease: Some(lease),
-            place: None,
-            directory,
-            beginning: ShellSnapshot::default(),
-            there: None,
-            scripts,
-            rules,
-            extra: Openings::default(),
-            due: None,
-            unseen: false,
-        })
-    }
-
     /// The requests that wait for a person, and the answers to them.
     pub fn approvals(&self) -> Approvals<'_> {
         Approvals { state: &self.state }
@@ -883,83 +539,6 @@ impl Pipeline {
     }
 }
 
-/// What is said where a copy of what was asked cannot be sealed.
-const SEALED: &str =
-    "the copy of this that `audit.sealed-to` demands cannot be made, so it is not on record and nothing is done";
-
-/// Where one call is judged and runs.
-struct ExecTarget {
-    id: SessionId,
-    occasion: Occasion,
-    /// What is around it, if it is not on this machine.
-    elsewhere: Option<Surroundings>,
-    /// The session's, if it runs in one.
-    lease: Option<Lease>,
-    /// Held for its end.
-    place: Option<crate::session::registry::SessionPermit>,
-    directory: Option<AbsolutePath>,
-    /// What a shell of its own begins with.
-    beginning: ShellSnapshot,
-    /// Where such a shell is started, if it is not on this machine.
-    there: Option<(Base, Arc<RemoteSite>)>,
-    /// Scripts that its session has run.
-    scripts: u64,
-    /// The kernel rules that hold it, by number.
-    rules: u64,
-    /// What a person's yes opens to it beyond those.
-    extra: Openings,
-    /// By when the command has to have ended, if it is not on this machine.
-    due: Option<Deadline>,
-    /// Its target had not said by then what the command's names mean.
-    unseen: bool,
-}
-
-impl ExecTarget {
-    /// What tells the shell from one in which something else has run.
-    fn state(&mut self) -> Option<palisade_audit::Digest> {
-        match self.lease.as_mut().and_then(Lease::session) {
-            Some(session) => session.beginning().digest(),
-            None => self.beginning.digest(),
-        }
-    }
-
-    /// Where it is, if that is not on this machine.
-    fn elsewhere(&mut self) -> Option<&RemoteSite> {
-        match self.lease.as_mut().and_then(Lease::session) {
-            Some(session) => session.place().map(|place| &**place),
-            None => self.there.as_ref().map(|(_, place)| &**place),
-        }
-    }
-}
-
-impl Drop for ExecTarget {
-    fn drop(&mut self) {
-        // Judged but not run: the session is as it was.
-        if let Some(lease) = self.lease.take() {
-            lease.give_back();
-        }
-    }
-}
-
-/// A verdict that is not on record yet, and what it rests on.
-struct Judgement {
-    facts: Facts,
-    verdict: Verdict,
-    elapsed: Duration,
-    /// The script that was judged, and runs, in place of the one that was submitted.
-    instead: Option<Vec<u8>>,
-}
-
-/// A decision that is on record.
-struct Decided {
-    req: RequestId,
-    explained: Explained,
-    note: DecisionNote,
-    anchor: Anchor,
-    /// Held until what was decided is known as running, or does not run.
-    begins: OwnedRwLockReadGuard<bool>,
-}
-
 /// Why the flow could not be set up.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum OpenError {
@@ -971,12 +550,6 @@ pub enum OpenError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Sandbox(#[from] palisade_sandbox::SandboxError),
-}
-
-/// What it touches is a tree, or has to be found.
-fn looks_around(inventory: &palisade_grammar::Inventory) -> bool {
-    let wide = |effect: &palisade_grammar::Effect| effect.tree || effect.target.value.literal().is_none();
-    inventory.commands().iter().flat_map(|command| &command.effects).any(wide)
 }
 
 /// Facts that also say who calls.

@@ -14,8 +14,10 @@ use palisade_redact::output::View;
 use tokio::sync::{mpsc, watch};
 
 use super::auto_checkpoint::NO_SESSION;
+use super::decisions::Decided;
+use super::seats::ExecTarget;
 use super::shells::Extra;
-use super::{Call, Decided, ExecTarget, Failure, Outcome, Pipeline};
+use super::{Call, Failure, Outcome, Pipeline};
 use crate::job::registry::JobPermit;
 use crate::job::{CallerReport, Job, JobId, Runs, Settled};
 use crate::record;

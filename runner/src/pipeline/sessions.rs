@@ -4,20 +4,81 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use palisade_audit::RequestId;
+use palisade_audit::{Anchor, RequestId};
 use palisade_engine::AbsolutePath;
+use palisade_redact::Redacted;
+use palisade_sandbox::Enforced;
 use palisade_sandbox::names::Beyond;
+use serde::Serialize;
 
 use super::state::PipelineState;
-use super::{Client, Failure, Opened, SessionNote, WithClient};
+use super::{Client, Failure, WithClient};
 use crate::facts::real_directory;
 use crate::record;
+use crate::remote::RemoteInfo;
 use crate::session::registry::{Lease, Note, SessionPermit};
 use crate::session::{ClosedSession, RemoteSite, Session, ShellSnapshot};
 use crate::shell::{SessionError, SessionId};
 
 /// Why a shell ended that other kernel rules held, on record.
 pub(super) const POLICY_RELOAD: &str = "policy-reload";
+
+/// A session that was opened.
+#[derive(Debug, Serialize)]
+pub struct Opened {
+    /// Its name.
+    pub session: Redacted,
+    /// Where it starts.
+    pub cwd: Redacted,
+    /// Its shell stands in the place of one that is gone, with that one's state.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub restarted: bool,
+    /// The state was too much to keep: the shell is a fresh one.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub state_lost: bool,
+    /// The shell that is gone had functions, and could not list them: the shell has what else that one had.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub functions_lost: bool,
+    /// What the kernel holds it to; none at a target, where nothing does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<Enforced>,
+    /// Where it is, if it is not on this machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<RemoteInfo>,
+    /// The record's head behind it.
+    #[serde(skip)]
+    pub anchor: Anchor,
+}
+
+/// An open session.
+#[derive(Debug, Serialize)]
+pub struct SessionNote {
+    /// Its name.
+    pub session: Redacted,
+    /// The target that it is at; none on this machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<Redacted>,
+    /// The working directory.
+    pub cwd: Redacted,
+    /// Scripts that it has run.
+    pub commands: u64,
+    /// Its age in seconds.
+    pub age_s: u64,
+    /// Seconds since it was last used.
+    pub idle_s: u64,
+    /// It runs something.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub busy: bool,
+    /// The job that holds it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job: Option<Redacted>,
+    /// Why its shell is gone, if it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Redacted>,
+    /// Its shell was ended because the policies changed; the next command starts another with its state.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub suspended: bool,
+}
 
 /// The sessions that callers open, have again, list and close.
 #[derive(Clone, Copy, Debug)]
@@ -212,7 +273,7 @@ impl Sessions<'_> {
             busy: note.busy,
             job: note.job.as_deref().map(|job| self.state.redact(job)),
             suspended: note.suspended,
-            ended: note.ended.map(|lost| palisade_redact::Redacted::from_static(lost.as_str())),
+            ended: note.ended.map(|lost| Redacted::from_static(lost.as_str())),
         };
         self.state.session_registry.notes().iter().map(note).collect()
     }

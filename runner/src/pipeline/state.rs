@@ -20,6 +20,7 @@ use super::auto_checkpoint::Readings;
 use super::checkpoint_target::Workspaces;
 use super::checkpoints::Checkpoints;
 use super::control_answers::ControlAnswers;
+use super::decisions::Decisions;
 use super::kill_switch::KillSwitch;
 use super::learned_values::LearnedValues;
 use super::overseers::Overseers;
@@ -27,6 +28,7 @@ use super::parse_cache::ParseCache;
 use super::plan_cache::PlanCache;
 use super::presence::Presence;
 use super::remote_sessions::RemoteSessions;
+use super::seats::Seats;
 use super::sessions::Sessions;
 use super::shells::Shells;
 use super::standing_approvals::Memory;
@@ -251,5 +253,13 @@ impl PipelineState {
 
     pub(super) fn shells(self: &Arc<Self>) -> Shells<'_> {
         Shells { state: self }
+    }
+
+    pub(super) fn seats(self: &Arc<Self>) -> Seats<'_> {
+        Seats { state: self }
+    }
+
+    pub(super) fn decisions(self: &Arc<Self>) -> Decisions<'_> {
+        Decisions { state: self }
     }
 }
