@@ -279,7 +279,7 @@ impl Job {
     pub async fn output_within(&mut self, time: Duration) -> Result<Outcome, Error> {
         runtime()?;
         let reading = Reading { cursor: self.cursor, wait: time, ..Reading::default() };
-        let result = self.inner.pipeline.read_job(&self.id, reading).await?;
+        let result = self.inner.pipeline.jobs().read(&self.id, reading).await?;
         self.cursor = result.cursor.as_ref().and_then(|cursor| cursor.as_str().parse().ok()).or(self.cursor);
         Ok(Outcome::of(result))
     }
@@ -292,16 +292,16 @@ impl Job {
         runtime()?;
         let inner = &self.inner;
         let reading = Reading { wait: ANSWER, ..Reading::default() };
-        let mut reached = inner.pipeline.write_job(&self.id, input, end, reading, &inner.client).await?;
+        let mut reached = inner.pipeline.jobs().write(&self.id, input, end, reading, &inner.client).await?;
         if let Reached::Ask(pending) = reached {
             let Some(ask) = &inner.ask else {
                 let (explained, decision) = (pending.explained().clone(), pending.decision().clone());
                 return Ok(Outcome::not_run(Status::ApprovalRequired, explained, decision));
             };
             if ask.is_yes(Question::of(pending.explained())).await {
-                reached = inner.pipeline.approve_act(*pending, &inner.person).await?;
+                reached = inner.pipeline.jobs().approve(*pending, &inner.person).await?;
             } else {
-                inner.pipeline.decline_act(&pending, &inner.person).await?;
+                inner.pipeline.jobs().decline(&pending, &inner.person).await?;
                 reached = Reached::Ask(pending);
             }
         }
@@ -337,7 +337,7 @@ impl Job {
     async fn end(&self, stop: &runner::Stop) -> Result<Outcome, Error> {
         runtime()?;
         let view = View::chars(self.inner.pipeline.budget().max_chars);
-        Ok(shown(self.inner.pipeline.end_of_job(&self.id, &view, stop).await?))
+        Ok(shown(self.inner.pipeline.jobs().end_of(&self.id, &view, stop).await?))
     }
 }
 

@@ -90,7 +90,7 @@ pub(crate) async fn list(pipeline: &Pipeline, client: &Client) -> ListResourcesR
             let name = session.session.as_str();
             resources.push(resource(format!("sessions/{name}/transcript"), name, "What it was told to run."));
         }
-        for job in pipeline.jobs() {
+        for job in pipeline.jobs().list() {
             let name = job.job.as_str();
             resources.push(resource(format!("jobs/{name}/output"), name, "All that is kept of its output."));
         }

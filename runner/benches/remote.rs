@@ -331,7 +331,8 @@ fn a_flood_beside_a_session_over_ssh(bencher: Bencher<'_, '_>) {
             let asked = Instant::now();
             remote.run(":");
             longest = longest.max(asked.elapsed());
-            let read = remote.runtime.block_on(remote.pipeline.read_job(&job, Reading::default())).expect("a reading");
+            let read =
+                remote.runtime.block_on(remote.pipeline.jobs().read(&job, Reading::default())).expect("a reading");
             if read.status != Status::Running {
                 assert_eq!(read.exit_code, Some(0));
                 break;

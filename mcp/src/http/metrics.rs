@@ -61,7 +61,7 @@ pub(super) async fn text(counts: &Counts, principals: &[(String, Arc<Pipeline>)]
         let label = format!("{{principal=\"{}\"}}", escaped(name));
         let count = |many: usize| u64::try_from(many).unwrap_or(u64::MAX);
         sessions.push((label.clone(), count(pipeline.sessions().list().await.len())));
-        jobs.push((label.clone(), count(pipeline.jobs().len())));
+        jobs.push((label.clone(), count(pipeline.jobs().list().len())));
         records.push((label, pipeline.anchor().seq));
     }
     family("palisade_sessions", "gauge", "Sessions that are known.", &sessions);

@@ -79,7 +79,7 @@ impl TaskDriver {
                 GoesOn::Runs { job, view } => {
                     self.task.stands(Stands::Runs(job.clone()));
                     let attendance = self.attendance.take();
-                    let ended = self.call.own.pipeline.end_of_job(job.as_str(), &view, &self.call.stop);
+                    let ended = self.call.own.pipeline.jobs().end_of(job.as_str(), &view, &self.call.stop);
                     tokio::select! {
                         ended = ended => tools::exec::reply(ended, None),
                         never = self.ask_about_programs(&job, attendance) => match never {},

@@ -12,13 +12,12 @@ use palisade_redact::Redacted;
 
 use super::approval_requests::{About, Lifts};
 use super::state::PipelineState;
-use super::{ApprovedRun, Failure, Outcome, Pending, PendingAct, Pipeline, Reached};
+use super::{ApprovedRun, Failure, Outcome, Pending, Pipeline};
 use crate::control::approvals::{No, PendingApproval, RequestStatus, Void};
 use crate::control::peer::Peer;
 use crate::control::wire::{Answer, Effect, Reason, Request, State, Voted, Waiting};
 use crate::record;
 use crate::result::{Explained, Unanswered};
-use crate::shell::Stop;
 
 impl Pipeline {
     /// What becomes of a script that needs a yes: it runs if there is one, or waits for one, `wait` long with this call.
@@ -65,31 +64,6 @@ impl Pipeline {
                 Outcome::Ask(again) => pending = *again,
                 other => return Ok(other),
             }
-        }
-    }
-
-    /// The same for something that is to reach a job.
-    ///
-    /// # Errors
-    /// As [`Pipeline::approve_act`].
-    pub async fn ask_act(&self, pending: PendingAct, wait: Duration) -> Result<Reached, Failure> {
-        let deadline = tokio::time::Instant::now() + wait;
-        let stop = Stop::default();
-        loop {
-            let mut answers = self.state.answers.subscribe();
-            let standing = match self.state.approval_requests().register_act(&pending) {
-                RequestStatus::Granted(id, people) => return self.lift_act(pending, &people, id).await,
-                RequestStatus::Waits(id) => {
-                    if self.state.approval_requests().settled_until(id, &mut answers, deadline, &stop).await {
-                        continue;
-                    }
-                    self.state.approval_requests().standing(Some(id))
-                }
-                RequestStatus::Denied(id, no) => self.state.approval_requests().denied(id, &no),
-                RequestStatus::Full => self.state.approval_requests().standing(None),
-            };
-            let PendingAct { explained, decision, anchor, .. } = pending;
-            return Ok(Reached::Unanswered(Box::new(Unanswered { explained, decision, anchor, standing })));
         }
     }
 }

@@ -18,7 +18,8 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{self, PermitIterator};
 
 use super::job_approval::{Intent, JobRequest, Judged};
-use super::{Client, Failure, Outcome, Pipeline, Reached, WithClient};
+use super::state::PipelineState;
+use super::{Client, Failure, Outcome, Reached, WithClient};
 use crate::facts::Occasion;
 use crate::hint::{self, Bounds};
 use crate::job::{Job, JobSignal, Keys, Runs};
@@ -52,13 +53,19 @@ pub struct Reading {
     pub follower: Follower,
 }
 
-impl Pipeline {
+/// The jobs: commands that go on after their calls have returned.
+#[derive(Clone, Copy, Debug)]
+pub struct Jobs<'a> {
+    pub(super) state: &'a Arc<PipelineState>,
+}
+
+impl Jobs<'_> {
     /// What a job has printed since the cursor, and how it stands: at its end, or once `wait` is over or it waits for input or a person.
     ///
     /// # Errors
     /// If there is none of that name, or its end could not be recorded.
-    pub async fn read_job(&self, id: &str, reading: Reading) -> Result<ExecResult, Failure> {
-        let job = self.job(id)?;
+    pub async fn read(self, id: &str, reading: Reading) -> Result<ExecResult, Failure> {
+        let job = self.find(id)?;
         reading.follower.follow(&job.progress);
         let asks = job.progress.once(|known| known.waits_for_input || !known.waits_for_person.is_empty());
         tokio::select! {
@@ -74,8 +81,8 @@ impl Pipeline {
     ///
     /// # Errors
     /// If there is none of that name, or its end could not be recorded.
-    pub async fn end_of_job(&self, id: &str, view: &View, stop: &Stop) -> Result<Outcome, Failure> {
-        let job = self.job(id)?;
+    pub async fn end_of(self, id: &str, view: &View, stop: &Stop) -> Result<Outcome, Failure> {
+        let job = self.find(id)?;
         let mut stop = stop.clone();
         let settled = tokio::select! {
             settled = job.ended() => settled,
@@ -84,17 +91,12 @@ impl Pipeline {
                 job.ended().await
             }
         };
-        self.ran(&job, settled, view)
+        self.state.commands().ran(&job, settled, view)
     }
 
     /// Somebody still asks for this job: it is neither ended nor forgotten for want of that. Of one that is unknown there is nothing to keep.
-    pub fn asked_for_job(&self, id: &str) {
+    pub fn touch(self, id: &str) {
         let _touched_by_being_found = self.state.job_registry.get(id);
-    }
-
-    /// How long a session, a job or what is left of one is kept for nobody who asks for it.
-    pub fn idle(&self) -> Duration {
-        self.state.settings.idle
     }
 
     /// Writes to a job's input, and shows what it says to that.
@@ -102,15 +104,15 @@ impl Pipeline {
     /// # Errors
     /// If there is no such job, it has no input, it has ended or is too far behind, a shell would read the input otherwise
     /// than it can be judged, or the input cannot be recorded: then nothing was written.
-    pub async fn write_job(
-        &self,
+    pub async fn write(
+        self,
         id: &str,
         input: &[u8],
         eof: bool,
         reading: Reading,
         client: &Client,
     ) -> Result<Reached, Failure> {
-        let job = self.job(id)?;
+        let job = self.find(id)?;
         self.state.kill_switch().goes_on(job.named.as_deref())?;
         let Some(typist) = &job.input else { return Err(self.state.failure(&SessionError::NoInput)) };
         if input.len() > MAX_INPUT {
@@ -139,7 +141,7 @@ impl Pipeline {
         };
         if explained.decision == Decision::Allow {
             job.tell(None);
-            return self.write(&job, places, input, eof, reading).await.map(Reached::Shown);
+            return self.write_now(&job, places, input, eof, reading).await.map(Reached::Shown);
         }
         drop(places);
         let intent = Intent::Input { bytes: input.to_vec(), eof, reading: Box::new(reading) };
@@ -149,7 +151,7 @@ impl Pipeline {
 
     /// Places for what is to be written, so that all of it is written or nothing.
     pub(super) fn room<'t>(
-        &self,
+        self,
         typist: &'t mpsc::Sender<Typed>,
         input: &[u8],
         eof: bool,
@@ -162,8 +164,8 @@ impl Pipeline {
     }
 
     /// Writes what is allowed and on record, and shows what the job says to it.
-    pub(super) async fn write(
-        &self,
+    pub(super) async fn write_now(
+        self,
         job: &Arc<Job>,
         places: PermitIterator<'_, Typed>,
         input: &[u8],
@@ -186,14 +188,14 @@ impl Pipeline {
     ///
     /// # Errors
     /// If there is no such job, signal or terminal, the job has ended, or it cannot be recorded: then nothing was sent.
-    pub async fn signal_job(
-        &self,
+    pub async fn signal(
+        self,
         id: &str,
         signal: &str,
         size: Option<TerminalSize>,
         client: &Client,
     ) -> Result<Reached, Failure> {
-        let job = self.job(id)?;
+        let job = self.find(id)?;
         self.state.kill_switch().goes_on(job.named.as_deref())?;
         let Some(signal) = JobSignal::named(signal) else {
             return Err(self.state.failure(&SessionError::NoSuchSignal { names: JobSignal::names() }));
@@ -226,7 +228,7 @@ impl Pipeline {
     }
 
     /// Sends what is allowed and on record.
-    pub(super) async fn order(&self, job: &Arc<Job>, order: Order) -> Result<Box<ExecResult>, Failure> {
+    pub(super) async fn order(self, job: &Arc<Job>, order: Order) -> Result<Box<ExecResult>, Failure> {
         job.orders.send(order).await.map_err(|_| self.state.failure(&SessionError::JobEnded))?;
         let before = job.progress.look(|known| Cursor::end_of(&known.stdout, &known.stderr));
         // An end that comes at once is told at once.
@@ -235,7 +237,7 @@ impl Pipeline {
     }
 
     /// The jobs that run, and those that are done and still known.
-    pub fn jobs(&self) -> Vec<JobNote> {
+    pub fn list(self) -> Vec<JobNote> {
         let note = |job: &Arc<Job>| {
             let ending = job.ending();
             let finish = ending.as_ref().and_then(|ending| ending.as_ref().ok());
@@ -257,12 +259,12 @@ impl Pipeline {
         self.state.job_registry.all().iter().map(note).collect()
     }
 
-    pub(super) fn job(&self, id: &str) -> Result<Arc<Job>, Failure> {
+    pub(super) fn find(self, id: &str) -> Result<Arc<Job>, Failure> {
         self.state.job_registry.get(id).ok_or_else(|| self.state.failure(&SessionError::UnknownJob))
     }
 
     /// Waits until there is more than the cursor knows, or the job has ended, or waits for input.
-    async fn news(&self, job: &Job, cursor: Option<Cursor>, wait: Duration) {
+    async fn news(self, job: &Job, cursor: Option<Cursor>, wait: Duration) {
         if wait.is_zero() {
             return;
         }
@@ -276,7 +278,7 @@ impl Pipeline {
         }
     }
 
-    fn shown(&self, job: &Arc<Job>, reading: Reading) -> Result<ExecResult, Failure> {
+    fn shown(self, job: &Arc<Job>, reading: Reading) -> Result<ExecResult, Failure> {
         let finish = match job.ending() {
             None => None,
             Some(Ok(finish)) => Some(finish),
@@ -287,7 +289,7 @@ impl Pipeline {
     }
 
     /// What is known of a command, from the cursor on.
-    pub(super) fn viewed(&self, job: &Job, finish: Option<&Finish>, cursor: Option<Cursor>, view: &View) -> ExecResult {
+    pub(super) fn viewed(self, job: &Job, finish: Option<&Finish>, cursor: Option<Cursor>, view: &View) -> ExecResult {
         let known = job.progress.look(Clone::clone);
         let from = cursor.unwrap_or_default();
         let end = Cursor::end_of(&known.stdout, &known.stderr);
@@ -341,7 +343,7 @@ impl Pipeline {
         }
     }
 
-    fn ids(&self, ids: &BTreeSet<RequestId>) -> Vec<Redacted> {
+    fn ids(self, ids: &BTreeSet<RequestId>) -> Vec<Redacted> {
         ids.iter().map(|id| self.state.redact(&id.to_string())).collect()
     }
 
@@ -349,7 +351,7 @@ impl Pipeline {
     /// (`2>&1 | tail`), whose exit status says nothing of the program before it. So both streams of such a script are read, whatever its
     /// status is.
     fn hints(
-        &self,
+        self,
         [stdout, stderr]: [&str; 2],
         denied: &[DeniedProgram],
         job: &Job,
@@ -418,20 +420,20 @@ impl Pipeline {
         hints.iter().map(|hint| self.state.redact(hint)).collect()
     }
 
-    pub(super) fn facts_of(&self, job: &Job, client: &Client) -> Facts {
+    pub(super) fn facts_of(self, job: &Job, client: &Client) -> Facts {
         match &job.elsewhere {
             Some(there) => there.0.facts(&there.1).with(client),
             None => self.state.settings.surroundings.facts(&self.occasion_of(job)).with(client),
         }
     }
 
-    fn occasion_of(&self, job: &Job) -> Occasion {
+    fn occasion_of(self, job: &Job) -> Occasion {
         self.state.occasion(&job.session, self.state.settings.cwd.clone(), None)
     }
 
     /// What policy says to writing this to the job; `Err` says why it cannot be judged.
     fn judge_input(
-        &self,
+        self,
         job: &Job,
         facts: &Facts,
         input: &[u8],
@@ -471,7 +473,7 @@ impl Pipeline {
     }
 
     /// What policy says to several acts; none to none.
-    fn judge_acts(&self, facts: &Facts, acts: impl Iterator<Item = Act>) -> Option<Judged> {
+    fn judge_acts(self, facts: &Facts, acts: impl Iterator<Item = Act>) -> Option<Judged> {
         let engine = self.state.settings.engine.now();
         let mut judged = acts.map(|act| {
             let report = engine.judge(facts, &act, false);
@@ -481,7 +483,7 @@ impl Pipeline {
         Some(Judged { first, rest: judged.collect(), typed: None })
     }
 
-    pub(super) fn refusal(&self, job: &Job, explained: Explained, anchor: Anchor) -> Refusal {
+    pub(super) fn refusal(self, job: &Job, explained: Explained, anchor: Anchor) -> Refusal {
         let decision = explained.note(self.state.redact(&job.req.to_string()));
         Refusal { explained, decision, anchor }
     }

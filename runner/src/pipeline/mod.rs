@@ -76,7 +76,7 @@ pub use self::approvals::Approvals;
 pub use self::checkpoints::{Checked, Checkpoints, Paths, Person, RestoreNote, Taken, Terms as RestoreTerms};
 pub use self::control_server::Door;
 pub use self::job_approval::PendingAct;
-pub use self::jobs::Reading;
+pub use self::jobs::{Jobs, Reading};
 pub use self::kill_switch::KillSwitch;
 pub use self::logins::Outsider;
 pub use self::outcome::{Outcome, Pending, Reached};
@@ -219,7 +219,7 @@ impl Pipeline {
             return Ok(Outcome::Denied(self.state.decisions().unseen(decided)));
         }
         match verdict {
-            Verdict::Allow(grant) => Box::pin(self.run(seat, facts, grant, decided, call)).await,
+            Verdict::Allow(grant) => Box::pin(self.state.commands().run(seat, facts, grant, decided, call)).await,
             Verdict::Ask(question) => {
                 let opens = tokio::task::block_in_place(|| self.state.decisions().opens(&question))?;
                 if let Some(why) = self.state.decisions().why_not(&question, &opens) {
@@ -325,7 +325,9 @@ impl Pipeline {
         self.state.usage.count(&verdict, &engine);
         let decided = self.state.decisions().record(&call, &seat, &verdict, Some(under), started.elapsed()).await?;
         match verdict {
-            Verdict::Allow(grant) => Box::pin(self.run(seat, facts, grant, decided, call)).await.map(Box::new),
+            Verdict::Allow(grant) => {
+                Box::pin(self.state.commands().run(seat, facts, grant, decided, call)).await.map(Box::new)
+            }
             Verdict::Ask(_) | Verdict::Deny(_) => Ok(Box::new(Outcome::Denied(Refusal {
                 explained: decided.explained,
                 decision: decided.note,
@@ -536,6 +538,16 @@ impl Pipeline {
     /// The sessions: opened, had again, listed and closed.
     pub fn sessions(&self) -> Sessions<'_> {
         Sessions { state: &self.state }
+    }
+
+    /// How long a session, a job or what is left of one is kept for nobody who asks for it.
+    pub fn idle(&self) -> Duration {
+        self.state.settings.idle
+    }
+
+    /// The jobs: commands that go on after their calls have returned.
+    pub fn jobs(&self) -> Jobs<'_> {
+        Jobs { state: &self.state }
     }
 }
 

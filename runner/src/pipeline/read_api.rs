@@ -106,7 +106,7 @@ impl Pipeline {
     pub async fn output_of(&self, job: &str, cursor: Option<Cursor>) -> Result<ExecResult, Failure> {
         self.state.kill_switch().goes_on(None)?;
         let view = View::chars(self.state.settings.budget.keep_bytes.min(MAX_SHOWN));
-        self.read_job(job, Reading { cursor, view: Some(view), ..Reading::default() }).await
+        self.state.jobs().read(job, Reading { cursor, view: Some(view), ..Reading::default() }).await
     }
 
     /// What a session was told to run and what came of it, from a place on.

@@ -17,7 +17,8 @@ use super::auto_checkpoint::NO_SESSION;
 use super::decisions::Decided;
 use super::seats::ExecTarget;
 use super::shells::Extra;
-use super::{Call, Failure, Outcome, Pipeline};
+use super::state::PipelineState;
+use super::{Call, Failure, Outcome};
 use crate::job::registry::JobPermit;
 use crate::job::{CallerReport, Job, JobId, Runs, Settled};
 use crate::record;
@@ -68,10 +69,16 @@ struct ResultSender {
     view: View,
 }
 
-impl Pipeline {
+/// The commands that were granted, from their start to the outcome on record.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Commands<'a> {
+    pub(super) state: &'a Arc<PipelineState>,
+}
+
+impl Commands<'_> {
     /// Starts what was granted, and waits for its end as long as the call wants to.
     pub(super) async fn run(
-        self: &Arc<Self>,
+        self,
         mut seat: ExecTarget,
         facts: Facts,
         grant: Grant,
@@ -168,22 +175,22 @@ impl Pipeline {
         drop(decided.begins);
         let answer = ResultSender { settled: settled.clone(), persistent: seat.lease.is_some(), view: view.clone() };
         let task = RunTask { seat, facts, grant, terms, terminal: call.terminal, permit, settled, view: view.clone() };
-        let (pipeline, of) = (Arc::clone(self), Arc::clone(&job));
+        let (state, of) = (Arc::clone(self.state), Arc::clone(&job));
         tokio::spawn(async move {
-            let mut carried = std::pin::pin!(pipeline.carry_out(&of, task));
+            let mut carried = std::pin::pin!(state.commands().carry_out(&of, task));
             let is_done = match &due {
                 None => false,
                 Some(due) => tokio::select! {
                     biased;
                     () = &mut carried => true,
-                    () = pipeline.answer_in_time(&of, due, &answer) => false,
+                    () = state.commands().answer_in_time(&of, due, &answer) => false,
                 },
             };
             if !is_done {
                 // What is still to be done there is done all the same, with nobody waiting for it.
                 carried.await;
             }
-            pipeline.state.job_registry.over(&of);
+            state.job_registry.over(&of);
         });
         let mut stop = call.stop;
         let mut attended = Attended(Some(cancel));
@@ -203,9 +210,9 @@ impl Pipeline {
     }
 
     /// The result of a command that has ended. What of its output is not shown stays readable for a while.
-    pub(super) fn ran(&self, job: &Arc<Job>, settled: Settled, view: &View) -> Result<Outcome, Failure> {
+    pub(super) fn ran(self, job: &Arc<Job>, settled: Settled, view: &View) -> Result<Outcome, Failure> {
         let finish = settled.map_err(|failure| (*failure).clone())?;
-        let mut result = self.viewed(job, Some(&finish), None, view);
+        let mut result = self.state.jobs().viewed(job, Some(&finish), None, view);
         // More of it may be known later.
         let goes_on = finish.late.is_some_and(|late| late != Late::NotBegun);
         if !result.omitted.is_empty() || goes_on {
@@ -218,7 +225,7 @@ impl Pipeline {
     }
 
     /// A command that goes on without the call.
-    fn leave(&self, job: Arc<Job>, view: &View) -> ExecResult {
+    fn leave(self, job: Arc<Job>, view: &View) -> ExecResult {
         self.state.job_registry.keep(Arc::clone(&job));
         if let Some(session) = &job.holds {
             self.state.session_registry.hold(session.as_str(), Some(job.id.as_str()));
@@ -227,10 +234,10 @@ impl Pipeline {
                 self.state.session_registry.hold(session.as_str(), None);
             }
         }
-        self.viewed(&job, job.ending().and_then(Result::ok).as_ref(), None, view)
+        self.state.jobs().viewed(&job, job.ending().and_then(Result::ok).as_ref(), None, view)
     }
 
-    async fn carry_out(&self, job: &Arc<Job>, task: RunTask) {
+    async fn carry_out(self, job: &Arc<Job>, task: RunTask) {
         let RunTask { mut seat, facts, grant, mut terms, terminal, permit, settled, view } = task;
         let changes = grant.changes_shell();
         let persistent = seat.lease.is_some();
@@ -315,7 +322,7 @@ impl Pipeline {
     }
 
     /// What becomes of a session: it is ready for the next command, unless this one has ended its shell.
-    async fn behind(&self, mut lease: crate::session::registry::Lease, ran: Result<RunEnd, Failure>, changes: bool) {
+    async fn behind(self, mut lease: crate::session::registry::Lease, ran: Result<RunEnd, Failure>, changes: bool) {
         let lost = match &ran {
             Ok(ended) => ended.lost,
             // Nothing has run.
@@ -355,7 +362,7 @@ impl Pipeline {
     }
 
     /// In a shell of its own that ends with the command.
-    async fn run_alone(&self, mut session: Session, grant: Grant, terms: Terms) -> Result<RunEnd, Failure> {
+    async fn run_alone(self, mut session: Session, grant: Grant, terms: Terms) -> Result<RunEnd, Failure> {
         let redactor = self.state.settings.redactor.keyed(super::NO_SESSION);
         let terms = Terms { ends: true, ..terms };
         let ended = session.run(grant, &redactor, terms).await.map_err(|error| self.state.failure(&error));
@@ -365,7 +372,7 @@ impl Pipeline {
 
     /// Sees to it that whoever waits for a command at a target has an answer in time: at its end, or else with what is known by then.
     /// Done once there is one. Safe to drop.
-    async fn answer_in_time(&self, job: &Job, due: &Due, answer: &ResultSender) {
+    async fn answer_in_time(self, job: &Job, due: &Due, answer: &ResultSender) {
         due.is_over().await;
         let mut told = job.answer.lock().await;
         let settled = match &*told {
@@ -382,7 +389,7 @@ impl Pipeline {
                 };
                 let ended = RunEnd { end, lost: None, cwd: None, duration: job.started.elapsed() };
                 let finish = Finish { late: Some(late), ..self.finish(&ended, answer.persistent) };
-                let result = self.viewed(job, Some(&finish), None, &answer.view);
+                let result = self.state.jobs().viewed(job, Some(&finish), None, &answer.view);
                 let settled = self.on_record(job, finish, &result, answer.persistent).await;
                 *told = CallerReport::Early(settled.clone(), result.redactions);
                 settled
@@ -398,7 +405,7 @@ impl Pipeline {
     }
 
     /// How a command ended, once that is on record. Where whoever waited for it was told before, its end has an entry of its own.
-    async fn settle(&self, job: &Job, ran: Result<&RunEnd, &Failure>, persistent: bool, view: &View) -> Settled {
+    async fn settle(self, job: &Job, ran: Result<&RunEnd, &Failure>, persistent: bool, view: &View) -> Settled {
         let mut told = job.answer.lock().await;
         let known = match &*told {
             // There is nothing more to say.
@@ -414,7 +421,7 @@ impl Pipeline {
                 job.progress.settle();
                 let mut finish = self.finish(ended, persistent);
                 finish.cause = job.cause.get().copied().filter(|_| finish.status == Status::Cancelled);
-                let mut result = self.viewed(job, Some(&finish), None, view);
+                let mut result = self.state.jobs().viewed(job, Some(&finish), None, view);
                 if let Some(known) = known {
                     // What was refused and redacted by then is on record.
                     (result.denied, result.denied_more) = (Vec::new(), 0);
@@ -433,7 +440,7 @@ impl Pipeline {
         settled
     }
 
-    async fn on_record(&self, job: &Job, mut finish: Finish, result: &ExecResult, persistent: bool) -> Settled {
+    async fn on_record(self, job: &Job, mut finish: Finish, result: &ExecResult, persistent: bool) -> Settled {
         let entry = record::finished(&job.session, persistent, job.req, result);
         finish.anchor = self.state.audit.append(entry).await.map_err(|error| Arc::new(self.state.failure(&error)))?;
         if let Some(session) = &job.named {
@@ -442,7 +449,7 @@ impl Pipeline {
         Ok(finish)
     }
 
-    fn finish(&self, ended: &RunEnd, persistent: bool) -> Finish {
+    fn finish(self, ended: &RunEnd, persistent: bool) -> Finish {
         let (status, exit_code, signal) = match ended.end {
             End::Status(code) | End::ShellExited(code) => (Status::Done, Some(code), None),
             End::ShellKilled(signal) => (Status::Done, None, Some(signal)),

@@ -21,6 +21,7 @@ use super::checkpoint_target::Workspaces;
 use super::checkpoints::Checkpoints;
 use super::control_answers::ControlAnswers;
 use super::decisions::Decisions;
+use super::jobs::Jobs;
 use super::kill_switch::KillSwitch;
 use super::learned_values::LearnedValues;
 use super::overseers::Overseers;
@@ -28,6 +29,7 @@ use super::parse_cache::ParseCache;
 use super::plan_cache::PlanCache;
 use super::presence::Presence;
 use super::remote_sessions::RemoteSessions;
+use super::run_task::Commands;
 use super::seats::Seats;
 use super::sessions::Sessions;
 use super::shells::Shells;
@@ -261,5 +263,13 @@ impl PipelineState {
 
     pub(super) fn decisions(self: &Arc<Self>) -> Decisions<'_> {
         Decisions { state: self }
+    }
+
+    pub(super) fn jobs(self: &Arc<Self>) -> Jobs<'_> {
+        Jobs { state: self }
+    }
+
+    pub(super) fn commands(self: &Arc<Self>) -> Commands<'_> {
+        Commands { state: self }
     }
 }

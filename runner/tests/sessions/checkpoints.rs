@@ -93,7 +93,7 @@ async fn commands_without_a_session_have_one_way_back_together() {
     let apart = Call { yields: Some(Duration::ZERO), ..alone("rm -f nothing") };
     let job = place.submit(apart).await.job.expect("a job").to_string();
     let reading = palisade_runner::Reading { wait: Duration::from_secs(60), ..Default::default() };
-    let done = place.pipeline.read_job(&job, reading).await.expect("a result");
+    let done = place.pipeline.jobs().read(&job, reading).await.expect("a result");
     assert!(checkpoint(&done).is_some(), "{done:?}");
     std::fs::write(file(&place, "theirs"), "theirs").expect("written");
     let nobody = &mut |_: &palisade_runner::RestoreNote, _: &palisade_runner::Explained| None;
@@ -174,7 +174,7 @@ async fn whoever_waits_for_it_sees_how_far_it_is_and_can_leave() {
     let reading = || palisade_runner::Reading::default();
     let job = running.job.expect("a job").to_string();
     let begun = std::time::Instant::now();
-    while place.pipeline.read_job(&job, reading()).await.expect("a result").reading.is_none() {
+    while place.pipeline.jobs().read(&job, reading()).await.expect("a result").reading.is_none() {
         assert!(begun.elapsed().as_secs() < 60, "it never waits");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -184,7 +184,8 @@ async fn whoever_waits_for_it_sees_how_far_it_is_and_can_leave() {
     let told = loop {
         match place
             .pipeline
-            .read_job(&job, palisade_runner::Reading { wait: Duration::from_secs(60), ..reading() })
+            .jobs()
+            .read(&job, palisade_runner::Reading { wait: Duration::from_secs(60), ..reading() })
             .await
         {
             Err(failure) => break failure.what.to_string(),

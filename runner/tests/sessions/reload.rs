@@ -100,13 +100,13 @@ async fn what_runs_under_the_old_rules_is_ended_and_says_why() {
     );
     let mut ends = vec![attended];
     for job in [&own, &holding] {
-        ends.push(place.pipeline.read_job(job, Reading::default()).await.expect("a reading"));
+        ends.push(place.pipeline.jobs().read(job, Reading::default()).await.expect("a reading"));
     }
     for end in &ends {
         assert_eq!((end.status, end.cause), (Status::Cancelled, Some(Cause::PolicyReload)), "{end:?}");
         assert_eq!(end.stdout.as_str(), "begun\n");
     }
-    let listed = place.pipeline.jobs();
+    let listed = place.pipeline.jobs().list();
     assert!(listed.iter().all(|note| note.cause == Some(Cause::PolicyReload)), "{listed:?}");
     let outcomes = place.record().into_iter().filter(|line| line["kind"] == "outcome");
     let reasons = outcomes.filter(|line| line["exit"]["reason"] == "policy_reload").count();
