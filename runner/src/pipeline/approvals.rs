@@ -10,63 +10,14 @@ use palisade_audit::RequestId;
 use palisade_engine::{Approval, Authority, Decision, Lasts, Oversight, Report};
 use palisade_redact::Redacted;
 
+use super::Failure;
 use super::approval_requests::{About, Lifts};
 use super::state::PipelineState;
-use super::{ApprovedRun, Failure, Outcome, Pending, Pipeline};
-use crate::control::approvals::{No, PendingApproval, RequestStatus, Void};
+use crate::control::approvals::{No, PendingApproval, Void};
 use crate::control::peer::Peer;
 use crate::control::wire::{Answer, Effect, Reason, Request, State, Voted, Waiting};
 use crate::record;
-use crate::result::{Explained, Unanswered};
-
-impl Pipeline {
-    /// What becomes of a script that needs a yes: it runs if there is one, or waits for one, `wait` long with this call.
-    ///
-    /// # Errors
-    /// As [`Pipeline::submit`].
-    pub async fn ask(self: &Arc<Self>, pending: Pending, wait: Duration) -> Result<Outcome, Failure> {
-        let deadline = tokio::time::Instant::now() + wait;
-        let mut pending = pending;
-        loop {
-            let mut answers = self.state.answers.subscribe();
-            let call = match self.state.approval_requests().register(&pending) {
-                RequestStatus::Granted(id, people) => match Box::pin(self.lift(pending, &people, id)).await? {
-                    ApprovedRun::Ended(outcome) => return Ok(*outcome),
-                    // The yes is used up, and the next one is to what these policies say.
-                    ApprovedRun::Outdated(call) => *call,
-                },
-                RequestStatus::Waits(id) => {
-                    match self
-                        .state
-                        .approval_requests()
-                        .settled_until(id, &mut answers, deadline, &pending.call.stop)
-                        .await
-                    {
-                        true => pending.call,
-                        false => {
-                            return Ok(Outcome::Unanswered(Box::new(
-                                self.state.approval_requests().unanswered(pending, Some(id)),
-                            )));
-                        }
-                    }
-                }
-                RequestStatus::Denied(id, no) => {
-                    let Pending { explained, decision, anchor, .. } = pending;
-                    let standing = self.state.approval_requests().denied(id, &no);
-                    return Ok(Outcome::Unanswered(Box::new(Unanswered { explained, decision, anchor, standing })));
-                }
-                RequestStatus::Full => {
-                    return Ok(Outcome::Unanswered(Box::new(self.state.approval_requests().unanswered(pending, None))));
-                }
-            };
-            // It is judged again, as it is now, before the answer counts for it.
-            match Box::pin(self.submit(call)).await? {
-                Outcome::Ask(again) => pending = *again,
-                other => return Ok(other),
-            }
-        }
-    }
-}
+use crate::result::Explained;
 
 /// What people see of the requests that wait, and their answers.
 #[derive(Clone, Copy, Debug)]

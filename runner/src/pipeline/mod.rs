@@ -28,6 +28,7 @@ mod path_lists;
 mod plan_cache;
 mod presence;
 mod read_api;
+mod reload;
 mod remote_seats;
 mod remote_sessions;
 mod retention;
@@ -45,13 +46,12 @@ mod workspace_changes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use palisade_audit::{Anchor, Audit, AuditError, RequestId};
-use palisade_engine::{AbsolutePath, Approval, ApprovalRequest, Engine, Facts, Verdict};
-use palisade_redact::{KnownValue, Redacted, Redactor, RefusedValue};
-use palisade_sandbox::plan::{self, Level, Limits};
+use palisade_engine::{AbsolutePath, Approval, ApprovalRequest, Facts, Verdict};
+use palisade_redact::{Redacted, Redactor};
+use palisade_sandbox::plan::{Level, Limits};
 
 use self::decisions::Judgement;
 use self::openings::Openings;
@@ -61,13 +61,13 @@ use self::state::PipelineState;
 use crate::caches::Caches;
 use crate::call::{Call, Client};
 use crate::control::People;
-use crate::facts::{Surroundings, real_directory};
+use crate::control::approvals::RequestStatus;
+use crate::facts::Surroundings;
 use crate::failure::Failure;
 use crate::guard::DeskSettings;
-use crate::policies::{Policies, real_roots};
+use crate::policies::Policies;
 use crate::record;
-use crate::result::{Cause, CheckpointNote, Explained, Refusal};
-use crate::session_directory::OWN_DIRECTORY;
+use crate::result::{CheckpointNote, Explained, Refusal, Unanswered};
 use crate::shell::SessionId;
 use crate::shell::deadline::Deadline;
 use crate::target::Target;
@@ -81,7 +81,7 @@ pub use self::kill_switch::KillSwitch;
 pub use self::logins::Outsider;
 pub use self::outcome::{Outcome, Pending, Reached};
 pub use self::presence::Attendance;
-pub use self::read_api::{Rule, Rules};
+pub use self::read_api::{ReadApi, Rule, Rules};
 pub use self::remote_sessions::AtTerminal;
 pub use self::retention::Pruned;
 pub use self::sessions::{Opened, SessionNote, Sessions};
@@ -205,7 +205,7 @@ impl Pipeline {
     /// # Errors
     /// If there is no such session, no shell can be started, or the record cannot be written: then nothing has run, or,
     /// if it was the outcome that could not be recorded, its result is withheld.
-    pub async fn submit(self: &Arc<Self>, mut call: Call) -> Result<Outcome, Failure> {
+    pub async fn submit(&self, mut call: Call) -> Result<Outcome, Failure> {
         self.state.kill_switch().goes_on(call.session.as_deref())?;
         // First of all, so that calls to one session keep the order in which they came.
         let mut seat = self.state.seats().take(&call).await?;
@@ -259,7 +259,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// As [`Self::submit`].
-    pub async fn approve(self: &Arc<Self>, pending: Pending, person: &Approval) -> Result<Outcome, Failure> {
+    pub async fn approve(&self, pending: Pending, person: &Approval) -> Result<Outcome, Failure> {
         let (of, explained, quorum) = (pending.req, &pending.explained, pending.question.report().quorum());
         let answered =
             record::Answered { of, granted: true, person, peer: None, reason: "", quorum, permit: None, explained };
@@ -277,12 +277,7 @@ impl Pipeline {
     }
 
     /// Judges a script again after the yes of these people, which is on record, to the request `under`, and runs it.
-    async fn lift(
-        self: &Arc<Self>,
-        pending: Pending,
-        people: &[Approval],
-        under: RequestId,
-    ) -> Result<ApprovedRun, Failure> {
+    async fn lift(&self, pending: Pending, people: &[Approval], under: RequestId) -> Result<ApprovedRun, Failure> {
         let Pending { question, call, scripts, opens, .. } = pending;
         self.state.kill_switch().goes_on(call.session.as_deref())?;
         let facts = question.facts().clone();
@@ -305,7 +300,7 @@ impl Pipeline {
 
     /// The same where its place is held.
     async fn lift_in(
-        self: &Arc<Self>,
+        &self,
         mut seat: ExecTarget,
         question: ApprovalRequest,
         call: Call,
@@ -377,83 +372,6 @@ impl Pipeline {
         self.state.settings.engine.now().permits_tool(&facts, tool)
     }
 
-    /// Lets other policies decide from now on, once that is on record. If sessions' kernel rules would be others under
-    /// them, all that runs is ended, and so is every shell: a process can be held to more, never to less, and never to
-    /// something else. The next command of a session starts a shell in its place.
-    ///
-    /// # Errors
-    /// If it cannot be recorded: then the policies stay.
-    pub async fn reload(&self, engine: Engine) -> Result<(), Failure> {
-        let before = self.state.settings.engine.now();
-        // Before it is on record, since from then on it has to hold at once.
-        let same_rules = tokio::task::block_in_place(|| self.same_rules(&before, &engine));
-        let entry = record::reloaded(&self.state.settings.redactor, &before, &engine);
-        self.state.audit.append(entry).await.map_err(|error| self.state.failure(&error))?;
-        self.state.settings.engine.replace(engine);
-        tokio::task::block_in_place(|| self.state.overseers().keep_records());
-        // A yes would be to what the old policies asked. Whoever still waits asks again; a program that waits in its `execve` cannot.
-        self.state
-            .requests()
-            .withdraw_waiting(|about| !matches!(about.lifts, approval_requests::Lifts::Execution { .. }));
-        self.state.answers.send_modify(|answers| *answers += 1);
-        if !same_rules {
-            let reloads = self.state.reloads.fetch_add(1, Ordering::AcqRel) + 1;
-            self.state.job_registry.end_running(Cause::PolicyReload).await;
-            for id in self
-                .state
-                .session_registry
-                .suspend_all(|session| session.place().is_none() && session.rules() != reloads)
-                .await
-            {
-                let entry = record::closed(&id, sessions::POLICY_RELOAD);
-                self.state.audit.append(entry).await.map_err(|error| self.state.failure(&error))?;
-            }
-        }
-        if before.policy_set() != self.state.settings.engine.now().policy_set() {
-            self.state.remote_sessions().end_guarded().await?;
-        }
-        Ok(())
-    }
-
-    /// Looks for these values from now on, in place of those that the settings had, in the output of whatever is started and in
-    /// all that is told. What runs already keeps to those that it began with. Says in the log which cannot be searched for.
-    pub fn renew_secrets(&self, values: &[KnownValue]) {
-        tracing::info!(values = values.len(), "other values are secrets from now on");
-        for RefusedValue { name, why } in self.state.settings.redactor.renew(values) {
-            tracing::warn!("the value of `{name}` is not redacted: {why}");
-        }
-    }
-
-    /// Puts on record that other policies were found, and why they are not used.
-    ///
-    /// # Errors
-    /// If it cannot be recorded.
-    pub async fn refuse_reload(&self, why: &str) -> Result<(), Failure> {
-        let engine = self.state.settings.engine.now();
-        let why = self.state.settings.redactor.text(why);
-        tracing::warn!("the policies stay as they are: {why}");
-        let entry = record::refused_reload(&engine, why);
-        self.state.audit.append(entry).await.map(drop).map_err(|error| self.state.failure(&error))
-    }
-
-    /// Whether the kernel would hold a session to the same under both. Rules under which none would start are like no others.
-    fn same_rules(&self, one: &Engine, other: &Engine) -> bool {
-        match (self.kernel_rules(one), self.kernel_rules(other)) {
-            (Some(one), Some(other)) => one == other,
-            _ => false,
-        }
-    }
-
-    /// What the kernel would hold a session to; `None` if none would start.
-    fn kernel_rules(&self, engine: &Engine) -> Option<plan::SandboxPlan> {
-        let id = SessionId::new().ok()?;
-        // It need not exist: it stands for the one that each session has.
-        let temp = real_directory(&std::env::temp_dir())?.child(&format!("{OWN_DIRECTORY}any"))?;
-        let occasion = self.state.occasion(&id, self.state.settings.cwd.clone(), Some(temp));
-        let facts = self.state.settings.surroundings.facts(&occasion);
-        plan::derive(engine, &facts, &real_roots(engine), self.state.settings.level, self.state.settings.limits).ok()
-    }
-
     /// The chain of the record, by which this server's control socket is named.
     pub fn chain(&self) -> String {
         self.state.audit.chain().to_string()
@@ -517,18 +435,18 @@ impl Pipeline {
     }
 
     /// Ends what nobody uses, again and again, as long as the pipeline lives. For a server to run beside its work.
-    pub async fn keep_house(self: &Arc<Self>) {
-        let pipeline = Arc::downgrade(self);
+    pub async fn keep_house(&self) {
+        let state = Arc::downgrade(&self.state);
         let idle = self.state.settings.idle;
         let every = (idle / 10).clamp(Duration::from_millis(100), Duration::from_secs(30));
         loop {
             tokio::time::sleep(every).await;
-            let Some(pipeline) = pipeline.upgrade() else { return };
-            pipeline.state.job_registry.sweep(idle);
-            for id in pipeline.state.session_registry.close_idle(idle, pipeline.state.settings.lifetime).await {
-                pipeline.state.workspace_changes.forget(&id);
-                pipeline.state.transcripts.forget(&id);
-                if let Err(failure) = pipeline.state.audit.append(record::closed(&id, "idle")).await {
+            let Some(state) = state.upgrade() else { return };
+            state.job_registry.sweep(idle);
+            for id in state.session_registry.close_idle(idle, state.settings.lifetime).await {
+                state.workspace_changes.forget(&id);
+                state.transcripts.forget(&id);
+                if let Err(failure) = state.audit.append(record::closed(&id, "idle")).await {
                     tracing::error!(%failure, "the end of a session cannot be recorded");
                 }
             }
@@ -548,6 +466,58 @@ impl Pipeline {
     /// The jobs: commands that go on after their calls have returned.
     pub fn jobs(&self) -> Jobs<'_> {
         Jobs { state: &self.state }
+    }
+
+    /// What becomes of a script that needs a yes: it runs if there is one, or waits for one, `wait` long with this call.
+    ///
+    /// # Errors
+    /// As [`Pipeline::submit`].
+    pub async fn ask(&self, pending: Pending, wait: Duration) -> Result<Outcome, Failure> {
+        let deadline = tokio::time::Instant::now() + wait;
+        let mut pending = pending;
+        loop {
+            let mut answers = self.state.answers.subscribe();
+            let call = match self.state.approval_requests().register(&pending) {
+                RequestStatus::Granted(id, people) => match Box::pin(self.lift(pending, &people, id)).await? {
+                    ApprovedRun::Ended(outcome) => return Ok(*outcome),
+                    // The yes is used up, and the next one is to what these policies say.
+                    ApprovedRun::Outdated(call) => *call,
+                },
+                RequestStatus::Waits(id) => {
+                    match self
+                        .state
+                        .approval_requests()
+                        .settled_until(id, &mut answers, deadline, &pending.call.stop)
+                        .await
+                    {
+                        true => pending.call,
+                        false => {
+                            return Ok(Outcome::Unanswered(Box::new(
+                                self.state.approval_requests().unanswered(pending, Some(id)),
+                            )));
+                        }
+                    }
+                }
+                RequestStatus::Denied(id, no) => {
+                    let Pending { explained, decision, anchor, .. } = pending;
+                    let standing = self.state.approval_requests().denied(id, &no);
+                    return Ok(Outcome::Unanswered(Box::new(Unanswered { explained, decision, anchor, standing })));
+                }
+                RequestStatus::Full => {
+                    return Ok(Outcome::Unanswered(Box::new(self.state.approval_requests().unanswered(pending, None))));
+                }
+            };
+            // It is judged again, as it is now, before the answer counts for it.
+            match Box::pin(self.submit(call)).await? {
+                Outcome::Ask(again) => pending = *again,
+                other => return Ok(other),
+            }
+        }
+    }
+
+    /// What an agent can read again.
+    pub fn read_api(&self) -> ReadApi<'_> {
+        ReadApi { state: &self.state }
     }
 }
 

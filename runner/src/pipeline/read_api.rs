@@ -3,12 +3,15 @@
 //! Decides nothing but this: there is only the principal's own, whatever the name; and where a person has stopped the agent there is
 //! nothing. Another principal's are in another pipeline.
 
+use std::sync::Arc;
+
 use palisade_redact::Redacted;
 use palisade_redact::output::{Cursor, View};
 use serde::Serialize;
 
+use super::state::PipelineState;
 use super::transcript::Transcript;
-use super::{Client, Failure, Pipeline, Reading};
+use super::{Client, Failure, Reading, WithClient};
 use crate::result::{ExecResult, Explained};
 use crate::shell::SessionError;
 
@@ -58,13 +61,18 @@ pub struct Rule {
     pub suggest: Redacted,
 }
 
-impl Pipeline {
+/// What an agent can read again.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadApi<'a> {
+    pub(super) state: &'a Arc<PipelineState>,
+}
+
+impl ReadApi<'_> {
     /// What holds for the principal now.
     ///
     /// # Errors
     /// If a person has stopped the agent.
-    pub fn rules(&self, client: &Client) -> Result<Rules, Failure> {
-        use super::WithClient as _;
+    pub fn rules(self, client: &Client) -> Result<Rules, Failure> {
         self.state.kill_switch().goes_on(None)?;
         let engine = self.state.settings.engine.now();
         let facts = self.state.facts_of_nothing().with(client);
@@ -94,7 +102,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// If a person has stopped the agent.
-    pub fn decision_of(&self, id: &str) -> Result<Option<Explained>, Failure> {
+    pub fn decision(self, id: &str) -> Result<Option<Explained>, Failure> {
         self.state.kill_switch().goes_on(None)?;
         Ok(id.parse().ok().and_then(|id| self.state.transcripts.decision(id)).map(|explained| (*explained).clone()))
     }
@@ -103,7 +111,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// If there is no such job, its end could not be recorded, or a person has stopped the agent.
-    pub async fn output_of(&self, job: &str, cursor: Option<Cursor>) -> Result<ExecResult, Failure> {
+    pub async fn output(self, job: &str, cursor: Option<Cursor>) -> Result<ExecResult, Failure> {
         self.state.kill_switch().goes_on(None)?;
         let view = View::chars(self.state.settings.budget.keep_bytes.min(MAX_SHOWN));
         self.state.jobs().read(job, Reading { cursor, view: Some(view), ..Reading::default() }).await
@@ -113,7 +121,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// If there is no such session, or a person has stopped it.
-    pub fn transcript(&self, session: &str, from: u64) -> Result<Transcript, Failure> {
+    pub fn transcript(self, session: &str, from: u64) -> Result<Transcript, Failure> {
         self.state.kill_switch().goes_on(Some(session))?;
         let known = self.state.session_registry.notes().into_iter().any(|note| note.id == session);
         if !known {
