@@ -142,15 +142,8 @@ impl Jobs<'_> {
     }
 
     async fn answered(self, pending: &PendingAct, person: &Approval, granted: bool) -> Result<(), Failure> {
-        let (of, explained, quorum) = (pending.ask, &pending.explained, pending.judged.strictest().quorum());
-        let answered =
-            record::Answered { of, granted, person, peer: None, reason: "", quorum, permit: None, explained };
-        self.state
-            .audit
-            .append(answered.entry(self.state.settings.for_record()))
-            .await
-            .map(drop)
-            .map_err(|error| self.state.failure(&error))
+        let report = pending.judged.strictest();
+        self.state.approvals().record_answer(pending.ask, person, granted, &report, &pending.explained).await
     }
 
     /// Judges something for a job again after the yes of these people, which is on record, and, if policy lets them approve it,

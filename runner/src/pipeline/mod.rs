@@ -207,23 +207,24 @@ impl Pipeline {
     /// if it was the outcome that could not be recorded, its result is withheld.
     pub async fn submit(&self, mut call: Call) -> Result<Outcome, Failure> {
         self.state.kill_switch().goes_on(call.session.as_deref())?;
+        let decisions = self.state.decisions();
         // First of all, so that calls to one session keep the order in which they came.
         let mut seat = self.state.seats().take(&call).await?;
-        let Judgement { facts, verdict, elapsed, instead } = self.state.decisions().judge(&call, &seat).await;
+        let Judgement { facts, verdict, elapsed, instead } = decisions.judge(&call, &seat).await;
         call.script = instead.unwrap_or(call.script);
         // At once: what is judged while this waits for the record is judged as coming after it.
         self.state.usage.count(&verdict, &self.state.settings.engine.now());
-        let decided = self.state.decisions().record(&call, &seat, &verdict, None, elapsed).await?;
+        let decided = decisions.record(&call, &seat, &verdict, None, elapsed).await?;
         if seat.unseen && !matches!(verdict, Verdict::Allow(_)) {
             // Nobody is asked about what would be another question once the target answers.
-            return Ok(Outcome::Denied(self.state.decisions().unseen(decided)));
+            return Ok(Outcome::Denied(decisions.unseen(decided)));
         }
         match verdict {
             Verdict::Allow(grant) => Box::pin(self.state.commands().run(seat, facts, grant, decided, call)).await,
             Verdict::Ask(question) => {
-                let opens = tokio::task::block_in_place(|| self.state.decisions().opens(&question))?;
-                if let Some(why) = self.state.decisions().why_not(&question, &opens) {
-                    return Ok(Outcome::Denied(self.state.decisions().could_not_be_done(decided, &why)));
+                let opens = tokio::task::block_in_place(|| decisions.opens(&question))?;
+                if let Some(why) = decisions.why_not(&question, &opens) {
+                    return Ok(Outcome::Denied(decisions.could_not_be_done(decided, &why)));
                 }
                 let pending = Pending {
                     opens,
@@ -260,20 +261,190 @@ impl Pipeline {
     /// # Errors
     /// As [`Self::submit`].
     pub async fn approve(&self, pending: Pending, person: &Approval) -> Result<Outcome, Failure> {
-        let (of, explained, quorum) = (pending.req, &pending.explained, pending.question.report().quorum());
-        let answered =
-            record::Answered { of, granted: true, person, peer: None, reason: "", quorum, permit: None, explained };
-        self.state
-            .audit
-            .append(answered.entry(self.state.settings.for_record()))
-            .await
-            .map_err(|error| self.state.failure(&error))?;
+        let (of, report) = (pending.req, pending.question.report());
+        self.state.approvals().record_answer(of, person, true, report, &pending.explained).await?;
         match self.lift(pending, std::slice::from_ref(person), of).await? {
             ApprovedRun::Ended(outcome) => Ok(*outcome),
             ApprovedRun::Outdated(_) => {
                 Err(Failure::of("the policies have changed since this was asked; submit the command again"))
             }
         }
+    }
+
+    /// What becomes of a script that needs a yes: it runs if there is one, or waits for one, `wait` long with this call.
+    ///
+    /// # Errors
+    /// As [`Pipeline::submit`].
+    pub async fn ask(&self, pending: Pending, wait: Duration) -> Result<Outcome, Failure> {
+        let requests = self.state.approval_requests();
+        let deadline = tokio::time::Instant::now() + wait;
+        let mut pending = pending;
+        loop {
+            let mut answers = self.state.answers.subscribe();
+            let call = match requests.register(&pending) {
+                RequestStatus::Granted(id, people) => match Box::pin(self.lift(pending, &people, id)).await? {
+                    ApprovedRun::Ended(outcome) => return Ok(*outcome),
+                    // The yes is used up, and the next one is to what these policies say.
+                    ApprovedRun::Outdated(call) => *call,
+                },
+                RequestStatus::Waits(id) => {
+                    match requests.settled_until(id, &mut answers, deadline, &pending.call.stop).await {
+                        true => pending.call,
+                        false => {
+                            return Ok(Outcome::Unanswered(Box::new(requests.unanswered(pending, Some(id)))));
+                        }
+                    }
+                }
+                RequestStatus::Denied(id, no) => {
+                    let Pending { explained, decision, anchor, .. } = pending;
+                    let standing = requests.denied(id, &no);
+                    return Ok(Outcome::Unanswered(Box::new(Unanswered { explained, decision, anchor, standing })));
+                }
+                RequestStatus::Full => {
+                    return Ok(Outcome::Unanswered(Box::new(requests.unanswered(pending, None))));
+                }
+            };
+            // It is judged again, as it is now, before the answer counts for it.
+            match Box::pin(self.submit(call)).await? {
+                Outcome::Ask(again) => pending = *again,
+                other => return Ok(other),
+            }
+        }
+    }
+
+    /// Puts a person's no on record.
+    ///
+    /// # Errors
+    /// If it cannot be recorded.
+    pub async fn decline(&self, pending: &Pending, person: &Approval) -> Result<(), Failure> {
+        let (of, report) = (pending.req, pending.question.report());
+        self.state.approvals().record_answer(of, person, false, report, &pending.explained).await
+    }
+
+    /// Judges a script without running or recording it.
+    ///
+    /// # Errors
+    /// If there is no such session or directory, or a person has stopped it.
+    pub async fn explain(&self, call: &Call) -> Result<Explained, Failure> {
+        self.state.kill_switch().goes_on(call.session.as_deref())?;
+        let seat = match &call.session {
+            Some(id) => self.state.seats().in_session(call, id, &mut Deadline::after(self.state.time_of(call))).await?,
+            // Nothing will run: it takes no place from those who want one.
+            None => {
+                self.state.seats().here(call, SessionId::new().map_err(|error| self.state.failure(&error))?, None)?
+            }
+        };
+        let Judgement { verdict, .. } = self.state.decisions().judge(call, &seat).await;
+        Ok(Explained::of(verdict.report(), &self.state.settings.redactor))
+    }
+
+    /// Whether the principal may use an MCP tool.
+    pub fn permits_tool(&self, tool: &str, client: &Client) -> bool {
+        // In no session, and so always in the same one: what the engine keeps of a new one each time would be for nothing.
+        let occasion = self.state.occasion_named(NO_SESSION, self.state.settings.cwd.clone(), None);
+        let facts = self.state.settings.surroundings.facts(&occasion).with(client);
+        self.state.settings.engine.now().permits_tool(&facts, tool)
+    }
+
+    /// The sessions: opened, had again, listed and closed.
+    pub fn sessions(&self) -> Sessions<'_> {
+        Sessions { state: &self.state }
+    }
+
+    /// The jobs: commands that go on after their calls have returned.
+    pub fn jobs(&self) -> Jobs<'_> {
+        Jobs { state: &self.state }
+    }
+
+    /// The requests that wait for a person, and the answers to them.
+    pub fn approvals(&self) -> Approvals<'_> {
+        Approvals { state: &self.state }
+    }
+
+    /// The checkpoints of workspaces, and the way back to them.
+    pub fn checkpoints(&self) -> Checkpoints<'_> {
+        Checkpoints { state: &self.state }
+    }
+
+    /// What agents did in views of the workspace.
+    pub fn views(&self) -> Views<'_> {
+        Views { state: &self.state }
+    }
+
+    /// What an agent can read again.
+    pub fn read_api(&self) -> ReadApi<'_> {
+        ReadApi { state: &self.state }
+    }
+
+    /// What people have stopped.
+    pub fn kill_switch(&self) -> KillSwitch<'_> {
+        KillSwitch { state: &self.state }
+    }
+
+    /// Ends what nobody uses, again and again, as long as the pipeline lives. For a server to run beside its work.
+    pub async fn keep_house(&self) {
+        let state = Arc::downgrade(&self.state);
+        let idle = self.state.settings.idle;
+        let every = (idle / 10).clamp(Duration::from_millis(100), Duration::from_secs(30));
+        loop {
+            tokio::time::sleep(every).await;
+            let Some(state) = state.upgrade() else { return };
+            state.job_registry.sweep(idle);
+            for id in state.session_registry.close_idle(idle, state.settings.lifetime).await {
+                state.workspace_changes.forget(&id);
+                state.transcripts.forget(&id);
+                if let Err(failure) = state.audit.append(record::closed(&id, "idle")).await {
+                    tracing::error!(%failure, "the end of a session cannot be recorded");
+                }
+            }
+        }
+    }
+
+    /// Ends every session and closes the record.
+    ///
+    /// # Errors
+    /// If the end cannot be recorded.
+    pub async fn shut_down(&self) -> Result<(), Failure> {
+        *self.state.ending.write().await = true;
+        self.state.readings.end();
+        self.state.job_registry.end_all().await;
+        for id in self.state.session_registry.close_all().await {
+            self.state.workspace_changes.forget(&id);
+            self.state.transcripts.forget(&id);
+            let entry = record::closed(&id, "shutdown");
+            self.state.audit.append(entry).await.map_err(|error| self.state.failure(&error))?;
+        }
+        self.state.audit.append(record::stop()).await.map(drop).map_err(|error| self.state.failure(&error))
+    }
+
+    /// The head of the record.
+    pub fn anchor(&self) -> Anchor {
+        self.state.audit.head()
+    }
+
+    /// The chain of the record, by which this server's control socket is named.
+    pub fn chain(&self) -> String {
+        self.state.audit.chain().to_string()
+    }
+
+    /// How much output is kept and shown unless a call says otherwise.
+    pub fn budget(&self) -> Budget {
+        self.state.settings.budget
+    }
+
+    /// How long a session, a job or what is left of one is kept for nobody who asks for it.
+    pub fn idle(&self) -> Duration {
+        self.state.settings.idle
+    }
+
+    /// On whose behalf the principal acts.
+    pub fn user(&self) -> &str {
+        &self.state.settings.surroundings.principal.user
+    }
+
+    /// What may be shown of a text.
+    pub fn redact(&self, text: &str) -> Redacted {
+        self.state.redact(text)
     }
 
     /// Judges a script again after the yes of these people, which is on record, to the request `under`, and runs it.
@@ -329,195 +500,6 @@ impl Pipeline {
                 anchor: decided.anchor,
             }))),
         }
-    }
-
-    /// Puts a person's no on record.
-    ///
-    /// # Errors
-    /// If it cannot be recorded.
-    pub async fn decline(&self, pending: &Pending, person: &Approval) -> Result<(), Failure> {
-        let (of, explained, quorum) = (pending.req, &pending.explained, pending.question.report().quorum());
-        let answered =
-            record::Answered { of, granted: false, person, peer: None, reason: "", quorum, permit: None, explained };
-        self.state
-            .audit
-            .append(answered.entry(self.state.settings.for_record()))
-            .await
-            .map(drop)
-            .map_err(|error| self.state.failure(&error))
-    }
-
-    /// Judges a script without running or recording it.
-    ///
-    /// # Errors
-    /// If there is no such session or directory, or a person has stopped it.
-    pub async fn explain(&self, call: &Call) -> Result<Explained, Failure> {
-        self.state.kill_switch().goes_on(call.session.as_deref())?;
-        let seat = match &call.session {
-            Some(id) => self.state.seats().in_session(call, id, &mut Deadline::after(self.state.time_of(call))).await?,
-            // Nothing will run: it takes no place from those who want one.
-            None => {
-                self.state.seats().here(call, SessionId::new().map_err(|error| self.state.failure(&error))?, None)?
-            }
-        };
-        let Judgement { verdict, .. } = self.state.decisions().judge(call, &seat).await;
-        Ok(Explained::of(verdict.report(), &self.state.settings.redactor))
-    }
-
-    /// Whether the principal may use an MCP tool.
-    pub fn permits_tool(&self, tool: &str, client: &Client) -> bool {
-        // In no session, and so always in the same one: what the engine keeps of a new one each time would be for nothing.
-        let occasion = self.state.occasion_named(NO_SESSION, self.state.settings.cwd.clone(), None);
-        let facts = self.state.settings.surroundings.facts(&occasion).with(client);
-        self.state.settings.engine.now().permits_tool(&facts, tool)
-    }
-
-    /// The chain of the record, by which this server's control socket is named.
-    pub fn chain(&self) -> String {
-        self.state.audit.chain().to_string()
-    }
-
-    /// How much output is kept and shown unless a call says otherwise.
-    pub fn budget(&self) -> Budget {
-        self.state.settings.budget
-    }
-
-    /// The head of the record.
-    pub fn anchor(&self) -> Anchor {
-        self.state.audit.head()
-    }
-
-    /// What may be shown of a text.
-    pub fn redact(&self, text: &str) -> Redacted {
-        self.state.redact(text)
-    }
-
-    /// Ends every session and closes the record.
-    ///
-    /// # Errors
-    /// If the end cannot be recorded.
-    pub async fn shut_down(&self) -> Result<(), Failure> {
-        *self.state.ending.write().await = true;
-        self.state.readings.end();
-        self.state.job_registry.end_all().await;
-        for id in self.state.session_registry.close_all().await {
-            self.state.workspace_changes.forget(&id);
-            self.state.transcripts.forget(&id);
-            let entry = record::closed(&id, "shutdown");
-            self.state.audit.append(entry).await.map_err(|error| self.state.failure(&error))?;
-        }
-        self.state.audit.append(record::stop()).await.map(drop).map_err(|error| self.state.failure(&error))
-    }
-
-    /// The requests that wait for a person, and the answers to them.
-    pub fn approvals(&self) -> Approvals<'_> {
-        Approvals { state: &self.state }
-    }
-
-    /// What people have stopped.
-    pub fn kill_switch(&self) -> KillSwitch<'_> {
-        KillSwitch { state: &self.state }
-    }
-
-    /// On whose behalf the principal acts.
-    pub fn user(&self) -> &str {
-        &self.state.settings.surroundings.principal.user
-    }
-
-    /// The checkpoints of workspaces, and the way back to them.
-    pub fn checkpoints(&self) -> Checkpoints<'_> {
-        Checkpoints { state: &self.state }
-    }
-
-    /// What agents did in views of the workspace.
-    pub fn views(&self) -> Views<'_> {
-        Views { state: &self.state }
-    }
-
-    /// Ends what nobody uses, again and again, as long as the pipeline lives. For a server to run beside its work.
-    pub async fn keep_house(&self) {
-        let state = Arc::downgrade(&self.state);
-        let idle = self.state.settings.idle;
-        let every = (idle / 10).clamp(Duration::from_millis(100), Duration::from_secs(30));
-        loop {
-            tokio::time::sleep(every).await;
-            let Some(state) = state.upgrade() else { return };
-            state.job_registry.sweep(idle);
-            for id in state.session_registry.close_idle(idle, state.settings.lifetime).await {
-                state.workspace_changes.forget(&id);
-                state.transcripts.forget(&id);
-                if let Err(failure) = state.audit.append(record::closed(&id, "idle")).await {
-                    tracing::error!(%failure, "the end of a session cannot be recorded");
-                }
-            }
-        }
-    }
-
-    /// The sessions: opened, had again, listed and closed.
-    pub fn sessions(&self) -> Sessions<'_> {
-        Sessions { state: &self.state }
-    }
-
-    /// How long a session, a job or what is left of one is kept for nobody who asks for it.
-    pub fn idle(&self) -> Duration {
-        self.state.settings.idle
-    }
-
-    /// The jobs: commands that go on after their calls have returned.
-    pub fn jobs(&self) -> Jobs<'_> {
-        Jobs { state: &self.state }
-    }
-
-    /// What becomes of a script that needs a yes: it runs if there is one, or waits for one, `wait` long with this call.
-    ///
-    /// # Errors
-    /// As [`Pipeline::submit`].
-    pub async fn ask(&self, pending: Pending, wait: Duration) -> Result<Outcome, Failure> {
-        let deadline = tokio::time::Instant::now() + wait;
-        let mut pending = pending;
-        loop {
-            let mut answers = self.state.answers.subscribe();
-            let call = match self.state.approval_requests().register(&pending) {
-                RequestStatus::Granted(id, people) => match Box::pin(self.lift(pending, &people, id)).await? {
-                    ApprovedRun::Ended(outcome) => return Ok(*outcome),
-                    // The yes is used up, and the next one is to what these policies say.
-                    ApprovedRun::Outdated(call) => *call,
-                },
-                RequestStatus::Waits(id) => {
-                    match self
-                        .state
-                        .approval_requests()
-                        .settled_until(id, &mut answers, deadline, &pending.call.stop)
-                        .await
-                    {
-                        true => pending.call,
-                        false => {
-                            return Ok(Outcome::Unanswered(Box::new(
-                                self.state.approval_requests().unanswered(pending, Some(id)),
-                            )));
-                        }
-                    }
-                }
-                RequestStatus::Denied(id, no) => {
-                    let Pending { explained, decision, anchor, .. } = pending;
-                    let standing = self.state.approval_requests().denied(id, &no);
-                    return Ok(Outcome::Unanswered(Box::new(Unanswered { explained, decision, anchor, standing })));
-                }
-                RequestStatus::Full => {
-                    return Ok(Outcome::Unanswered(Box::new(self.state.approval_requests().unanswered(pending, None))));
-                }
-            };
-            // It is judged again, as it is now, before the answer counts for it.
-            match Box::pin(self.submit(call)).await? {
-                Outcome::Ask(again) => pending = *again,
-                other => return Ok(other),
-            }
-        }
-    }
-
-    /// What an agent can read again.
-    pub fn read_api(&self) -> ReadApi<'_> {
-        ReadApi { state: &self.state }
     }
 }
 

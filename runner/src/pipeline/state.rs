@@ -119,6 +119,70 @@ impl PipelineState {
         }
     }
 
+    pub(super) fn seats(self: &Arc<Self>) -> Seats<'_> {
+        Seats { state: self }
+    }
+
+    pub(super) fn decisions(self: &Arc<Self>) -> Decisions<'_> {
+        Decisions { state: self }
+    }
+
+    pub(super) fn commands(self: &Arc<Self>) -> Commands<'_> {
+        Commands { state: self }
+    }
+
+    pub(super) fn shells(self: &Arc<Self>) -> Shells<'_> {
+        Shells { state: self }
+    }
+
+    pub(super) fn sessions(self: &Arc<Self>) -> Sessions<'_> {
+        Sessions { state: self }
+    }
+
+    pub(super) fn remote_sessions(self: &Arc<Self>) -> RemoteSessions<'_> {
+        RemoteSessions { state: self }
+    }
+
+    pub(super) fn jobs(self: &Arc<Self>) -> Jobs<'_> {
+        Jobs { state: self }
+    }
+
+    pub(super) fn approval_requests(self: &Arc<Self>) -> ApprovalRequests<'_> {
+        ApprovalRequests { state: self }
+    }
+
+    pub(super) fn approvals(self: &Arc<Self>) -> Approvals<'_> {
+        Approvals { state: self }
+    }
+
+    pub(super) fn standing_approvals(self: &Arc<Self>) -> StandingApprovals<'_> {
+        StandingApprovals { state: self }
+    }
+
+    pub(super) fn overseers(self: &Arc<Self>) -> Overseers<'_> {
+        Overseers { state: self }
+    }
+
+    pub(super) fn control_answers(self: &Arc<Self>) -> ControlAnswers<'_> {
+        ControlAnswers { state: self }
+    }
+
+    pub(super) fn kill_switch(self: &Arc<Self>) -> KillSwitch<'_> {
+        KillSwitch { state: self }
+    }
+
+    pub(super) fn learned_values(self: &Arc<Self>) -> LearnedValues<'_> {
+        LearnedValues { state: self }
+    }
+
+    pub(super) fn checkpoints(self: &Arc<Self>) -> Checkpoints<'_> {
+        Checkpoints { state: self }
+    }
+
+    pub(super) fn workspaces(self: &Arc<Self>) -> Workspaces<'_> {
+        Workspaces { state: self }
+    }
+
     /// What may be shown of a text.
     pub(super) fn redact(&self, text: &str) -> Redacted {
         self.settings.redactor.text(text)
@@ -136,92 +200,6 @@ impl PipelineState {
     pub(super) fn requests(&self) -> MutexGuard<'_, ApprovalRegistry<About>> {
         // Nothing that holds the lock can fail half-way.
         self.requests.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn occasion(&self, id: &SessionId, cwd: AbsolutePath, temp: Option<AbsolutePath>) -> Occasion {
-        self.occasion_named(id.as_str(), cwd, temp)
-    }
-
-    pub(super) fn occasion_named(&self, id: &str, cwd: AbsolutePath, temp: Option<AbsolutePath>) -> Occasion {
-        let promise = plan::local(&self.settings.engine.now(), &self.settings.accept, self.settings.level);
-        let mut occasion = Occasion::local(id, cwd, temp, promise);
-        let surroundings = &self.settings.surroundings;
-        let facts = surroundings.facts(&occasion);
-        occasion.scratch = self.scratches.of(&self.settings.engine.now(), &facts, &surroundings.home);
-        self.usage.tell(&mut occasion.session);
-        occasion
-    }
-
-    /// The principal and the time: what a question is about that no session raises.
-    pub(super) fn facts_of_nothing(&self) -> Facts {
-        let settings = &self.settings;
-        let promise = palisade_sandbox::plan::local(&settings.engine.now(), &settings.accept, settings.level);
-        let occasion = crate::facts::Occasion::local("", settings.cwd.clone(), None, promise);
-        settings.surroundings.facts(&occasion)
-    }
-
-    pub(super) fn approval_requests(self: &Arc<Self>) -> ApprovalRequests<'_> {
-        ApprovalRequests { state: self }
-    }
-
-    pub(super) fn approvals(self: &Arc<Self>) -> Approvals<'_> {
-        Approvals { state: self }
-    }
-
-    pub(super) fn overseers(self: &Arc<Self>) -> Overseers<'_> {
-        Overseers { state: self }
-    }
-
-    pub(super) fn control_answers(self: &Arc<Self>) -> ControlAnswers<'_> {
-        ControlAnswers { state: self }
-    }
-
-    pub(super) fn standing_approvals(self: &Arc<Self>) -> StandingApprovals<'_> {
-        StandingApprovals { state: self }
-    }
-
-    pub(super) fn kill_switch(self: &Arc<Self>) -> KillSwitch<'_> {
-        KillSwitch { state: self }
-    }
-
-    pub(super) fn learned_values(self: &Arc<Self>) -> LearnedValues<'_> {
-        LearnedValues { state: self }
-    }
-
-    /// What policy is told of a session at a target.
-    pub(super) fn facts_at(&self, id: &str, place: &RemoteSite, client: &Client) -> Facts {
-        let view = Arc::new(View::default());
-        let around = self.settings.surroundings.at(place.workspace.clone(), place.home.clone(), view);
-        around.facts(&self.occasion_at(id, place)).with(client)
-    }
-
-    /// Before a script in a session at a target.
-    pub(super) fn occasion_at(&self, id: &str, place: &RemoteSite) -> Occasion {
-        let mut session = palisade_engine::Session::opened(id);
-        self.usage.tell(&mut session);
-        session.shell = place.language.map_or(SessionShell::Unknown, Language::told);
-        let Promise { sandboxed, guarded, paths_held, own_network } = place.promise;
-        (session.sandboxed, session.guarded, session.paths_held) = (sandboxed, guarded, paths_held);
-        session.own_network = own_network;
-        Occasion {
-            transport: place.transport,
-            host: place.host.clone(),
-            session,
-            cwd: place.workspace.clone(),
-            temp: place.temp.clone(),
-            scratch: Scratch::default(),
-            shell: None,
-            left: place.fresh(),
-            machine: place.machine.clone(),
-        }
-    }
-
-    pub(super) fn checkpoints(self: &Arc<Self>) -> Checkpoints<'_> {
-        Checkpoints { state: self }
-    }
-
-    pub(super) fn workspaces(self: &Arc<Self>) -> Workspaces<'_> {
-        Workspaces { state: self }
     }
 
     /// How long a call may take. A job that was begun as one has no deadline but its own, and ends when nobody asks for it any more.
@@ -245,31 +223,53 @@ impl PipelineState {
         })
     }
 
-    pub(super) fn sessions(self: &Arc<Self>) -> Sessions<'_> {
-        Sessions { state: self }
+    pub(super) fn occasion(&self, id: &SessionId, cwd: AbsolutePath, temp: Option<AbsolutePath>) -> Occasion {
+        self.occasion_named(id.as_str(), cwd, temp)
     }
 
-    pub(super) fn remote_sessions(self: &Arc<Self>) -> RemoteSessions<'_> {
-        RemoteSessions { state: self }
+    pub(super) fn occasion_named(&self, id: &str, cwd: AbsolutePath, temp: Option<AbsolutePath>) -> Occasion {
+        let promise = plan::local(&self.settings.engine.now(), &self.settings.accept, self.settings.level);
+        let mut occasion = Occasion::local(id, cwd, temp, promise);
+        let surroundings = &self.settings.surroundings;
+        let facts = surroundings.facts(&occasion);
+        occasion.scratch = self.scratches.of(&self.settings.engine.now(), &facts, &surroundings.home);
+        self.usage.tell(&mut occasion.session);
+        occasion
     }
 
-    pub(super) fn shells(self: &Arc<Self>) -> Shells<'_> {
-        Shells { state: self }
+    /// Before a script in a session at a target.
+    pub(super) fn occasion_at(&self, id: &str, place: &RemoteSite) -> Occasion {
+        let mut session = palisade_engine::Session::opened(id);
+        self.usage.tell(&mut session);
+        session.shell = place.language.map_or(SessionShell::Unknown, Language::told);
+        let Promise { sandboxed, guarded, paths_held, own_network } = place.promise;
+        (session.sandboxed, session.guarded, session.paths_held) = (sandboxed, guarded, paths_held);
+        session.own_network = own_network;
+        Occasion {
+            transport: place.transport,
+            host: place.host.clone(),
+            session,
+            cwd: place.workspace.clone(),
+            temp: place.temp.clone(),
+            scratch: Scratch::default(),
+            shell: None,
+            left: place.fresh(),
+            machine: place.machine.clone(),
+        }
     }
 
-    pub(super) fn seats(self: &Arc<Self>) -> Seats<'_> {
-        Seats { state: self }
+    /// What policy is told of a session at a target.
+    pub(super) fn facts_at(&self, id: &str, place: &RemoteSite, client: &Client) -> Facts {
+        let view = Arc::new(View::default());
+        let around = self.settings.surroundings.at(place.workspace.clone(), place.home.clone(), view);
+        around.facts(&self.occasion_at(id, place)).with(client)
     }
 
-    pub(super) fn decisions(self: &Arc<Self>) -> Decisions<'_> {
-        Decisions { state: self }
-    }
-
-    pub(super) fn jobs(self: &Arc<Self>) -> Jobs<'_> {
-        Jobs { state: self }
-    }
-
-    pub(super) fn commands(self: &Arc<Self>) -> Commands<'_> {
-        Commands { state: self }
+    /// The principal and the time: what a question is about that no session raises.
+    pub(super) fn facts_of_nothing(&self) -> Facts {
+        let settings = &self.settings;
+        let promise = palisade_sandbox::plan::local(&settings.engine.now(), &settings.accept, settings.level);
+        let occasion = crate::facts::Occasion::local("", settings.cwd.clone(), None, promise);
+        settings.surroundings.facts(&occasion)
     }
 }
