@@ -13,7 +13,7 @@ use super::{CheckpointNote, Checkpoints, Client, Failure, WithClient};
 use crate::checkpoint::ledger::Ledger;
 use crate::checkpoint::remote::There;
 use crate::checkpoint::restore::Prospect;
-use crate::checkpoint::store::{About, Lock, Snapshot, Store, hashed};
+use crate::checkpoint::store::{About, Lock, Snapshot, Store, hashed, origin};
 use crate::checkpoint::tree::Tree;
 use crate::checkpoint::{CheckpointError, CheckpointId, Restored, Settings};
 use crate::remote::Base;
@@ -108,7 +108,7 @@ impl<'a> Workspaces<'a> {
             return Err(self.state.failure(&SessionError::NoTarget));
         };
         let name = self.store_at(target, &place.workspace);
-        let origin = tokio::task::block_in_place(|| Store::origin(&self.state.settings.checkpoints.directory));
+        let origin = tokio::task::block_in_place(|| origin(&self.state.settings.checkpoints.directory));
         let there = origin.and_then(|origin| {
             let kept = hashed(format!("{name}\0{origin}").as_bytes());
             There::new(base, place.workspace.clone(), &target.state, &kept)

@@ -58,7 +58,7 @@ impl Workspaces<'_> {
             return Ok(ledger);
         }
         let name = session.to_owned();
-        let (_, ledger) = self.in_store(ground, move |store| store.ledger(&name)).await?;
+        let (_, ledger) = self.in_store(ground, move |store| store.side_files().ledger(&name)).await?;
         let open = self.state.session_registry.notes().into_iter().map(|note| note.id).collect();
         Ok(self.state.workspace_changes.keep(ground.name(), session, ledger, &open))
     }
@@ -88,7 +88,7 @@ impl Workspaces<'_> {
                 let learnt = tokio::task::spawn_blocking(move || {
                     let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
                     ledger.ran(&before, &after);
-                    store.keep_ledger(&session, &ledger)
+                    store.side_files().keep_ledger(&session, &ledger)
                 });
                 learnt.await.unwrap_or(Ok(()))
             }
