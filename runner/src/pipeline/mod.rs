@@ -2,6 +2,29 @@
 //!
 //! MCP tools and the command line both come through here. What was granted runs in a task of its own (`run_task.rs`), the
 //! only caller of [`Session::run`](crate::session::Session::run); a call may leave before it ends and come back for it (`jobs.rs`).
+//!
+//! [`Pipeline`] has the calls that go through all of it. The rest are its parts: each is a handle to the state that they share (`state.rs`),
+//! and has what is done in one area.
+//!
+//! | part | its area | files |
+//! |---|---|---|
+//! | `Seats` | where a call is judged and runs | `seats.rs`, `remote_seats.rs` |
+//! | `Decisions` | what is judged, and put on record | `decisions.rs` |
+//! | `Commands` | what was granted, from its start to its outcome | `run_task.rs` |
+//! | `Shells` | what shells on this machine are started with | `shells.rs` |
+//! | [`Sessions`], `RemoteSessions` | sessions for callers; how one at a target comes about | `sessions.rs`, `remote_sessions.rs` |
+//! | [`Jobs`] | commands that go on after their calls | `jobs.rs`, `job_approval.rs` |
+//! | `ApprovalRequests` | what waits for a person's yes | `approval_requests.rs`, `executions.rs` |
+//! | [`Approvals`] | what people see of that, and their answers | `approvals.rs`, `client_approval.rs`, `presence.rs` |
+//! | `StandingApprovals` | yeses that hold for longer than one call | `standing_approvals.rs` |
+//! | `Overseers` | what people may do with the server | `overseers.rs` |
+//! | `ControlAnswers` | what they are answered at the control socket | `control_answers.rs` |
+//! | [`KillSwitch`] | what they have stopped | `kill_switch.rs` |
+//! | `LearnedValues` | what the redactor has learned | `learned_values.rs` |
+//! | [`Checkpoints`] | who may take, go back to and give up a checkpoint | `checkpoints.rs`, `auto_checkpoint.rs`, `retention.rs` |
+//! | `Workspaces` | where the workspaces of checkpoints lie | `checkpoint_target.rs`, `workspace_changes.rs` |
+//! | [`Views`] | what agents did in views of the workspace | `view_apply.rs` |
+//! | [`ReadApi`] | what an agent can read again | `read_api.rs` |
 
 mod approval_binding;
 mod approval_requests;

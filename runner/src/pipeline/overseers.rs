@@ -11,7 +11,7 @@ use crate::control::peer::Peer;
 use crate::control::user_name;
 use crate::control::wire::{Answer, Refused};
 
-/// The people who look after this server.
+/// What policy lets people do with this server, and how the others are refused.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Overseers<'a> {
     pub(super) state: &'a Arc<PipelineState>,

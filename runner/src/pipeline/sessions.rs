@@ -1,4 +1,4 @@
-//! Sessions from a caller's side: opened, had again, listed, closed; and what becomes of those that nobody uses.
+//! Sessions from a caller's side: opened, had again, listed, closed.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! What the parts of the pipeline share: the settings, the record, and what is known of sessions, jobs, requests and stops.
 //!
-//! Decides nothing. Each part is a handle to it that has the methods of one area (`approvals.rs`, `checkpoints.rs`, `sessions.rs`, …).
+//! Each part is a handle to it that has the methods of one area (`approvals.rs`, `checkpoints.rs`, `sessions.rs`, …). Decided here is what more
+//! than one of them needs: how long a call may take, which directory it names, and what policies are told of a place.
 
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
@@ -13,8 +14,7 @@ use palisade_redact::Redacted;
 use palisade_sandbox::plan::{self, Promise};
 use tokio::sync::{Semaphore, watch};
 
-use super::approval_requests::About;
-use super::approval_requests::ApprovalRequests;
+use super::approval_requests::{About, ApprovalRequests};
 use super::approvals::Approvals;
 use super::auto_checkpoint::Readings;
 use super::checkpoint_target::Workspaces;
@@ -33,8 +33,7 @@ use super::run_task::Commands;
 use super::seats::Seats;
 use super::sessions::Sessions;
 use super::shells::Shells;
-use super::standing_approvals::Memory;
-use super::standing_approvals::StandingApprovals;
+use super::standing_approvals::{Memory, StandingApprovals};
 use super::transcript::Transcripts;
 use super::usage::Usage;
 use super::workspace_changes::WorkspaceChanges;
