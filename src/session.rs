@@ -104,12 +104,12 @@ impl Palisade {
     pub async fn open_session(&self) -> Result<Session, Error> {
         self.0.begin()?;
         let opened = match &self.0.target {
-            None => self.0.pipeline.open_session(None, &Client::default()).await?,
+            None => self.0.pipeline.sessions().open(None, &Client::default()).await?,
             Some(name) if self.0.lacks_guard.contains(name) => {
                 return Err(Error::NoGuardProgram { target: name.clone() });
             }
             Some(name) => {
-                let open = || self.0.pipeline.open_session_at(name, None, &self.0.client);
+                let open = || self.0.pipeline.sessions().open_at(name, None, &self.0.client);
                 self.0.checked(open).await?
             }
         };
@@ -209,7 +209,7 @@ impl Session {
     /// Policy does not permit it, the workspace or the store cannot be used, or it cannot be recorded.
     pub async fn checkpoint(&self, label: &str) -> Result<CheckpointNote, Error> {
         runtime()?;
-        let take = || self.inner.pipeline.checkpoint(&self.id, label, &self.inner.client);
+        let take = || self.inner.pipeline.checkpoints().take(&self.id, label, &self.inner.client);
         Ok(self.inner.checked(take).await?.note)
     }
 
@@ -219,7 +219,7 @@ impl Session {
     /// The session has ended, or the store cannot be read.
     pub async fn checkpoints(&self) -> Result<Vec<CheckpointNote>, Error> {
         runtime()?;
-        Ok(self.inner.pipeline.checkpoints(Some(&self.id)).await?)
+        Ok(self.inner.pipeline.checkpoints().list(Some(&self.id)).await?)
     }
 
     /// Goes back to a checkpoint, by its name.
@@ -229,7 +229,7 @@ impl Session {
     pub async fn restore(&self, checkpoint: &str, how: Restore) -> Result<RestoreNote, Error> {
         runtime()?;
         let terms = RestoreTerms { dry_run: how == Restore::DryRun, force: how == Restore::Force };
-        let restore = || self.inner.pipeline.restore(&self.id, checkpoint, terms, &self.inner.client);
+        let restore = || self.inner.pipeline.checkpoints().restore(&self.id, checkpoint, terms, &self.inner.client);
         self.inner.checked(restore).await
     }
 
@@ -239,7 +239,7 @@ impl Session {
     /// The shell has not ended, policy does not permit it any more, or no shell can be started.
     pub async fn restart(&self) -> Result<(), Error> {
         runtime()?;
-        let reopen = || self.inner.pipeline.reopen_session(&self.id, &self.inner.client);
+        let reopen = || self.inner.pipeline.sessions().reopen(&self.id, &self.inner.client);
         self.inner.checked(reopen).await.map(drop)
     }
 
@@ -249,7 +249,7 @@ impl Session {
     /// It had ended before, or its end cannot be recorded.
     pub async fn close(self) -> Result<(), Error> {
         runtime()?;
-        Ok(self.inner.pipeline.close_session(&self.id).await?)
+        Ok(self.inner.pipeline.sessions().close(&self.id).await?)
     }
 
     fn call(&self, script: &str) -> Call {
@@ -279,7 +279,7 @@ impl Job {
     pub async fn output_within(&mut self, time: Duration) -> Result<Outcome, Error> {
         runtime()?;
         let reading = Reading { cursor: self.cursor, wait: time, ..Reading::default() };
-        let result = self.inner.pipeline.read_job(&self.id, reading).await?;
+        let result = self.inner.pipeline.jobs().read(&self.id, reading).await?;
         self.cursor = result.cursor.as_ref().and_then(|cursor| cursor.as_str().parse().ok()).or(self.cursor);
         Ok(Outcome::of(result))
     }
@@ -292,16 +292,16 @@ impl Job {
         runtime()?;
         let inner = &self.inner;
         let reading = Reading { wait: ANSWER, ..Reading::default() };
-        let mut reached = inner.pipeline.write_job(&self.id, input, end, reading, &inner.client).await?;
+        let mut reached = inner.pipeline.jobs().write(&self.id, input, end, reading, &inner.client).await?;
         if let Reached::Ask(pending) = reached {
             let Some(ask) = &inner.ask else {
                 let (explained, decision) = (pending.explained().clone(), pending.decision().clone());
                 return Ok(Outcome::not_run(Status::ApprovalRequired, explained, decision));
             };
             if ask.is_yes(Question::of(pending.explained())).await {
-                reached = inner.pipeline.approve_act(*pending, &inner.person).await?;
+                reached = inner.pipeline.jobs().approve(*pending, &inner.person).await?;
             } else {
-                inner.pipeline.decline_act(&pending, &inner.person).await?;
+                inner.pipeline.jobs().decline(&pending, &inner.person).await?;
                 reached = Reached::Ask(pending);
             }
         }
@@ -337,7 +337,7 @@ impl Job {
     async fn end(&self, stop: &runner::Stop) -> Result<Outcome, Error> {
         runtime()?;
         let view = View::chars(self.inner.pipeline.budget().max_chars);
-        Ok(shown(self.inner.pipeline.end_of_job(&self.id, &view, stop).await?))
+        Ok(shown(self.inner.pipeline.jobs().end_of(&self.id, &view, stop).await?))
     }
 }
 
@@ -404,7 +404,7 @@ impl Inner {
                 return Err((*unanswered).into());
             };
             let yes = ask.is_yes(Question::of(&unanswered.explained)).await;
-            self.pipeline.answer(id.as_str(), self.person.clone(), yes, "").await?;
+            self.pipeline.approvals().answer(id.as_str(), self.person.clone(), yes, "").await?;
             if !yes {
                 return Err((*unanswered).into());
             }
@@ -423,12 +423,12 @@ impl Drop for Inner {
 
 /// Asks about each program that takes a yes before it starts, while the script that started it runs.
 async fn attend(pipeline: Arc<Pipeline>, ask: Ask, person: Approval) {
-    let mut attendance = pipeline.attended_by(person.clone());
+    let mut attendance = pipeline.approvals().attended_by(person.clone());
     while let Some(id) = attendance.next().await {
-        let Some(request) = pipeline.asks(&id, &person) else { continue };
+        let Some(request) = pipeline.approvals().asks(&id, &person) else { continue };
         let yes = ask.is_yes(Question::waiting(&request)).await;
         // Where nobody waits for it any more, or it does not count, the program does not start.
-        let _unheard = pipeline.answer(&id, person.clone(), yes, "").await;
+        let _unheard = pipeline.approvals().answer(&id, person.clone(), yes, "").await;
     }
 }
 

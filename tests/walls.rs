@@ -1,5 +1,6 @@
 //! The crates' walls: what each may depend on, that only the runner reaches the sandbox, and that no module needs one that needs it. And the
-//! names: none for more than a few types, and none of a module that says nothing of what it holds.
+//! names: none for more than a few types, and none of a module that says nothing of what it holds. And the methods: a type has no more than a
+//! reader can have in mind.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -321,4 +322,87 @@ fn overused_names_and_riddles_are_found() {
     ];
     let files = files.map(str::to_owned);
     assert_eq!(riddles(files.iter()), files[..4].iter().collect::<Vec<_>>());
+}
+
+/// How many methods a type may have in all its `impl` blocks, those for traits included.
+const MOST_METHODS: usize = 40;
+
+/// The name of the type that an `impl` is of, by the text between that word and its bracket.
+fn implemented(head: &str) -> String {
+    let (mut depth, mut bare) = (0_usize, String::new());
+    for c in head.replace("->", "").chars() {
+        match c {
+            '<' => depth += 1,
+            '>' => depth = depth.saturating_sub(1),
+            _ if depth == 0 => bare.push(c),
+            _ => {}
+        }
+    }
+    let of = bare.split(" where").next().unwrap_or_default().rsplit(" for ").next().unwrap_or_default();
+    of.rsplit("::").next().unwrap_or_default().trim_matches([' ', '&', '{', '}']).to_owned()
+}
+
+/// Whether a line begins a method, by its words.
+fn is_method(line: &str) -> bool {
+    let before = |word: &&str| {
+        word.starts_with("pub") || word.ends_with(')') || ["const", "async", "unsafe", "extern", "\"C\""].contains(word)
+    };
+    line.split_whitespace().find(|word| !before(word)) == Some("fn")
+}
+
+/// How many methods each type has in these files, by its name.
+fn methods<'a>(files: impl Iterator<Item = &'a String>) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for text in files {
+        let mut lines = text.lines();
+        while let Some(line) = lines.next() {
+            let begin = line.trim_start();
+            let indent = " ".repeat(line.len() - begin.len());
+            let behind = begin.strip_prefix("unsafe ").unwrap_or(begin).strip_prefix("impl");
+            let Some(head) = behind.filter(|behind| behind.starts_with([' ', '<'])) else { continue };
+            let mut head = head.to_owned();
+            while !head.ends_with(['{', '}']) {
+                let Some(more) = lines.next() else { break };
+                head = format!("{head} {}", more.trim());
+            }
+            let count: &mut usize = counts.entry(implemented(&head)).or_default();
+            if head.ends_with('{') {
+                let (end, inside) = (format!("{indent}}}"), format!("{indent}    "));
+                let inside = |line: &&str| {
+                    line.strip_prefix(&inside).is_some_and(|line| !line.starts_with(' ') && is_method(line))
+                };
+                *count += lines.by_ref().take_while(|line| *line != end).filter(inside).count();
+            }
+        }
+    }
+    counts
+}
+
+#[test]
+fn no_type_of_the_runner_has_too_many_methods() {
+    let sources = sources();
+    let counts = methods(sources.iter().filter(|(file, _)| file.starts_with("runner/src/")).map(|(_, text)| text));
+    assert!(
+        counts.len() > 200 && counts.values().sum::<usize>() > 1000 && counts["Pipeline"] > 10,
+        "all is read: {counts:?}"
+    );
+    let large: BTreeMap<&str, usize> = counts
+        .iter()
+        .filter(|(_, count)| **count > MOST_METHODS)
+        .map(|(name, count)| (name.as_str(), *count))
+        .collect();
+    assert!(
+        large.is_empty(),
+        "a type of the runner has at most {MOST_METHODS} methods; split by what they are about: {large:?}"
+    );
+}
+
+#[test]
+fn methods_are_counted_over_all_blocks() {
+    let text = "impl<'a, T: Into<Vec<u8>>> a::One<'a, T>\nwhere\n    T: Copy,\n{\n    pub(in crate::x) async fn f(self) -> u8 {\n        let fn_like = \
+                || 1;\n        fn inner() {}\n    }\n\n    const fn g() {}\n}\n\nimpl One<'_, u8> {\n    fn h(&self) {}\n}\n\nimpl Empty for One<'_, u8> {}\n\
+                unsafe impl<F: Fn(u8) -> Vec<u8>> fmt::Debug for Other<F> {\n    fn fmt(&self) {}\n}\n    impl Nested {\n        fn i() {}\n    }\n";
+    let counts = methods(std::iter::once(&text.to_owned()));
+    let expected = [("One", 3), ("Other", 1), ("Nested", 1)].map(|(name, count)| (name.to_owned(), count));
+    assert_eq!(counts, BTreeMap::from(expected));
 }

@@ -86,11 +86,11 @@ pub(crate) async fn list(pipeline: &Pipeline, client: &Client) -> ListResourcesR
         resources.push(resource("policy".to_owned(), "policy", "The policies that can decide about this agent."));
     }
     if pipeline.permits_tool("job_read", client) {
-        for session in pipeline.sessions().await {
+        for session in pipeline.sessions().list().await {
             let name = session.session.as_str();
             resources.push(resource(format!("sessions/{name}/transcript"), name, "What it was told to run."));
         }
-        for job in pipeline.jobs() {
+        for job in pipeline.jobs().list() {
             let name = job.job.as_str();
             resources.push(resource(format!("jobs/{name}/output"), name, "All that is kept of its output."));
         }
@@ -124,14 +124,16 @@ pub(crate) async fn read(pipeline: &Pipeline, client: &Client, uri: &str) -> Res
     let named =
         ResourceName::of(uri).filter(|named| pipeline.permits_tool(named.tool(), client)).ok_or_else(unknown)?;
     let text = match named {
-        ResourceName::Policy => pipeline.rules(client).map(|rules| text(&rules)),
-        ResourceName::Decision(id) => match pipeline.decision_of(id) {
+        ResourceName::Policy => pipeline.read_api().rules(client).map(|rules| text(&rules)),
+        ResourceName::Decision(id) => match pipeline.read_api().decision(id) {
             Ok(Some(decision)) => Ok(text(&decision)),
             Ok(None) => return Err(unknown()),
             Err(failure) => Err(failure),
         },
-        ResourceName::Output { job, from } => pipeline.output_of(job, from).await.map(|output| text(&output)),
-        ResourceName::Transcript { session, from } => pipeline.transcript(session, from).map(|story| text(&story)),
+        ResourceName::Output { job, from } => pipeline.read_api().output(job, from).await.map(|output| text(&output)),
+        ResourceName::Transcript { session, from } => {
+            pipeline.read_api().transcript(session, from).map(|story| text(&story))
+        }
     };
     // Why not is the same for one that never was and one that is another's; a person's stop is told by every tool.
     let text = text.map_err(|Failure { .. }| unknown())?.ok_or_else(|| ErrorData::internal_error("no text", None))?;

@@ -255,7 +255,7 @@ impl ServerHandler for Handler {
             return Err(ErrorData::invalid_params("unknown tool", None));
         }
         let pipeline = &self.own.pipeline;
-        if let Err(stopped) = pipeline.goes_on(None) {
+        if let Err(stopped) = pipeline.kill_switch().goes_on(None) {
             return Ok(render::failed(&stopped).into_response(pipeline.anchor()));
         }
         let (switch, stopped) = watch::channel(false);

@@ -172,7 +172,7 @@ impl Remote {
             memory::memory("Threads:"),
         );
         for session in sessions {
-            self.runtime.block_on(self.pipeline.close_session(&session)).expect("closed");
+            self.runtime.block_on(self.pipeline.sessions().close(&session)).expect("closed");
         }
     }
 
@@ -188,7 +188,7 @@ impl Remote {
     fn visit(&self) {
         self.runtime.block_on(async {
             let session = open(&self.pipeline).await;
-            self.pipeline.close_session(&session).await.expect("closed");
+            self.pipeline.sessions().close(&session).await.expect("closed");
         });
     }
 
@@ -217,7 +217,7 @@ impl Remote {
 }
 
 async fn open(pipeline: &Pipeline) -> String {
-    match pipeline.open_session_at("bench", None, &Client::default()).await.expect("a session") {
+    match pipeline.sessions().open_at("bench", None, &Client::default()).await.expect("a session") {
         Checked::Done(opened) => opened.session.to_string(),
         other => panic!("no session: {other:?}"),
     }
@@ -331,7 +331,8 @@ fn a_flood_beside_a_session_over_ssh(bencher: Bencher<'_, '_>) {
             let asked = Instant::now();
             remote.run(":");
             longest = longest.max(asked.elapsed());
-            let read = remote.runtime.block_on(remote.pipeline.read_job(&job, Reading::default())).expect("a reading");
+            let read =
+                remote.runtime.block_on(remote.pipeline.jobs().read(&job, Reading::default())).expect("a reading");
             if read.status != Status::Running {
                 assert_eq!(read.exit_code, Some(0));
                 break;

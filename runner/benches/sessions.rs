@@ -72,7 +72,7 @@ fn opening(scale: usize) {
     bench.open();
     let opened = timed(200 / scale, || {
         let session = bench.open();
-        bench.runtime.block_on(bench.pipeline.close_session(&session)).expect("closed");
+        bench.runtime.block_on(bench.pipeline.sessions().close(&session)).expect("closed");
     });
     println!("open and close a session: {}", shown(&opened));
     let opened = timed(200 / scale, || drop(bench.open()));

@@ -135,7 +135,7 @@ impl Call {
         if !pipeline.permits_tool(&self.tool, &self.client) {
             return Err(ErrorData::invalid_params("unknown tool", None));
         }
-        match pipeline.goes_on(None) {
+        match pipeline.kill_switch().goes_on(None) {
             Ok(()) => self.run().await,
             Err(stopped) => Ok(render::failed(&stopped)),
         }
@@ -171,7 +171,7 @@ impl Call {
         context: &RequestContext<RoleServer>,
     ) -> Result<(Reply, Option<Attendance>), ErrorData> {
         let Some(way) = way else { return Ok((self.run().await?, None)) };
-        let mut attendance = self.own.pipeline.attended_at_client();
+        let mut attendance = self.own.pipeline.approvals().attended_at_client();
         if way == ElicitationMethod::Retry {
             return Ok((self.run().await?, Some(attendance)));
         }
@@ -215,8 +215,8 @@ impl Call {
         while let Some(id) = reply.waits() {
             let left = until.saturating_duration_since(tokio::time::Instant::now());
             // The call waits only if a person is there who could answer. Else the agent gets its answer at once.
-            let waits = !left.is_zero() && self.own.pipeline.is_attended(id);
-            if !waits || !self.own.pipeline.answered_within(id, left, &self.stop).await {
+            let waits = !left.is_zero() && self.own.pipeline.approvals().is_attended(id);
+            if !waits || !self.own.pipeline.approvals().answered_within(id, left, &self.stop).await {
                 break;
             }
             reply = self.run().await?;
@@ -235,7 +235,7 @@ impl Call {
 
     /// The same, and the request's id as it may be shown.
     pub(crate) fn shown_as(&self, id: &str) -> Option<(Redacted, ElicitRequest)> {
-        let request = self.own.pipeline.asks_at_client(id)?;
+        let request = self.own.pipeline.approvals().asks_at_client(id)?;
         Some((request.short.id.clone(), form::question(&request)?))
     }
 
@@ -251,13 +251,13 @@ impl Call {
 }
 
 fn shown(own: &PrincipalState, id: &str) -> Option<ElicitRequest> {
-    form::question(&*own.pipeline.asks_at_client(id)?)
+    form::question(&*own.pipeline.approvals().asks_at_client(id)?)
 }
 
 async fn take(own: &PrincipalState, id: &str, answer: ElicitationReply) -> Result<(), Failure> {
     match answer {
-        ElicitationReply::Yes(reason) => own.pipeline.answer_at_client(id, true, &reason).await,
-        ElicitationReply::No(reason) => own.pipeline.answer_at_client(id, false, &reason).await,
+        ElicitationReply::Yes(reason) => own.pipeline.approvals().answer_at_client(id, true, &reason).await,
+        ElicitationReply::No(reason) => own.pipeline.approvals().answer_at_client(id, false, &reason).await,
         ElicitationReply::None => Ok(()),
     }
 }
@@ -296,7 +296,7 @@ impl Asker {
         // From the first word on: to a client that is gone none can be sent.
         let elsewhere = tokio::select! {
             answer = asking => return answer.map_or(ElicitationOutcome::Nobody, |answer| ElicitationOutcome::Answered(ElicitationReply::of(&answer))),
-            elsewhere = self.own.pipeline.answered_within(id, LONGEST, &self.stop) => elsewhere,
+            elsewhere = self.own.pipeline.approvals().answered_within(id, LONGEST, &self.stop) => elsewhere,
         };
         // Whoever has hung up is told nothing, and a server that stops does not wait for it: nobody would take it.
         if let Some(ours) = ours.into_inner().filter(|_| elsewhere || self.context.ct.is_cancelled()) {

@@ -60,8 +60,8 @@ pub(super) async fn text(counts: &Counts, principals: &[(String, Arc<Pipeline>)]
     for (name, pipeline) in principals {
         let label = format!("{{principal=\"{}\"}}", escaped(name));
         let count = |many: usize| u64::try_from(many).unwrap_or(u64::MAX);
-        sessions.push((label.clone(), count(pipeline.sessions().await.len())));
-        jobs.push((label.clone(), count(pipeline.jobs().len())));
+        sessions.push((label.clone(), count(pipeline.sessions().list().await.len())));
+        jobs.push((label.clone(), count(pipeline.jobs().list().len())));
         records.push((label, pipeline.anchor().seq));
     }
     family("palisade_sessions", "gauge", "Sessions that are known.", &sessions);

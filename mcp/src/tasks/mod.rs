@@ -148,7 +148,7 @@ impl Tasks {
     pub(crate) fn look(&self, name: &str, pipeline: &Pipeline, asks: bool) -> Result<GetTaskResult, ErrorData> {
         let task = self.find(name)?;
         if let Stands::Runs(job) = &lock(&task.now).stands {
-            pipeline.asked_for_job(job.as_str());
+            pipeline.jobs().touch(job.as_str());
         }
         Ok(GetTaskResult::new(task.told(self.idle, asks)))
     }

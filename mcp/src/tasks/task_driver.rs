@@ -79,7 +79,7 @@ impl TaskDriver {
                 GoesOn::Runs { job, view } => {
                     self.task.stands(Stands::Runs(job.clone()));
                     let attendance = self.attendance.take();
-                    let ended = self.call.own.pipeline.end_of_job(job.as_str(), &view, &self.call.stop);
+                    let ended = self.call.own.pipeline.jobs().end_of(job.as_str(), &view, &self.call.stop);
                     tokio::select! {
                         ended = ended => tools::exec::reply(ended, None),
                         never = self.ask_about_programs(&job, attendance) => match never {},
@@ -121,7 +121,7 @@ impl TaskDriver {
                 answer = said(Some(answered)) => if let Err(failure) = self.call.take(&id, answer).await {
                     tracing::warn!(id, "an answer at the client does not count: {}", failure.what);
                 },
-                _ = pipeline.answered_within(&id, pipeline.approvals_expire(), &self.call.stop) => {}
+                _ = pipeline.approvals().answered_within(&id, pipeline.approvals().expire_after(), &self.call.stop) => {}
             }
             self.task.stands(Stands::Runs(job.clone()));
         }
@@ -146,13 +146,13 @@ impl TaskDriver {
         };
         let (pipeline, stop) = (&self.call.own.pipeline, &self.call.stop);
         // No longer than the request itself: behind that nobody can answer it.
-        let left = until.saturating_duration_since(Instant::now()).min(pipeline.approvals_expire());
+        let left = until.saturating_duration_since(Instant::now()).min(pipeline.approvals().expire_after());
         tokio::select! {
             answer = said(answered) => match self.call.take(request.as_str(), answer).await {
                 Ok(()) => Waited::Answered,
                 Err(failure) => Waited::Failed(render::failed(&failure)),
             },
-            answered = pipeline.answered_within(request.as_str(), left, stop) => match answered {
+            answered = pipeline.approvals().answered_within(request.as_str(), left, stop) => match answered {
                 true => Waited::Answered,
                 false if is_on(stop).await => Waited::Ended,
                 false => Waited::InVain,

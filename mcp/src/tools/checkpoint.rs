@@ -32,7 +32,7 @@ pub(crate) async fn take(pipeline: &Pipeline, client: Client, given: Option<Json
         Ok(given) => given,
         Err(reply) => return *reply,
     };
-    reply(pipeline.checkpoint(&given.session, &given.label, &client).await, render::taken)
+    reply(pipeline.checkpoints().take(&given.session, &given.label, &client).await, render::taken)
 }
 
 pub(crate) async fn restore(pipeline: &Pipeline, client: Client, given: Option<JsonObject>) -> Reply {
@@ -41,7 +41,7 @@ pub(crate) async fn restore(pipeline: &Pipeline, client: Client, given: Option<J
         Err(reply) => return *reply,
     };
     let terms = RestoreTerms { dry_run: given.dry_run, force: given.force };
-    reply(pipeline.restore(&given.session, &given.checkpoint, terms, &client).await, render::restored)
+    reply(pipeline.checkpoints().restore(&given.session, &given.checkpoint, terms, &client).await, render::restored)
 }
 
 fn reply<T>(result: Result<Checked<T>, Failure>, done: impl FnOnce(&T) -> Reply) -> Reply {

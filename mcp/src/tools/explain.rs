@@ -29,7 +29,7 @@ pub(crate) async fn call(pipeline: &Pipeline, client: Client, given: Option<Json
         }
         ExplainArguments { command: None, decision: Some(id), session: None, cwd: None } => {
             let unknown = Failure::of("no decision of that id is kept").helped("results give it as `decision.id`");
-            pipeline.decision_of(&id).and_then(|found| found.ok_or(unknown))
+            pipeline.read_api().decision(&id).and_then(|found| found.ok_or(unknown))
         }
         _ => {
             let help = "with a `command` go `session` and `cwd`; what was decided says for itself where that was";

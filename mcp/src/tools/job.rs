@@ -67,7 +67,7 @@ pub(crate) async fn read(pipeline: &Pipeline, given: Option<JsonObject>, followe
     };
     let wait = given.wait_ms.map_or(super::exec::YIELD, Duration::from_millis);
     let reading = Reading { cursor, wait, view, follower };
-    match pipeline.read_job(&given.job, reading).await {
+    match pipeline.jobs().read(&given.job, reading).await {
         Ok(result) => render::ran(&result),
         Err(failure) => render::failed(&failure),
     }
@@ -80,7 +80,7 @@ pub(crate) async fn write(pipeline: &Pipeline, client: Client, given: Option<Jso
     };
     let wait = given.wait_ms.map_or(ANSWER, Duration::from_millis);
     let reading = Reading { wait, ..Reading::default() };
-    let reached = pipeline.write_job(&given.job, given.input.as_bytes(), given.eof, reading, &client).await;
+    let reached = pipeline.jobs().write(&given.job, given.input.as_bytes(), given.eof, reading, &client).await;
     reply(asked(pipeline, reached).await)
 }
 
@@ -94,14 +94,14 @@ pub(crate) async fn signal(pipeline: &Pipeline, client: Client, given: Option<Js
         (None, None) => None,
         _ => return Reply::bad_argument(&pipeline.redact("`rows` and `cols` go together")),
     };
-    let reached = pipeline.signal_job(&given.job, &given.signal, size, &client).await;
+    let reached = pipeline.jobs().signal(&given.job, &given.signal, size, &client).await;
     reply(asked(pipeline, reached).await)
 }
 
 /// What needs a person's yes takes one that is there, or waits for one.
 async fn asked(pipeline: &Pipeline, reached: Result<Reached, Failure>) -> Result<Reached, Failure> {
     match reached {
-        Ok(Reached::Ask(pending)) => pipeline.ask_act(*pending, Duration::ZERO).await,
+        Ok(Reached::Ask(pending)) => pipeline.jobs().ask(*pending, Duration::ZERO).await,
         other => other,
     }
 }

@@ -28,15 +28,15 @@ enum ListKind {
 
 pub(crate) async fn call(pipeline: &Pipeline, given: Option<JsonObject>) -> Reply {
     match arguments::<ListArguments>(pipeline, given) {
-        Ok(ListArguments { kind: ListKind::Sessions, .. }) => render::sessions(&pipeline.sessions().await),
-        Ok(ListArguments { kind: ListKind::Jobs, .. }) => render::jobs(&pipeline.jobs()),
+        Ok(ListArguments { kind: ListKind::Sessions, .. }) => render::sessions(&pipeline.sessions().list().await),
+        Ok(ListArguments { kind: ListKind::Jobs, .. }) => render::jobs(&pipeline.jobs().list()),
         Ok(ListArguments { kind: ListKind::Checkpoints, session }) => {
-            match pipeline.checkpoints(session.as_deref()).await {
-                Ok(notes) => render::checkpoints(&notes, pipeline.reading_ahead()),
+            match pipeline.checkpoints().list(session.as_deref()).await {
+                Ok(notes) => render::checkpoints(&notes, pipeline.checkpoints().reading_ahead()),
                 Err(failure) => render::failed(&failure),
             }
         }
-        Ok(ListArguments { kind: ListKind::Targets, .. }) => render::targets(&pipeline.targets()),
+        Ok(ListArguments { kind: ListKind::Targets, .. }) => render::targets(&pipeline.sessions().targets()),
         Err(reply) => *reply,
     }
 }

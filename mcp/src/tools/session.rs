@@ -34,12 +34,14 @@ pub(crate) async fn open(pipeline: &Pipeline, client: Client, given: Option<Json
                     .redact("a session that is started again stands where it stood: give no `cwd` and no `target`"),
             );
         }
-        Some(session) => pipeline.reopen_session(session, &client).await,
+        Some(session) => pipeline.sessions().reopen(session, &client).await,
         None => match &given.target {
-            Some(target) => pipeline.open_session_at(target, given.cwd.as_deref(), &client).await,
-            None => {
-                pipeline.open_session(given.cwd.as_deref(), &client).await.map(|opened| Checked::Done(Box::new(opened)))
-            }
+            Some(target) => pipeline.sessions().open_at(target, given.cwd.as_deref(), &client).await,
+            None => pipeline
+                .sessions()
+                .open(given.cwd.as_deref(), &client)
+                .await
+                .map(|opened| Checked::Done(Box::new(opened))),
         },
     };
     match opened {
@@ -55,7 +57,7 @@ pub(crate) async fn close(pipeline: &Pipeline, given: Option<JsonObject>) -> Rep
         Ok(given) => given,
         Err(reply) => return *reply,
     };
-    match pipeline.close_session(&given.session).await {
+    match pipeline.sessions().close(&given.session).await {
         Ok(()) => render::closed(),
         Err(failure) => render::failed(&failure),
     }

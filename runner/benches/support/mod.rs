@@ -61,7 +61,7 @@ impl Bench {
     pub(crate) fn open(&self) -> String {
         let workspace = self.root.path().join("work");
         let client = Client::default();
-        let opening = self.pipeline.open_session(workspace.to_str(), &client);
+        let opening = self.pipeline.sessions().open(workspace.to_str(), &client);
         let opened = self.runtime.block_on(opening).expect("a session");
         opened.session.to_string()
     }

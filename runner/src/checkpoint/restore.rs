@@ -120,7 +120,7 @@ impl Store {
         let (root, now) = self.as_wide_as(&to, &then, ledger).walk()?;
         let uncovered: BTreeSet<Name> = now.uncovered.iter().map(|uncovered| uncovered.name.clone()).collect();
         let ledger = self.with_interrupted(ledger, &now)?;
-        let known = self.cache();
+        let known = self.side_files().cache();
         let same = |name: &Name, entry: &Entry, found: &Found| is_same(&root, &known, name, entry, found);
         let plan = plan::plan(&then, &now.found, &uncovered, &ledger, same);
         Ok(Prospect { to, plan, then, now })
@@ -143,7 +143,7 @@ impl Store {
         let about = before(&to, session);
         let wide = self.as_wide_as(&to, &then, ledger);
         let Snapshot { checkpoint: undo, tree: before, .. } = wide.take(held, &about, &Pace::default())?;
-        self.begin(&Journal { to: to.id.as_str().to_owned(), undo: undo.id.as_str().to_owned() })?;
+        self.side_files().begin(&Journal { to: to.id.as_str().to_owned(), undo: undo.id.as_str().to_owned() })?;
         let root = tree::open_root(self.workspace())?;
         let repository = self.repository()?;
         let objects = self.objects(&repository)?;
@@ -156,15 +156,15 @@ impl Store {
         }
         let (_, after) = wide.walk()?;
         ledger.ran(&before, &after);
-        self.keep_ledger(session, ledger)?;
-        self.end()?;
+        self.side_files().keep_ledger(session, ledger)?;
+        self.side_files().end()?;
         Ok(Restored { plan, failed, undo })
     }
 
     /// What a restore that was cut short has done counts as done by whoever goes on or back.
     pub(super) fn with_interrupted(&self, ledger: &Ledger, now: &Tree) -> Result<Ledger, CheckpointError> {
         let mut ledger = ledger.clone();
-        let Some(journal) = self.journal()? else { return Ok(ledger) };
+        let Some(journal) = self.side_files().journal()? else { return Ok(ledger) };
         let (to, undo) = (CheckpointId(journal.to), CheckpointId(journal.undo));
         let (to, before) = (self.entries(&to)?, self.entries(&undo)?);
         for (name, found) in &now.found {

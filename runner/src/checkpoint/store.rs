@@ -32,8 +32,9 @@ use sha2::{Digest as _, Sha256};
 #[cfg(test)]
 pub(super) use self::objects::digest;
 pub(super) use self::objects::{Objects, digest_at};
+pub(crate) use self::origin::origin;
 pub(super) use self::side_files::Cache;
-pub use self::side_files::Journal;
+pub use self::side_files::{Journal, SideFiles};
 pub use self::snapshot::Snapshot;
 pub use self::view_snapshot::Viewed;
 use super::ledger::Ledger;
@@ -282,7 +283,7 @@ impl Store {
     }
 
     fn unneeded(&self, mut checkpoints: Vec<Checkpoint>) -> Result<Vec<Checkpoint>, CheckpointError> {
-        if let Some(Journal { to, undo }) = self.journal()? {
+        if let Some(Journal { to, undo }) = self.side_files().journal()? {
             checkpoints.retain(|checkpoint| ![&to, &undo].iter().any(|id| *id == checkpoint.id.as_str()));
         }
         Ok(checkpoints)
@@ -299,10 +300,16 @@ impl Store {
         }
         // Before its object goes: a file that is known is not read again.
         let needed = reached(&repository)?;
-        let mut cache = self.cache();
+        let mut cache = self.side_files().cache();
         cache.retain(|_, (_, object)| needed.contains(object));
-        self.keep(cache.iter().map(|(name, (stamp, object))| (name, stamp, *object)))?;
+        self.side_files().keep(cache.iter().map(|(name, (stamp, object))| (name, stamp, *object)))?;
         self.objects(&repository)?.sweep(&needed)
+    }
+
+    /// What lies beside the repository.
+    #[must_use]
+    pub fn side_files(&self) -> SideFiles<'_> {
+        SideFiles { directory: &self.directory }
     }
 
     /// The bytes that are kept.

@@ -252,7 +252,11 @@ fn what_is_cut_short_can_be_gone_on_with_or_undone() {
         let undo = world.take();
         let old = world.state();
         // As if it had died behind the first file.
-        world.store.begin(&Journal { to: then.id.as_str().to_owned(), undo: undo.id.as_str().to_owned() }).unwrap();
+        world
+            .store
+            .side_files()
+            .begin(&Journal { to: then.id.as_str().to_owned(), undo: undo.id.as_str().to_owned() })
+            .unwrap();
         let entry = world.store.entries(&then.id).unwrap().remove(&b"a"[..]).unwrap();
         world.write("a", "then");
         let time = std::time::UNIX_EPOCH + std::time::Duration::from_nanos(u64::try_from(entry.modified).unwrap());
@@ -268,7 +272,7 @@ fn what_is_cut_short_can_be_gone_on_with_or_undone() {
         } else {
             assert_eq!(world.state(), old);
         }
-        assert_eq!(world.store.journal().unwrap(), None);
+        assert_eq!(world.store.side_files().journal().unwrap(), None);
     }
 }
 
@@ -280,7 +284,11 @@ fn what_cannot_be_told_of_an_unfinished_restore_holds_everything() {
     world.write("a", "2");
     let two = world.take();
     let held = world.store.lock().unwrap();
-    world.store.begin(&Journal { to: one.id.as_str().to_owned(), undo: one.id.as_str().to_owned() }).unwrap();
+    world
+        .store
+        .side_files()
+        .begin(&Journal { to: one.id.as_str().to_owned(), undo: one.id.as_str().to_owned() })
+        .unwrap();
     assert_eq!(world.store.old(&held, 0).unwrap(), std::slice::from_ref(&two), "what it needs stays");
     let journal = one_file(&world.root.path().join("stores"), "restoring");
     for spoil in [
@@ -293,7 +301,7 @@ fn what_cannot_be_told_of_an_unfinished_restore_holds_everything() {
     ] {
         spoil(&journal);
         for error in [
-            world.store.journal().map(drop).unwrap_err(),
+            world.store.side_files().journal().map(drop).unwrap_err(),
             world.store.old(&held, 0).map(drop).unwrap_err(),
             world.store.look(one.id.as_str(), &world.ledger).map(drop).unwrap_err(),
         ] {
@@ -303,7 +311,7 @@ fn what_cannot_be_told_of_an_unfinished_restore_holds_everything() {
         }
     }
     fs::remove_dir(&journal).unwrap();
-    assert_eq!(world.store.journal().unwrap(), None);
+    assert_eq!(world.store.side_files().journal().unwrap(), None);
     assert_eq!(world.store.old(&held, 0).unwrap(), [one, two]);
 }
 
@@ -323,7 +331,7 @@ fn a_checkpoint_stands_on_nothing_that_went_with_another() {
     fs::File::options().write(true).open(world.path("a")).unwrap().set_modified(old).unwrap();
     let mut one = world.take();
     // Until its state counts as known.
-    while world.store.cache().is_empty() {
+    while world.store.side_files().cache().is_empty() {
         one = world.take();
     }
     let held = world.store.lock().unwrap();
@@ -380,7 +388,11 @@ fn where_nothing_has_changed_the_last_one_serves() {
     let held = world.store.lock().unwrap();
     let all = world.store.list().unwrap();
     assert_eq!(world.store.surplus(&held, all.len()).unwrap(), []);
-    world.store.begin(&Journal { to: first.checkpoint.id.as_str().to_owned(), undo: String::new() }).unwrap();
+    world
+        .store
+        .side_files()
+        .begin(&Journal { to: first.checkpoint.id.as_str().to_owned(), undo: String::new() })
+        .unwrap();
     let surplus = world.store.surplus(&held, 4).unwrap();
     let oldest: Vec<_> = all.iter().take(all.len() - 4).skip(1).cloned().collect();
     assert_eq!(surplus, oldest, "the oldest, but what an unfinished restore needs");
@@ -478,7 +490,7 @@ fn reading_ahead_leaves_nothing_to_read_and_can_be_ended() {
     let pace = Pace::default();
     assert_eq!(pace.so_far(), None);
     world.store.read_ahead(&held, &pace).unwrap();
-    assert_eq!((pace.so_far(), world.store.cache().len()), (Some((51, 51)), 50));
+    assert_eq!((pace.so_far(), world.store.side_files().cache().len()), (Some((51, 51)), 50));
     assert_eq!(world.store.list().unwrap(), []);
     let objects = || walk_files(&world.root.path().join("stores")).len();
     let before = objects();
@@ -516,9 +528,9 @@ fn less_known_of_a_session_means_less_touched() {
         world.write("changed", "now");
         world.write("made", "now");
     });
-    world.store.keep_ledger(SESSION, &world.ledger).unwrap();
+    world.store.side_files().keep_ledger(SESSION, &world.ledger).unwrap();
     let plan = |world: &World| {
-        let plan = world.store.look(then.id.as_str(), &world.store.ledger(SESSION).unwrap()).unwrap().plan;
+        let plan = world.store.look(then.id.as_str(), &world.store.side_files().ledger(SESSION).unwrap()).unwrap().plan;
         [plan.write, plan.delete, plan.conflicts, plan.kept].map(|list| names(&list).join(" "))
     };
     assert_eq!(plan(&world), ["changed", "made", "", ""]);
@@ -528,7 +540,7 @@ fn less_known_of_a_session_means_less_touched() {
     // One that cannot be read now is not written over as if it said nothing.
     fs::remove_file(&path).unwrap();
     fs::create_dir(&path).unwrap();
-    assert!(matches!(world.store.ledger(SESSION), Err(CheckpointError::Store { .. })));
+    assert!(matches!(world.store.side_files().ledger(SESSION), Err(CheckpointError::Store { .. })));
 }
 
 #[test]
@@ -601,7 +613,7 @@ fn nothing_that_has_not_changed_is_read_or_written_again() {
     {
         world.take();
     }
-    assert_eq!(world.store.cache().len(), 200);
+    assert_eq!(world.store.side_files().cache().len(), 200);
     let one = world.take();
     // A file that cannot be read any more is not missed: its state is the one that is known.
     let objects = || walk_files(&world.root.path().join("stores")).len();
@@ -652,9 +664,9 @@ fn a_ledger_is_read_as_it_was_put_down() {
     let mut world = World::new();
     world.write("gone", "x");
     world.session(|world| world.bash("rm gone; echo > \"a b\"; mkdir d; ln -s x l"));
-    world.store.keep_ledger(SESSION, &world.ledger).unwrap();
-    assert_eq!(world.store.ledger(SESSION).unwrap(), world.ledger);
-    assert!(["../x", "", "s-2"].iter().all(|session| world.store.ledger(session).unwrap().is_empty()));
+    world.store.side_files().keep_ledger(SESSION, &world.ledger).unwrap();
+    assert_eq!(world.store.side_files().ledger(SESSION).unwrap(), world.ledger);
+    assert!(["../x", "", "s-2"].iter().all(|session| world.store.side_files().ledger(session).unwrap().is_empty()));
     for bytes in [&b"1 2 3"[..], b"- a", b"1 2 3 4 5 6 7 x name\0", b"\0"] {
         assert_eq!(Ledger::read(bytes), None);
     }

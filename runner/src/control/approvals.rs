@@ -21,7 +21,7 @@ const MAX_ALL: usize = 200;
 
 /// All requests, each with what it is about.
 #[derive(Debug)]
-pub(crate) struct Approvals<T> {
+pub(crate) struct ApprovalRegistry<T> {
     expire: Duration,
     entries: BTreeMap<RequestId, PendingApproval<T>>,
 }
@@ -95,7 +95,7 @@ pub(crate) enum Void {
     Settled,
 }
 
-impl<T> Approvals<T> {
+impl<T> ApprovalRegistry<T> {
     /// None, and how long each will be there.
     pub(crate) fn new(expire: Duration) -> Self {
         Self { expire, entries: BTreeMap::new() }
@@ -277,7 +277,13 @@ mod tests {
         }
     }
 
-    fn ask(approvals: &mut Approvals<()>, number: u64, what: &str, quorum: usize, now: Instant) -> RequestStatus {
+    fn ask(
+        approvals: &mut ApprovalRegistry<()>,
+        number: u64,
+        what: &str,
+        quorum: usize,
+        now: Instant,
+    ) -> RequestStatus {
         let binds = Digest::of(what.as_bytes());
         let entry = || PendingApproval {
             principal: "a".to_owned(),
@@ -296,7 +302,7 @@ mod tests {
     #[test]
     fn a_yes_is_to_one_call_and_used_once() {
         let now = Instant::now();
-        let mut approvals = Approvals::new(EXPIRE);
+        let mut approvals = ApprovalRegistry::new(EXPIRE);
         assert_eq!(ask(&mut approvals, 1, "push", 1, now), RequestStatus::Waits(id(1)));
         assert_eq!(ask(&mut approvals, 2, "push", 1, now), RequestStatus::Waits(id(1)), "the same waits once");
         assert_eq!(approvals.grant(id(1), by("u"), now), Ok(State::Granted));
@@ -310,7 +316,7 @@ mod tests {
     #[test]
     fn it_takes_as_many_different_people_as_policy_says() {
         let now = Instant::now();
-        let mut approvals = Approvals::new(EXPIRE);
+        let mut approvals = ApprovalRegistry::new(EXPIRE);
         ask(&mut approvals, 1, "push", 2, now);
         assert_eq!(approvals.grant(id(1), by("u"), now), Ok(State::Waiting));
         assert_eq!(approvals.grant(id(1), by("u"), now), Err(Void::Twice));
@@ -322,7 +328,7 @@ mod tests {
     #[test]
     fn a_no_stands_and_time_is_a_no() {
         let now = Instant::now();
-        let mut approvals = Approvals::new(EXPIRE);
+        let mut approvals = ApprovalRegistry::new(EXPIRE);
         let no = No { by: "v".to_owned(), reason: "not today".to_owned() };
         ask(&mut approvals, 1, "push", 1, now);
         assert_eq!(approvals.grant(id(1), by("u"), now), Ok(State::Granted));
@@ -341,8 +347,8 @@ mod tests {
     #[test]
     fn a_call_waits_once_with_a_session_and_without_and_each_session_waits_by_itself() {
         let now = Instant::now();
-        let mut approvals = Approvals::new(EXPIRE);
-        let ask = |approvals: &mut Approvals<()>, number: u64, session: &str| {
+        let mut approvals = ApprovalRegistry::new(EXPIRE);
+        let ask = |approvals: &mut ApprovalRegistry<()>, number: u64, session: &str| {
             let binds = Digest::of(session.as_bytes());
             let anywhere = Some(Anywhere { binds: Digest::of(b"push"), in_session: !session.is_empty() });
             let entry = || PendingApproval {
@@ -381,7 +387,7 @@ mod tests {
     #[test]
     fn no_more_wait_than_a_person_can_look_through() {
         let now = Instant::now();
-        let mut approvals = Approvals::new(EXPIRE);
+        let mut approvals = ApprovalRegistry::new(EXPIRE);
         for number in 0..MAX_WAITING as u64 {
             assert_eq!(ask(&mut approvals, number, &number.to_string(), 1, now), RequestStatus::Waits(id(number)));
         }

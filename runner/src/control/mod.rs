@@ -1,7 +1,7 @@
 //! The control socket: how a person reaches a running server from another terminal.
 //!
 //! ```text
-//! palisade approvals … ─▶ client.rs ─ one line ─▶ pipeline/control_server.rs ─ who is it? peer.rs ─▶ Pipeline ─▶ one line
+//! palisade approvals … ─▶ client.rs ─ one line ─▶ pipeline/control_server.rs ─ who is it? peer.rs ─▶ control_answers.rs ─▶ one line
 //!                                     wire.rs                                                         └ approvals.rs, stops.rs
 //! ```
 //!

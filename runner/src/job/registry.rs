@@ -13,7 +13,7 @@ use crate::shell::Order;
 
 /// All jobs.
 #[derive(Debug)]
-pub struct Jobs {
+pub struct JobRegistry {
     jobs: Mutex<BTreeMap<String, Arc<Job>>>,
     /// Those that run.
     running: Mutex<BTreeMap<String, Weak<Job>>>,
@@ -33,7 +33,7 @@ struct Places {
 #[derive(Debug)]
 pub struct JobPermit(#[expect(dead_code, reason = "held for their Drop")] [OwnedSemaphorePermit; 2]);
 
-impl Jobs {
+impl JobRegistry {
     /// Room for `max` running jobs, of which each principal may have `max_each`, and as many that are done.
     pub fn new(max: usize, max_each: usize) -> Self {
         Self {
@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn places_are_counted_for_each_principal_and_for_all() {
-        let jobs = Jobs::new(3, 2);
+        let jobs = JobRegistry::new(3, 2);
         let refused = |principal| jobs.admit(principal).err();
         let mut one: Vec<_> = (0..2).map(|_| jobs.admit("one")).collect();
         assert!(one.iter().all(Result::is_ok));

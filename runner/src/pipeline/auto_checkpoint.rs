@@ -9,7 +9,8 @@ use palisade_audit::{Effect, Ruling};
 use palisade_engine::Grant;
 
 use super::checkpoint_target::CheckpointTarget;
-use super::{ExecTarget, Failure, Pipeline};
+use super::seats::ExecTarget;
+use super::{Checkpoints, Failure};
 use crate::checkpoint::Automatic;
 use crate::checkpoint::store::{About, Snapshot};
 use crate::checkpoint::tree::Tree;
@@ -55,20 +56,22 @@ impl Readings {
     }
 }
 
-impl Pipeline {
+impl Checkpoints<'_> {
     /// Reads the workspace where checkpoints will be taken that nobody asks for, so that the first of them keeps nobody waiting for
     /// long. For a server to run beside its work; done when all is read.
-    pub async fn read_ahead(&self) {
-        let settings = &self.settings.checkpoints;
-        if settings.automatic == Automatic::Never && !self.settings.engine.now().demands_checkpoints() {
+    pub async fn read_ahead(self) {
+        let settings = &self.state.settings.checkpoints;
+        if settings.automatic == Automatic::Never && !self.state.settings.engine.now().demands_checkpoints() {
             return;
         }
-        let pace = self.readings.pace();
-        self.readings.goes_ahead(Some(Arc::clone(&pace)));
+        let pace = self.state.readings.pace();
+        self.state.readings.goes_ahead(Some(Arc::clone(&pace)));
         let read = self
+            .state
+            .workspaces()
             .in_store(&CheckpointTarget::Here, move |store| store.read_ahead(&store.lock_while(&pace)?, &pace))
             .await;
-        self.readings.goes_ahead(None);
+        self.state.readings.goes_ahead(None);
         if let Err(failure) = read {
             // The first command that needs it is told, and does not run.
             tracing::warn!(what = %failure.what, "the workspace cannot be read ahead of its checkpoints");
@@ -76,12 +79,12 @@ impl Pipeline {
     }
 
     /// How far the reading ahead has come, while it goes on.
-    pub fn reading_ahead(&self) -> Option<ReadingAhead> {
-        self.readings.ahead().map(|pace| told(&pace))
+    pub fn reading_ahead(self) -> Option<ReadingAhead> {
+        self.state.readings.ahead().map(|pace| told(&pace))
     }
 
     /// The same for one that somebody waits for: first for the one that goes ahead.
-    pub(super) fn reading(&self, pace: &Pace) -> ReadingAhead {
+    pub(super) fn reading(self, pace: &Pace) -> ReadingAhead {
         self.reading_ahead().unwrap_or_else(|| told(pace))
     }
 
@@ -90,8 +93,8 @@ impl Pipeline {
     ///
     /// # Errors
     /// There can be none, or it cannot be recorded: then the command must not run.
-    pub(super) async fn checkpoint_before(
-        &self,
+    pub(super) async fn take_before(
+        self,
         job: &Job,
         seat: &mut ExecTarget,
         account: &str,
@@ -99,12 +102,12 @@ impl Pipeline {
         stop: &Stop,
     ) -> Result<Option<Tree>, Failure> {
         let demanded = &grant.report().checkpoint;
-        let wanted = || self.settings.checkpoints.automatic == Automatic::Changes && grant.may_change_workspace();
+        let wanted = || self.state.settings.checkpoints.automatic == Automatic::Changes && grant.may_change_workspace();
         if demanded.is_empty() && !wanted() {
             return Ok(None);
         }
-        let ground = self.ground_of(seat)?;
-        self.track(&ground, account).await?;
+        let ground = self.state.workspaces().of_seat(seat)?;
+        self.state.workspaces().track(&ground, account).await?;
         let about = About {
             label: job.script.clone().shortened(MAX_NAME).to_string(),
             session: account.to_owned(),
@@ -112,9 +115,9 @@ impl Pipeline {
             beyond: false,
             automatic: true,
         };
-        let pace = self.readings.pace();
+        let pace = self.state.readings.pace();
         job.progress.waits_for(Some(Arc::clone(&pace)));
-        let taking = self.take_at(&ground, about, true, Arc::clone(&pace));
+        let taking = self.state.workspaces().take(&ground, about, true, Arc::clone(&pace));
         let mut taking = std::pin::pin!(taking);
         let mut stop = stop.clone();
         let taken = tokio::select! {
@@ -128,11 +131,11 @@ impl Pipeline {
         let (_, Snapshot { checkpoint, tree, is_new }) = taken?;
         let note = self.note(&checkpoint);
         if is_new {
-            let policies = demanded.iter().map(|id| self.redact(id)).collect();
+            let policies = demanded.iter().map(|id| self.state.redact(id)).collect();
             let entry = record::checkpoint_before(job.req, account, policies, &note);
-            if let Err(error) = self.audit.append(entry).await {
-                self.take_away(&ground, checkpoint.id).await?;
-                return Err(self.failure(&error));
+            if let Err(error) = self.state.audit.append(entry).await {
+                self.state.workspaces().take_away(&ground, checkpoint.id).await?;
+                return Err(self.state.failure(&error));
             }
             if let Err(failure) = self.give_up_surplus(&ground).await {
                 // There is a limit to them all the same.
@@ -144,9 +147,9 @@ impl Pipeline {
     }
 
     /// Lets the oldest of those go that nobody asked for, where there are more than the settings keep.
-    async fn give_up_surplus(&self, ground: &CheckpointTarget) -> Result<(), Failure> {
-        let keep = self.settings.checkpoints.keep;
-        let surplus = self.in_store(ground, move |store| {
+    async fn give_up_surplus(self, ground: &CheckpointTarget) -> Result<(), Failure> {
+        let keep = self.state.settings.checkpoints.keep;
+        let surplus = self.state.workspaces().in_store(ground, move |store| {
             let held = store.lock()?;
             let surplus = store.surplus(&held, keep)?;
             Ok((held, surplus))

@@ -4,17 +4,18 @@
 //! A restore is not a way round a rule: every file that it would write or delete is a request of its own beside `restore`. What it
 //! would do is on record, path by path, before any of it is done.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use palisade_audit::{Anchor, RequestId, Yes};
-use palisade_engine::{AbsolutePath, Act, Approval, Decision, Facts, FileAction, Report};
+use palisade_engine::{AbsolutePath, Act, Approval, Decision, FileAction, Report};
 use palisade_redact::Redacted;
 use serde::Serialize;
 
-use super::approvals::RestoreApproval;
+use super::approval_requests::RestoreApproval;
 use super::checkpoint_target::CheckpointTarget;
 use super::path_lists::in_parts;
-use super::{Client, Failure, Pipeline, WithClient, approval_binding};
+use super::state::PipelineState;
+use super::{Client, Failure, approval_binding};
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::plan::Plan;
 use crate::checkpoint::store::{About, Snapshot};
@@ -110,49 +111,60 @@ struct Account<'a> {
 /// Shows somebody what would be done and takes their answer, whether it is a yes; none if nobody is there.
 pub type Person<'a> = dyn FnMut(&RestoreNote, &Explained) -> Option<(Approval, bool)> + Send + 'a;
 
-impl Pipeline {
+/// The checkpoints of workspaces, and the way back to them.
+#[derive(Clone, Copy, Debug)]
+pub struct Checkpoints<'a> {
+    pub(super) state: &'a Arc<PipelineState>,
+}
+
+impl Checkpoints<'_> {
     /// Takes a checkpoint of the workspace, between two commands of a session.
     ///
     /// # Errors
     /// There is no such session, the workspace or the store cannot be used, or it cannot be recorded: then there is no checkpoint.
-    pub async fn checkpoint(&self, session: &str, label: &str, client: &Client) -> Result<Checked<Taken>, Failure> {
+    pub async fn take(self, session: &str, label: &str, client: &Client) -> Result<Checked<Taken>, Failure> {
         if label.len() > MAX_LABEL {
             return Err(Failure::of("the label is too long; the limit is 200 bytes"));
         }
-        self.goes_on(Some(session))?;
-        let ground = self.ground(session)?;
+        self.state.kill_switch().goes_on(Some(session))?;
+        let ground = self.state.workspaces().of_session(session)?;
         // No command of the session runs meanwhile.
-        let lease = self.sessions.lease(session, &mut Deadline::never()).await.map_err(|error| self.lost(&error))?;
-        let facts = self.facts_in(&ground, session, client);
-        let report = self.settings.engine.now().judge(&facts, &Act::Checkpoint, false);
-        let explained = Explained::of(&report, &self.settings.redactor.keyed(session));
+        let lease = self
+            .state
+            .session_registry
+            .lease(session, &mut Deadline::never())
+            .await
+            .map_err(|error| self.state.lost(&error))?;
+        let facts = self.state.workspaces().facts_in(&ground, session, client);
+        let report = self.state.settings.engine.now().judge(&facts, &Act::Checkpoint, false);
+        let explained = Explained::of(&report, &self.state.settings.redactor.keyed(session));
         if explained.decision != Decision::Allow {
             lease.give_back();
             let entry = record::checkpoint(session, &explained, None);
             return self.not_taken(explained, entry).await.map(Checked::Refused);
         }
         // What is not redacted must not lie in the store, whose list others see.
-        let (label, session_of) = (self.redact(label).to_string(), session.to_owned());
+        let (label, session_of) = (self.state.redact(label).to_string(), session.to_owned());
         let about = About { label, session: session_of, before_restore: None, automatic: false, beyond: false };
-        let taken = match self.track(&ground, session).await {
-            Ok(_) => self.take_at(&ground, about, false, self.readings.pace()).await,
+        let taken = match self.state.workspaces().track(&ground, session).await {
+            Ok(_) => self.state.workspaces().take(&ground, about, false, self.state.readings.pace()).await,
             Err(failure) => Err(failure),
         };
         lease.give_back();
         let (store, Snapshot { checkpoint: taken, .. }) = taken?;
         let note = self.note(&taken);
         let entry = record::checkpoint(session, &explained, Some(&note));
-        let anchor = match self.audit.append(entry).await {
+        let anchor = match self.state.audit.append(entry).await {
             Ok(anchor) => anchor,
             Err(error) => {
-                self.take_away(&ground, taken.id).await?;
-                return Err(self.failure(&error));
+                self.state.workspaces().take_away(&ground, taken.id).await?;
+                return Err(self.state.failure(&error));
             }
         };
-        let uncovered = store.uncovered(&taken.id).map_err(|error| self.failure(&error))?;
+        let uncovered = store.uncovered(&taken.id).map_err(|error| self.state.failure(&error))?;
         let shown = uncovered.iter().take(SHOWN);
         let not_covered =
-            shown.map(|(name, why)| self.redact(&format!("{}: {why}", String::from_utf8_lossy(name)))).collect();
+            shown.map(|(name, why)| self.state.redact(&format!("{}: {why}", String::from_utf8_lossy(name)))).collect();
         Ok(Checked::Done(Box::new(Taken { note, not_covered, anchor })))
     }
 
@@ -161,15 +173,20 @@ impl Pipeline {
     /// # Errors
     /// There is no such session or checkpoint, workspace or store cannot be used, or it cannot be recorded: then nothing was restored.
     pub async fn restore(
-        &self,
+        self,
         session: &str,
         checkpoint: &str,
         terms: Terms,
         client: &Client,
     ) -> Result<Checked<RestoreNote>, Failure> {
-        self.goes_on(Some(session))?;
-        let ground = self.ground(session)?;
-        let lease = self.sessions.lease(session, &mut Deadline::never()).await.map_err(|error| self.lost(&error))?;
+        self.state.kill_switch().goes_on(Some(session))?;
+        let ground = self.state.workspaces().of_session(session)?;
+        let lease = self
+            .state
+            .session_registry
+            .lease(session, &mut Deadline::never())
+            .await
+            .map_err(|error| self.state.lost(&error))?;
         let done = self.go_back(&ground, session, checkpoint, terms, client, None).await;
         lease.give_back();
         done
@@ -182,21 +199,21 @@ impl Pipeline {
     /// # Errors
     /// As [`Self::restore`].
     pub async fn restore_from_outside(
-        &self,
+        self,
         through: Option<&str>,
         checkpoint: &str,
         terms: Terms,
         person: &mut Person<'_>,
     ) -> Result<Checked<RestoreNote>, Failure> {
-        let ground = self.ground_through(through)?;
+        let ground = self.state.workspaces().through(through)?;
         let name = checkpoint.to_owned();
-        let (_, found) = self.in_store(&ground, move |store| store.find(&name)).await?;
+        let (_, found) = self.state.workspaces().in_store(&ground, move |store| store.find(&name)).await?;
         let session = found.about.session;
         self.go_back(&ground, &session, checkpoint, terms, &Client::default(), Some(person)).await
     }
 
     pub(super) async fn go_back(
-        &self,
+        self,
         ground: &CheckpointTarget,
         session: &str,
         checkpoint: &str,
@@ -204,43 +221,43 @@ impl Pipeline {
         client: &Client,
         person: Option<&mut Person<'_>>,
     ) -> Result<Checked<RestoreNote>, Failure> {
-        let track = self.track(ground, session).await?;
+        let track = self.state.workspaces().track(ground, session).await?;
         let known = track.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let prospect = self.look(ground, checkpoint, known).await?;
+        let prospect = self.state.workspaces().look(ground, checkpoint, known).await?;
         let plan = if terms.force { prospect.plan.clone().forced() } else { prospect.plan.clone() };
-        let facts = self.facts_in(ground, session, client);
-        let engine = self.settings.engine.now();
-        let files = files(self.workspace_of(ground), &plan)?;
+        let facts = self.state.workspaces().facts_in(ground, session, client);
+        let engine = self.state.settings.engine.now();
+        let files = files(self.state.workspaces().path(ground), &plan)?;
         // What others have changed since is a conflict, and left alone unless it is forced. From outside it is not the session that asks.
         let act = Act::Restore { own: person.is_none() && !terms.force };
         let mut report = tokio::task::block_in_place(|| engine.judge_on(&facts, &act, &files));
-        let redactor = self.settings.redactor.keyed(session);
+        let redactor = self.state.settings.redactor.keyed(session);
         let account = Account { session, ground };
         let mut explained = short(&report, &redactor);
         let note = |plan: &Plan, explained: &Explained, anchor| RestoreNote {
             dry_run: terms.dry_run,
-            checkpoint: self.redact(prospect.to.id.short()),
+            checkpoint: self.state.redact(prospect.to.id.short()),
             write: self.paths(&plan.write),
             delete: self.paths(&plan.delete),
             conflicts: self.paths(&plan.conflicts),
             left: self.paths(&plan.kept),
             failed: Vec::new(),
             undo: None,
-            decision: explained.note(self.redact(prospect.to.id.short())),
+            decision: explained.note(self.state.redact(prospect.to.id.short())),
             anchor,
         };
         if terms.dry_run {
-            return Ok(Checked::Done(Box::new(note(&plan, &explained, self.audit.head()))));
+            return Ok(Checked::Done(Box::new(note(&plan, &explained, self.state.audit.head()))));
         }
         let mut yes = Yes::default();
         if explained.decision == Decision::Ask {
-            let id = self.audit.request();
+            let id = self.state.audit.request();
             let asks = Yes { ask: Some(id), under: None };
             let anchor = self.record_restore(account, &prospect.to, &plan, terms.force, &explained, asks).await?;
             let people = match person {
                 Some(person) => match person(&note(&plan, &explained, anchor), &explained) {
                     Some((approval, granted)) => {
-                        self.said(id, &approval, granted, &report, &explained).await?;
+                        self.state.approvals().record_answer(id, &approval, granted, &report, &explained).await?;
                         if granted { Some((id, vec![approval])) } else { None }
                     }
                     None => None,
@@ -257,20 +274,30 @@ impl Pipeline {
                     let (files, report, explained) = (&files, &report, &explained);
                     let way =
                         RestoreApproval { id, binds, session, facts: &facts, act: &act, files, report, explained };
-                    match self.register_restore(way, self.in_words(&prospect.to, &plan), self.opened_by(&plan)) {
+                    match self.state.approval_requests().register_restore(
+                        way,
+                        self.in_words(&prospect.to, &plan),
+                        self.opened_by(&plan),
+                    ) {
                         RequestStatus::Granted(id, people) => Some((id, people)),
                         RequestStatus::Waits(id) => {
-                            return Ok(self.without_yes(explained, id, self.standing(Some(id))));
+                            return Ok(self.without_yes(
+                                explained,
+                                id,
+                                self.state.approval_requests().standing(Some(id)),
+                            ));
                         }
                         RequestStatus::Denied(id, no) => {
-                            return Ok(self.without_yes(explained, id, self.denied(id, &no)));
+                            return Ok(self.without_yes(explained, id, self.state.approval_requests().denied(id, &no)));
                         }
-                        RequestStatus::Full => return Ok(self.without_yes(explained, id, self.standing(None))),
+                        RequestStatus::Full => {
+                            return Ok(self.without_yes(explained, id, self.state.approval_requests().standing(None)));
+                        }
                     }
                 }
             };
             let Some((id, people)) = people else {
-                return Ok(self.not_gone_back(&prospect.to, explained, self.audit.head()));
+                return Ok(self.not_gone_back(&prospect.to, explained, self.state.audit.head()));
             };
             let shown = report;
             let again = || engine.approve_on(&facts, &act, &files, &shown, &people);
@@ -283,64 +310,47 @@ impl Pipeline {
             return Ok(self.not_gone_back(&prospect.to, explained, anchor));
         }
         let mut result = note(&plan, &explained, anchor);
-        let restored = self.put_back(ground, prospect, terms.force, session, track).await?;
-        result.undo = Some(self.redact(restored.undo.id.short()));
+        let restored = self.state.workspaces().put_back(ground, prospect, terms.force, session, track).await?;
+        result.undo = Some(self.state.redact(restored.undo.id.short()));
         let failed = restored.failed.iter();
         result.failed = failed
-            .map(|failed| self.redact(&format!("{}: {}", String::from_utf8_lossy(&failed.name), failed.why)))
+            .map(|failed| self.state.redact(&format!("{}: {}", String::from_utf8_lossy(&failed.name), failed.why)))
             .collect();
-        let entry = record::restored(session, self.redact(restored.undo.id.short()), &result.failed);
-        result.anchor = self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
+        let entry = record::restored(session, self.state.redact(restored.undo.id.short()), &result.failed);
+        result.anchor = self.state.audit.append(entry).await.map_err(|error| self.state.failure(&error))?;
         Ok(Checked::Done(Box::new(result)))
     }
 
-    /// Puts an answer that was given at a terminal on record.
-    pub(super) async fn said(
-        &self,
-        of: RequestId,
-        person: &Approval,
-        granted: bool,
-        report: &Report,
-        explained: &Explained,
-    ) -> Result<(), Failure> {
-        let quorum = report.quorum();
-        let answered =
-            record::Answered { of, granted, person, peer: None, reason: "", quorum, permit: None, explained };
-        self.audit
-            .append(answered.entry(self.settings.for_record()))
-            .await
-            .map(drop)
-            .map_err(|error| self.failure(&error))
-    }
-
     /// What is told of a restore that may not be.
-    fn not_gone_back<T>(&self, to: &Checkpoint, explained: Explained, anchor: Anchor) -> Checked<T> {
-        let decision = explained.note(self.redact(to.id.short()));
+    fn not_gone_back<T>(self, to: &Checkpoint, explained: Explained, anchor: Anchor) -> Checked<T> {
+        let decision = explained.note(self.state.redact(to.id.short()));
         Checked::Refused(Box::new(Refusal { explained, decision, anchor }))
     }
 
     /// What is told of a restore that has no yes.
-    fn without_yes<T>(&self, explained: &Explained, id: RequestId, standing: Standing) -> Checked<T> {
-        let decision = explained.note(self.redact(&id.to_string()));
-        let (explained, anchor) = (explained.clone(), self.audit.head());
+    fn without_yes<T>(self, explained: &Explained, id: RequestId, standing: Standing) -> Checked<T> {
+        let decision = explained.note(self.state.redact(&id.to_string()));
+        let (explained, anchor) = (explained.clone(), self.state.audit.head());
         Checked::Unanswered(Box::new(Unanswered { explained, decision, anchor, standing }))
     }
 
-    fn in_words(&self, to: &Checkpoint, plan: &Plan) -> Redacted {
+    fn in_words(self, to: &Checkpoint, plan: &Plan) -> Redacted {
         let (write, delete) = (plan.write.len(), plan.delete.len());
-        self.redact(&format!("restore checkpoint {}: put back {write}, delete {delete}", to.id.short()))
+        self.state.redact(&format!("restore checkpoint {}: put back {write}, delete {delete}", to.id.short()))
     }
 
     /// The paths that a yes opens, the first of them.
-    fn opened_by(&self, plan: &Plan) -> Vec<Redacted> {
+    fn opened_by(self, plan: &Plan) -> Vec<Redacted> {
         let write = plan.write.iter().map(|name| ("write", name));
         let all = write.chain(plan.delete.iter().map(|name| ("delete", name)));
-        all.take(SHOWN).map(|(what, name)| self.redact(&format!("{what} {}", String::from_utf8_lossy(name)))).collect()
+        all.take(SHOWN)
+            .map(|(what, name)| self.state.redact(&format!("{what} {}", String::from_utf8_lossy(name))))
+            .collect()
     }
 
     /// What is planned, path by path, in as many entries as it takes; all of them before anything is done.
     async fn record_restore(
-        &self,
+        self,
         account: Account<'_>,
         to: &Checkpoint,
         plan: &Plan,
@@ -352,14 +362,14 @@ impl Pipeline {
         let parts = in_parts(write.chain(plan.delete.iter().map(|name| (name, false))));
         let Account { session, ground } = account;
         let count = parts.len();
-        let mut anchor = self.audit.head();
+        let mut anchor = self.state.audit.head();
         for (part, these) in parts.into_iter().enumerate() {
             let (write, delete): (Vec<_>, Vec<_>) = these.into_iter().partition(|(_, write)| *write);
             let shown = |names: Vec<(&Name, bool)>| names.iter().map(|(name, _)| self.path(name)).collect();
             let (write, delete, target) = (shown(write), shown(delete), ground.target());
             let lists = record::Lists { target, write, delete, part: part + 1, parts: count };
-            let entry = record::restore(session, self.redact(to.id.short()), explained, force, yes, lists);
-            anchor = self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
+            let entry = record::restore(session, self.state.redact(to.id.short()), explained, force, yes, lists);
+            anchor = self.state.audit.append(entry).await.map_err(|error| self.state.failure(&error))?;
         }
         Ok(anchor)
     }
@@ -368,49 +378,43 @@ impl Pipeline {
     ///
     /// # Errors
     /// There is no such session, or the store cannot be read.
-    pub async fn checkpoints(&self, session: Option<&str>) -> Result<Vec<CheckpointNote>, Failure> {
-        let ground = self.ground_through(session)?;
-        let (_, all) = self.in_store(&ground, |store| store.list()).await?;
+    pub async fn list(self, session: Option<&str>) -> Result<Vec<CheckpointNote>, Failure> {
+        let ground = self.state.workspaces().through(session)?;
+        let (_, all) = self.state.workspaces().in_store(&ground, |store| store.list()).await?;
         Ok(all.iter().map(|checkpoint| self.note(checkpoint)).collect())
     }
 
-    /// On whose behalf the principal acts.
-    pub fn user(&self) -> &str {
-        &self.settings.surroundings.principal.user
-    }
-
-    async fn not_taken(&self, explained: Explained, entry: palisade_audit::Entry) -> Result<Box<Refusal>, Failure> {
-        let anchor = self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
-        let decision = explained.note(self.redact("checkpoint"));
+    async fn not_taken(self, explained: Explained, entry: palisade_audit::Entry) -> Result<Box<Refusal>, Failure> {
+        let anchor = self.state.audit.append(entry).await.map_err(|error| self.state.failure(&error))?;
+        let decision = explained.note(self.state.redact("checkpoint"));
         Ok(Box::new(Refusal { explained, decision, anchor }))
     }
 
-    pub(super) fn facts_here(&self, session: &str, client: &Client) -> Facts {
-        let occasion = self.occasion_named(session, self.settings.cwd.clone(), None);
-        self.settings.surroundings.facts(&occasion).with(client)
-    }
-
-    pub(super) fn note(&self, checkpoint: &Checkpoint) -> CheckpointNote {
+    pub(super) fn note(self, checkpoint: &Checkpoint) -> CheckpointNote {
         let taken = jiff::Timestamp::from_millisecond(checkpoint.taken_ms).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
         CheckpointNote {
-            checkpoint: self.redact(checkpoint.id.short()),
-            label: self.redact(&checkpoint.about.label),
-            session: self.redact(&checkpoint.about.session),
-            taken: self.redact(&taken.to_string()),
+            checkpoint: self.state.redact(checkpoint.id.short()),
+            label: self.state.redact(&checkpoint.about.label),
+            session: self.state.redact(&checkpoint.about.session),
+            taken: self.state.redact(&taken.to_string()),
             files: checkpoint.files,
             bytes: checkpoint.bytes,
             uncovered: checkpoint.uncovered,
             automatic: checkpoint.about.automatic,
-            before_restore: checkpoint.about.before_restore.as_ref().map(|id| self.redact(id.get(..12).unwrap_or(id))),
+            before_restore: checkpoint
+                .about
+                .before_restore
+                .as_ref()
+                .map(|id| self.state.redact(id.get(..12).unwrap_or(id))),
         }
     }
 
-    fn paths(&self, names: &[Name]) -> Paths {
+    fn paths(self, names: &[Name]) -> Paths {
         Paths { count: names.len(), paths: names.iter().take(SHOWN).map(|name| self.path(name)).collect() }
     }
 
-    pub(super) fn path(&self, name: &Name) -> Redacted {
-        self.redact(&String::from_utf8_lossy(name))
+    pub(super) fn path(self, name: &Name) -> Redacted {
+        self.state.redact(&String::from_utf8_lossy(name))
     }
 }
 

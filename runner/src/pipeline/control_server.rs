@@ -142,7 +142,7 @@ impl Drop for ConnectionSlot {
 /// One question, one answer.
 async fn attend(mut stream: UnixStream, peer: &Peer, pipeline: &Arc<Pipeline>) {
     let answer = match tokio::time::timeout(TIMEOUT, question(&mut stream)).await {
-        Ok(Ok(ask)) => pipeline.attend(ask, peer).await,
+        Ok(Ok(ask)) => pipeline.state.control_answers().attend(ask, peer).await,
         Ok(Err(why)) => Answer::Failed { what: pipeline.redact(&why), help: Redacted::from_static("") },
         Err(_too_slow) => return,
     };

@@ -13,9 +13,9 @@ use palisade_audit::{RequestId, Yes};
 use palisade_engine::{AbsolutePath, Decision, Report};
 use palisade_redact::Redacted;
 
-use super::Pipeline;
 use super::approval_binding::{self, BoundFile};
-use super::approvals::{About, Lifts, principal};
+use super::approval_requests::{About, ApprovalRequests, Lifts, principal};
+use super::state::PipelineState;
 use crate::control::approvals::{MAX_WAITING, No, PendingApproval, RequestStatus};
 use crate::control::wire::{Running, State};
 use crate::guard::{self, Answered, Asking, root_of};
@@ -36,44 +36,44 @@ const AT_A_SERVER: &str = "a person counts as there who runs `palisade watch`, h
 
 /// Puts the executions of one pipeline's sessions to people.
 #[derive(Debug)]
-pub(super) struct Clerk(pub(super) Weak<Pipeline>);
+pub(super) struct Clerk(pub(super) Weak<PipelineState>);
 
 impl guard::Clerk for Clerk {
     fn ask(&self, asking: Asking<'_>) -> Answered {
         match self.0.upgrade() {
-            Some(pipeline) => pipeline.ask_execution(&asking),
+            Some(state) => state.approval_requests().ask_execution(&asking),
             None => Answered::Refused("The server ends.".to_owned()),
         }
     }
 
     fn is_over(&self, id: RequestId, policy_set: &str) -> bool {
-        self.0.upgrade().is_none_or(|pipeline| {
+        self.0.upgrade().is_none_or(|state| {
             let is_open = |entry: &PendingApproval<About>| entry.state() == State::Waiting;
-            pipeline.settings.engine.now().policy_set() != policy_set
-                || !pipeline.approvals().get(id, Instant::now()).is_some_and(is_open)
+            state.settings.engine.now().policy_set() != policy_set
+                || !state.requests().get(id, Instant::now()).is_some_and(is_open)
         })
     }
 
     fn withdraw(&self, id: RequestId) {
-        if let Some(pipeline) = self.0.upgrade() {
-            pipeline.withdraw(id);
+        if let Some(state) = self.0.upgrade() {
+            state.approval_requests().withdraw(id);
         }
     }
 
     fn patience(&self) -> Duration {
-        self.0.upgrade().map_or(Duration::ZERO, |pipeline| pipeline.settings.approvals_expire.min(TIMEOUT))
+        self.0.upgrade().map_or(Duration::ZERO, |state| state.settings.approvals_expire.min(TIMEOUT))
     }
 }
 
-impl Pipeline {
+impl ApprovalRequests<'_> {
     /// What becomes of an execution that needs a yes. Blocks, for the guard's thread alone waits for it.
-    fn ask_execution(&self, asking: &Asking<'_>) -> Answered {
+    fn ask_execution(self, asking: &Asking<'_>) -> Answered {
         let (Some(execution), Some(first)) = (asking.steps.first(), asking.open.first()) else {
             return Answered::Refused(String::new());
         };
         let facts = first.facts();
         let session = facts.session.id.as_str();
-        if let Err(stopped) = self.goes_on(Some(session)) {
+        if let Err(stopped) = self.state.kill_switch().goes_on(Some(session)) {
             return Answered::Refused(format!("{}.", stopped.what));
         }
         let report = merged(asking, &words(execution));
@@ -88,7 +88,7 @@ impl Pipeline {
         }
         let files = files(asking);
         let binds = approval_binding::execution(asking, &files, &report);
-        let redactor = self.settings.redactor.keyed(session);
+        let redactor = self.state.settings.redactor.keyed(session);
         let explained = Explained::of(&report, &redactor);
         // The machine's own files change under nobody's hand.
         let is_own = |file: &&BoundFile| file.is_named || file.path.is_within(&facts.workspace);
@@ -115,7 +115,7 @@ impl Pipeline {
         });
         let now = Instant::now();
         let known = {
-            let mut approvals = self.approvals();
+            let mut approvals = self.state.requests();
             // What it asked for before is something else by now.
             if let Some(waits) = asking.waits
                 && approvals.get(waits, now).is_some_and(|entry| entry.binds != binds)
@@ -124,11 +124,11 @@ impl Pipeline {
             }
             approvals.knows(binds, now)
         };
-        if !known && !self.can_ask(&about) {
-            let how = if self.settings.verb == "serve" { AT_A_SERVER } else { AT_A_TERMINAL };
+        if !known && !self.state.approvals().can_ask(&about) {
+            let how = if self.state.settings.verb == "serve" { AT_A_SERVER } else { AT_A_TERMINAL };
             return Answered::Refused(format!("A person could allow it, and nobody can be asked here: {how}."));
         }
-        let id = self.audit.request();
+        let id = self.state.audit.request();
         let quorum = report.quorum();
         let entry = || PendingApproval {
             principal: principal(facts),
@@ -141,23 +141,23 @@ impl Pipeline {
             denied: None,
             about: Arc::clone(&about),
         };
-        let asked = self.approvals().ask(id, entry, (binds, None), now);
+        let asked = self.state.requests().ask(id, entry, (binds, None), now);
         let denied = || DeniedProgram::of(execution, &redactor);
         match asked {
             RequestStatus::Waits(known) if known == id => {
                 let yes = Yes { ask: Some(id), under: None };
                 let entry = record::execution(session, asking.of, yes, &explained, denied());
-                if let Err(error) = self.audit.append_blocking(entry) {
+                if let Err(error) = self.state.audit.append_blocking(entry) {
                     self.withdraw(id);
-                    return Answered::Refused(format!("{}.", self.failure(&error).what));
+                    return Answered::Refused(format!("{}.", self.state.failure(&error).what));
                 }
-                self.answers.send_modify(|answers| *answers += 1);
-                self.show_to_somebody(id, &about);
+                self.state.answers.send_modify(|answers| *answers += 1);
+                self.state.approvals().show_to_somebody(id, &about);
                 Answered::Waits(id)
             }
             RequestStatus::Waits(known) => Answered::Waits(known),
             RequestStatus::Granted(under, people) => {
-                let engine = self.settings.engine.now();
+                let engine = self.state.settings.engine.now();
                 let is_same = engine.policy_set() == report.policy_set;
                 let not = asking.open.iter().find_map(|open| open.lifted(&engine, &people).err());
                 let decision = if is_same && not.is_none() { Decision::Allow } else { Decision::Deny };
@@ -168,8 +168,8 @@ impl Pipeline {
                 let yes = Yes { ask: None, under: Some(under) };
                 let entry = record::execution(session, asking.of, yes, &explained, denied());
                 // No record, no run.
-                if let Err(error) = self.audit.append_blocking(entry) {
-                    return Answered::Refused(format!("{}.", self.failure(&error).what));
+                if let Err(error) = self.state.audit.append_blocking(entry) {
+                    return Answered::Refused(format!("{}.", self.state.failure(&error).what));
                 }
                 match decision {
                     Decision::Allow => Answered::Lifted,
@@ -188,9 +188,9 @@ impl Pipeline {
     }
 
     /// Nobody waits for an answer to this any more.
-    fn withdraw(&self, id: RequestId) {
-        self.approvals().withdraw(id);
-        self.answers.send_modify(|answers| *answers += 1);
+    fn withdraw(self, id: RequestId) {
+        self.state.requests().withdraw(id);
+        self.state.answers.send_modify(|answers| *answers += 1);
     }
 }
 

@@ -5,16 +5,18 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use palisade_audit::{Anchor, Entry, RequestId, SealError, Yes};
 use palisade_engine::{Act, Approval, Decision, Facts, Report, Verdict};
 
 use super::jobs::lacks_checkpoint;
-use super::{Client, Failure, Pipeline, Reached, Reading};
+use super::{Client, Failure, Jobs, Reached, Reading};
+use crate::control::approvals::RequestStatus;
 use crate::job::{Job, JobSignal};
 use crate::record;
-use crate::result::{DecisionNote, Explained};
-use crate::shell::{Order, SessionError};
+use crate::result::{DecisionNote, Explained, Unanswered};
+use crate::shell::{Order, SessionError, Stop};
 
 /// What is to be done to a job.
 pub(super) enum Intent {
@@ -96,78 +98,72 @@ pub(super) struct JobRequest {
     pub(super) told: u64,
 }
 
-impl Pipeline {
+impl Jobs<'_> {
     /// What goes on record of something that was to be written to a job.
     pub(super) fn input_entry(
-        &self,
+        self,
         job: &Job,
         judged: Option<&Explained>,
         yes: Yes,
         input: &[u8],
         eof: bool,
     ) -> Result<Entry, Failure> {
-        let entry = record::input(self.settings.for_record(), (job.req, &job.session), judged, yes, input, eof);
-        entry.map_err(|SealError| Failure::of(super::SEALED))
+        let entry = record::input(self.state.settings.for_record(), (job.req, &job.session), judged, yes, input, eof);
+        entry.map_err(|SealError| Failure::of(super::decisions::SEALED))
     }
 
     /// What becomes of something that is on record and not allowed as it stands.
-    pub(super) fn not_yet(&self, asked: JobRequest, intent: Intent, explained: Explained, anchor: Anchor) -> Reached {
+    pub(super) fn not_yet(self, asked: JobRequest, intent: Intent, explained: Explained, anchor: Anchor) -> Reached {
         let JobRequest { ask, job, facts, judged, told } = asked;
         if explained.decision != Decision::Ask {
             return Reached::Refused(Box::new(self.refusal(&job, explained, anchor)));
         }
-        let decision = explained.note(self.redact(&job.req.to_string()));
+        let decision = explained.note(self.state.redact(&job.req.to_string()));
         Reached::Ask(Box::new(PendingAct { ask, job, facts, judged, intent, explained, decision, anchor, told }))
     }
 
-    /// Judges something for a job again after the yes of a person at the terminal, as [`Pipeline::approve`] does.
+    /// Judges something for a job again after the yes of a person at the terminal, as [`Pipeline::approve`](super::Pipeline::approve) does.
     ///
     /// # Errors
     /// If the job has ended, something else has reached it or the policies have changed since it was asked, or it cannot be
     /// recorded: then nothing was done.
-    pub async fn approve_act(&self, pending: PendingAct, person: &Approval) -> Result<Reached, Failure> {
+    pub async fn approve(self, pending: PendingAct, person: &Approval) -> Result<Reached, Failure> {
         self.answered(&pending, person, true).await?;
         let under = pending.ask;
-        self.lift_act(pending, std::slice::from_ref(person), under).await
+        self.lift(pending, std::slice::from_ref(person), under).await
     }
 
     /// Puts a person's no on record.
     ///
     /// # Errors
     /// If it cannot be recorded.
-    pub async fn decline_act(&self, pending: &PendingAct, person: &Approval) -> Result<(), Failure> {
+    pub async fn decline(self, pending: &PendingAct, person: &Approval) -> Result<(), Failure> {
         self.answered(pending, person, false).await
     }
 
-    async fn answered(&self, pending: &PendingAct, person: &Approval, granted: bool) -> Result<(), Failure> {
-        let (of, explained, quorum) = (pending.ask, &pending.explained, pending.judged.strictest().quorum());
-        let answered =
-            record::Answered { of, granted, person, peer: None, reason: "", quorum, permit: None, explained };
-        self.audit
-            .append(answered.entry(self.settings.for_record()))
-            .await
-            .map(drop)
-            .map_err(|error| self.failure(&error))
+    async fn answered(self, pending: &PendingAct, person: &Approval, granted: bool) -> Result<(), Failure> {
+        let report = pending.judged.strictest();
+        self.state.approvals().record_answer(pending.ask, person, granted, &report, &pending.explained).await
     }
 
     /// Judges something for a job again after the yes of these people, which is on record, and, if policy lets them approve it,
     /// does it.
-    pub(super) async fn lift_act(
-        &self,
+    pub(super) async fn lift(
+        self,
         pending: PendingAct,
         people: &[Approval],
         under: RequestId,
     ) -> Result<Reached, Failure> {
         let PendingAct { job, facts, judged, intent, told, .. } = pending;
-        self.goes_on(job.named.as_deref())?;
+        self.state.kill_switch().goes_on(job.named.as_deref())?;
         // The time is another by now.
         let facts = Facts { principal: facts.principal, ..self.facts_of(&job, &Client::default()) };
-        let engine = self.settings.engine.now();
+        let engine = self.state.settings.engine.now();
         if judged.first.1.policy_set != engine.policy_set() {
             return Err(Failure::of("the policies have changed since this was asked; send it again"));
         }
         if !job.is_running() {
-            return Err(self.failure(&SessionError::JobEnded));
+            return Err(self.state.failure(&SessionError::JobEnded));
         }
         // Whoever read the same line may take it for something else by now.
         if !job.tell(Some(told)) {
@@ -182,11 +178,11 @@ impl Pipeline {
             other => other,
         };
         if let Some(why) = typed.as_ref().and_then(|typed| lacks_checkpoint(&job, typed)) {
-            return Err(self.failure(&SessionError::UnclearInput { why }));
+            return Err(self.state.failure(&SessionError::UnclearInput { why }));
         }
         let (first, rest) = (again(judged.first), judged.rest.into_iter().map(again).collect());
         let judged = Judged { first, rest, typed };
-        let redactor = self.settings.redactor.keyed(job.session.as_str());
+        let redactor = self.state.settings.redactor.keyed(job.session.as_str());
         let explained = Explained::of(&judged.strictest(), &redactor);
         let yes = Yes { ask: None, under: Some(under) };
         let entry = match &intent {
@@ -197,18 +193,44 @@ impl Pipeline {
         let typist = job.input.as_ref();
         let places = match &intent {
             Intent::Input { bytes, eof, .. } if allowed => {
-                let typist = typist.ok_or_else(|| self.failure(&SessionError::NoInput))?;
+                let typist = typist.ok_or_else(|| self.state.failure(&SessionError::NoInput))?;
                 Some(self.room(typist, bytes, *eof)?)
             }
             Intent::Input { .. } | Intent::Signal { .. } => None,
         };
-        let anchor = self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
+        let anchor = self.state.audit.append(entry).await.map_err(|error| self.state.failure(&error))?;
         match (intent, places) {
             (Intent::Input { bytes, eof, reading }, Some(places)) => {
-                self.write(&job, places, &bytes, eof, *reading).await.map(Reached::Shown)
+                self.write_now(&job, places, &bytes, eof, *reading).await.map(Reached::Shown)
             }
             (Intent::Signal { order, .. }, _) if allowed => self.order(&job, order).await.map(Reached::Shown),
             _ => Ok(Reached::Refused(Box::new(self.refusal(&job, explained, anchor)))),
+        }
+    }
+
+    /// What becomes of something that is to reach a job and needs a yes: it is done if there is one, or waits for one, `wait` long with this
+    /// call.
+    ///
+    /// # Errors
+    /// As [`Self::approve`].
+    pub async fn ask(self, pending: PendingAct, wait: Duration) -> Result<Reached, Failure> {
+        let deadline = tokio::time::Instant::now() + wait;
+        let stop = Stop::default();
+        loop {
+            let mut answers = self.state.answers.subscribe();
+            let standing = match self.state.approval_requests().register_act(&pending) {
+                RequestStatus::Granted(id, people) => return self.lift(pending, &people, id).await,
+                RequestStatus::Waits(id) => {
+                    if self.state.approval_requests().settled_until(id, &mut answers, deadline, &stop).await {
+                        continue;
+                    }
+                    self.state.approval_requests().standing(Some(id))
+                }
+                RequestStatus::Denied(id, no) => self.state.approval_requests().denied(id, &no),
+                RequestStatus::Full => self.state.approval_requests().standing(None),
+            };
+            let PendingAct { explained, decision, anchor, .. } = pending;
+            return Ok(Reached::Unanswered(Box::new(Unanswered { explained, decision, anchor, standing })));
         }
     }
 }

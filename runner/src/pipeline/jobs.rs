@@ -18,7 +18,8 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{self, PermitIterator};
 
 use super::job_approval::{Intent, JobRequest, Judged};
-use super::{Client, Failure, Outcome, Pipeline, Reached, WithClient};
+use super::state::PipelineState;
+use super::{Client, Failure, Outcome, Reached, WithClient};
 use crate::facts::Occasion;
 use crate::hint::{self, Bounds};
 use crate::job::{Job, JobSignal, Keys, Runs};
@@ -52,13 +53,19 @@ pub struct Reading {
     pub follower: Follower,
 }
 
-impl Pipeline {
+/// The jobs: commands that go on after their calls have returned.
+#[derive(Clone, Copy, Debug)]
+pub struct Jobs<'a> {
+    pub(super) state: &'a Arc<PipelineState>,
+}
+
+impl Jobs<'_> {
     /// What a job has printed since the cursor, and how it stands: at its end, or once `wait` is over or it waits for input or a person.
     ///
     /// # Errors
     /// If there is none of that name, or its end could not be recorded.
-    pub async fn read_job(&self, id: &str, reading: Reading) -> Result<ExecResult, Failure> {
-        let job = self.job(id)?;
+    pub async fn read(self, id: &str, reading: Reading) -> Result<ExecResult, Failure> {
+        let job = self.find(id)?;
         reading.follower.follow(&job.progress);
         let asks = job.progress.once(|known| known.waits_for_input || !known.waits_for_person.is_empty());
         tokio::select! {
@@ -74,8 +81,8 @@ impl Pipeline {
     ///
     /// # Errors
     /// If there is none of that name, or its end could not be recorded.
-    pub async fn end_of_job(&self, id: &str, view: &View, stop: &Stop) -> Result<Outcome, Failure> {
-        let job = self.job(id)?;
+    pub async fn end_of(self, id: &str, view: &View, stop: &Stop) -> Result<Outcome, Failure> {
+        let job = self.find(id)?;
         let mut stop = stop.clone();
         let settled = tokio::select! {
             settled = job.ended() => settled,
@@ -84,22 +91,12 @@ impl Pipeline {
                 job.ended().await
             }
         };
-        self.ran(&job, settled, view)
+        self.state.commands().ran(&job, settled, view)
     }
 
     /// Somebody still asks for this job: it is neither ended nor forgotten for want of that. Of one that is unknown there is nothing to keep.
-    pub fn asked_for_job(&self, id: &str) {
-        let _touched_by_being_found = self.jobs.get(id);
-    }
-
-    /// How long a request waits for a person's answer.
-    pub fn approvals_expire(&self) -> Duration {
-        self.settings.approvals_expire
-    }
-
-    /// How long a session, a job or what is left of one is kept for nobody who asks for it.
-    pub fn idle(&self) -> Duration {
-        self.settings.idle
+    pub fn touch(self, id: &str) {
+        let _touched_by_being_found = self.state.job_registry.get(id);
     }
 
     /// Writes to a job's input, and shows what it says to that.
@@ -107,19 +104,19 @@ impl Pipeline {
     /// # Errors
     /// If there is no such job, it has no input, it has ended or is too far behind, a shell would read the input otherwise
     /// than it can be judged, or the input cannot be recorded: then nothing was written.
-    pub async fn write_job(
-        &self,
+    pub async fn write(
+        self,
         id: &str,
         input: &[u8],
         eof: bool,
         reading: Reading,
         client: &Client,
     ) -> Result<Reached, Failure> {
-        let job = self.job(id)?;
-        self.goes_on(job.named.as_deref())?;
-        let Some(typist) = &job.input else { return Err(self.failure(&SessionError::NoInput)) };
+        let job = self.find(id)?;
+        self.state.kill_switch().goes_on(job.named.as_deref())?;
+        let Some(typist) = &job.input else { return Err(self.state.failure(&SessionError::NoInput)) };
         if input.len() > MAX_INPUT {
-            return Err(self.failure(&SessionError::TooMuchInput { limit: MAX_INPUT }));
+            return Err(self.state.failure(&SessionError::TooMuchInput { limit: MAX_INPUT }));
         }
         let text = String::from_utf8_lossy(input).into_owned();
         // The places are taken before anything is asked.
@@ -127,24 +124,24 @@ impl Pipeline {
         let facts = self.facts_of(&job, client);
         let told = job.told.load(Ordering::Acquire);
         let judged = self.judge_input(&job, &facts, input, &text, eof);
-        let redactor = self.settings.redactor.keyed(job.session.as_str());
+        let redactor = self.state.settings.redactor.keyed(job.session.as_str());
         let shown = judged.as_ref().map(|judged| Explained::of(&judged.strictest(), &redactor));
         let shown = shown.map_err(|why| *why);
-        let ask = self.audit.request();
+        let ask = self.state.audit.request();
         let asks = shown.as_ref().is_ok_and(|shown| shown.decision == Decision::Ask);
         let yes = Yes { ask: asks.then_some(ask), under: None };
         let entry = self.input_entry(&job, shown.as_ref().ok(), yes, input, eof)?;
-        let anchor = self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
+        let anchor = self.state.audit.append(entry).await.map_err(|error| self.state.failure(&error))?;
         if let Ok(shown) = &shown {
-            self.transcripts.decided(ask, shown);
+            self.state.transcripts.decided(ask, shown);
         }
         let (judged, explained) = match (judged, shown) {
             (Ok(judged), Ok(explained)) => (judged, explained),
-            (Err(why), _) | (_, Err(why)) => return Err(self.failure(&SessionError::UnclearInput { why })),
+            (Err(why), _) | (_, Err(why)) => return Err(self.state.failure(&SessionError::UnclearInput { why })),
         };
         if explained.decision == Decision::Allow {
             job.tell(None);
-            return self.write(&job, places, input, eof, reading).await.map(Reached::Shown);
+            return self.write_now(&job, places, input, eof, reading).await.map(Reached::Shown);
         }
         drop(places);
         let intent = Intent::Input { bytes: input.to_vec(), eof, reading: Box::new(reading) };
@@ -154,21 +151,21 @@ impl Pipeline {
 
     /// Places for what is to be written, so that all of it is written or nothing.
     pub(super) fn room<'t>(
-        &self,
+        self,
         typist: &'t mpsc::Sender<Typed>,
         input: &[u8],
         eof: bool,
     ) -> Result<PermitIterator<'t, Typed>, Failure> {
         let pieces = usize::from(!input.is_empty()) + usize::from(eof);
         typist.try_reserve_many(pieces).map_err(|error| match error {
-            TrySendError::Full(()) => self.failure(&SessionError::InputFull),
-            TrySendError::Closed(()) => self.failure(&SessionError::JobEnded),
+            TrySendError::Full(()) => self.state.failure(&SessionError::InputFull),
+            TrySendError::Closed(()) => self.state.failure(&SessionError::JobEnded),
         })
     }
 
     /// Writes what is allowed and on record, and shows what the job says to it.
-    pub(super) async fn write(
-        &self,
+    pub(super) async fn write_now(
+        self,
         job: &Arc<Job>,
         places: PermitIterator<'_, Typed>,
         input: &[u8],
@@ -191,22 +188,22 @@ impl Pipeline {
     ///
     /// # Errors
     /// If there is no such job, signal or terminal, the job has ended, or it cannot be recorded: then nothing was sent.
-    pub async fn signal_job(
-        &self,
+    pub async fn signal(
+        self,
         id: &str,
         signal: &str,
         size: Option<TerminalSize>,
         client: &Client,
     ) -> Result<Reached, Failure> {
-        let job = self.job(id)?;
-        self.goes_on(job.named.as_deref())?;
+        let job = self.find(id)?;
+        self.state.kill_switch().goes_on(job.named.as_deref())?;
         let Some(signal) = JobSignal::named(signal) else {
-            return Err(self.failure(&SessionError::NoSuchSignal { names: JobSignal::names() }));
+            return Err(self.state.failure(&SessionError::NoSuchSignal { names: JobSignal::names() }));
         };
         let order = match size {
             None => signal.order(),
             Some(size) if signal.is_resize() && job.terminal => Order::Resize(size),
-            Some(_) => return Err(self.failure(&SessionError::NoTerminal)),
+            Some(_) => return Err(self.state.failure(&SessionError::NoTerminal)),
         };
         let facts = self.facts_of(&job, client);
         let act = |runs: &Runs| {
@@ -215,12 +212,12 @@ impl Pipeline {
         };
         let told = job.told.load(Ordering::Acquire);
         let judged = self.judge_acts(&facts, job.runs.iter().map(act)).ok_or_else(unjudged)?;
-        let explained = Explained::of(&judged.strictest(), &self.settings.redactor.keyed(job.session.as_str()));
-        let ask = self.audit.request();
+        let explained = Explained::of(&judged.strictest(), &self.state.settings.redactor.keyed(job.session.as_str()));
+        let ask = self.state.audit.request();
         let yes = Yes { ask: (explained.decision == Decision::Ask).then_some(ask), under: None };
         let entry = record::signalled((job.req, &job.session), &explained, yes, signal.name());
-        let anchor = self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
-        self.transcripts.decided(ask, &explained);
+        let anchor = self.state.audit.append(entry).await.map_err(|error| self.state.failure(&error))?;
+        self.state.transcripts.decided(ask, &explained);
         if explained.decision == Decision::Allow {
             job.tell(None);
             return self.order(&job, order).await.map(Reached::Shown);
@@ -231,8 +228,8 @@ impl Pipeline {
     }
 
     /// Sends what is allowed and on record.
-    pub(super) async fn order(&self, job: &Arc<Job>, order: Order) -> Result<Box<ExecResult>, Failure> {
-        job.orders.send(order).await.map_err(|_| self.failure(&SessionError::JobEnded))?;
+    pub(super) async fn order(self, job: &Arc<Job>, order: Order) -> Result<Box<ExecResult>, Failure> {
+        job.orders.send(order).await.map_err(|_| self.state.failure(&SessionError::JobEnded))?;
         let before = job.progress.look(|known| Cursor::end_of(&known.stdout, &known.stderr));
         // An end that comes at once is told at once.
         let _still_runs = tokio::time::timeout(Duration::from_millis(200), job.ended()).await;
@@ -240,13 +237,13 @@ impl Pipeline {
     }
 
     /// The jobs that run, and those that are done and still known.
-    pub fn jobs(&self) -> Vec<JobNote> {
+    pub fn list(self) -> Vec<JobNote> {
         let note = |job: &Arc<Job>| {
             let ending = job.ending();
             let finish = ending.as_ref().and_then(|ending| ending.as_ref().ok());
             JobNote {
-                job: self.redact(job.id.as_str()),
-                session: job.holds.as_ref().map(|session| self.redact(session.as_str())),
+                job: self.state.redact(job.id.as_str()),
+                session: job.holds.as_ref().map(|session| self.state.redact(session.as_str())),
                 status: finish.map_or(if ending.is_some() { Status::SessionLost } else { Status::Running }, |finish| {
                     finish.status
                 }),
@@ -259,15 +256,15 @@ impl Pipeline {
                 waiting_for_approval: job.progress.look(|known| self.ids(&known.waits_for_person)),
             }
         };
-        self.jobs.all().iter().map(note).collect()
+        self.state.job_registry.all().iter().map(note).collect()
     }
 
-    pub(super) fn job(&self, id: &str) -> Result<Arc<Job>, Failure> {
-        self.jobs.get(id).ok_or_else(|| self.failure(&SessionError::UnknownJob))
+    pub(super) fn find(self, id: &str) -> Result<Arc<Job>, Failure> {
+        self.state.job_registry.get(id).ok_or_else(|| self.state.failure(&SessionError::UnknownJob))
     }
 
     /// Waits until there is more than the cursor knows, or the job has ended, or waits for input.
-    async fn news(&self, job: &Job, cursor: Option<Cursor>, wait: Duration) {
+    async fn news(self, job: &Job, cursor: Option<Cursor>, wait: Duration) {
         if wait.is_zero() {
             return;
         }
@@ -281,18 +278,18 @@ impl Pipeline {
         }
     }
 
-    fn shown(&self, job: &Arc<Job>, reading: Reading) -> Result<ExecResult, Failure> {
+    fn shown(self, job: &Arc<Job>, reading: Reading) -> Result<ExecResult, Failure> {
         let finish = match job.ending() {
             None => None,
             Some(Ok(finish)) => Some(finish),
             Some(Err(failure)) => return Err((*failure).clone()),
         };
-        let view = reading.view.unwrap_or_else(|| View::chars(self.settings.budget.max_chars));
+        let view = reading.view.unwrap_or_else(|| View::chars(self.state.settings.budget.max_chars));
         Ok(self.viewed(job, finish.as_ref(), reading.cursor, &view))
     }
 
     /// What is known of a command, from the cursor on.
-    pub(super) fn viewed(&self, job: &Job, finish: Option<&Finish>, cursor: Option<Cursor>, view: &View) -> ExecResult {
+    pub(super) fn viewed(self, job: &Job, finish: Option<&Finish>, cursor: Option<Cursor>, view: &View) -> ExecResult {
         let known = job.progress.look(Clone::clone);
         let from = cursor.unwrap_or_default();
         let end = Cursor::end_of(&known.stdout, &known.stderr);
@@ -304,7 +301,7 @@ impl Pipeline {
             [("stdout", &stdout), ("stderr", &stderr)].into_iter().filter(|(_, shown)| shown.total_bytes > 0);
         let searched = searched.filter_map(|(name, shown)| Some((name, shown.search?))).collect();
         let totals = [("stdout", stdout.total_bytes), ("stderr", stderr.total_bytes)];
-        let redactor = &self.settings.redactor;
+        let redactor = &self.state.settings.redactor;
         let running = finish.is_none();
         let mut hints = self.hints([stdout.text.as_str(), stderr.text.as_str()], &known.denied, job, finish);
         if finish.is_some() && job.named.is_some() && palisade_engine::is_apart(job.script.as_str()) {
@@ -313,7 +310,7 @@ impl Pipeline {
         if known.own_settings {
             hints.push(Redacted::from_static(OWN_SETTINGS));
         }
-        hints.extend(hint::empty_files(&known.empty_files).map(|hint| self.redact(&hint)));
+        hints.extend(hint::empty_files(&known.empty_files).map(|hint| self.state.redact(&hint)));
         ExecResult {
             status: finish.map_or(Status::Running, |finish| finish.status),
             exit_code: finish.and_then(|finish| finish.exit_code),
@@ -324,7 +321,7 @@ impl Pipeline {
             stderr: stderr.text,
             cwd: finish.map_or_else(Redacted::default, |finish| finish.cwd.clone()),
             duration: finish.map_or_else(|| job.started.elapsed(), |finish| finish.duration),
-            job: running.then(|| self.redact(job.id.as_str())),
+            job: running.then(|| self.state.redact(job.id.as_str())),
             cursor: Some(redactor.text(&end.to_string())),
             waiting_for_input: running && known.waits_for_input,
             waiting_for_approval: if running { self.ids(&known.waits_for_person) } else { Vec::new() },
@@ -340,21 +337,21 @@ impl Pipeline {
             cause: finish.and_then(|finish| finish.cause),
             restarted: job.restarted.clone(),
             checkpoint: job.progress.checkpoint().cloned(),
-            reading: job.progress.reads().filter(|_| running).map(|pace| self.reading(&pace)),
+            reading: job.progress.reads().filter(|_| running).map(|pace| self.state.checkpoints().reading(&pace)),
             decision: job.decision.clone(),
-            anchor: finish.map_or_else(|| self.audit.head(), |finish| finish.anchor),
+            anchor: finish.map_or_else(|| self.state.audit.head(), |finish| finish.anchor),
         }
     }
 
-    fn ids(&self, ids: &BTreeSet<RequestId>) -> Vec<Redacted> {
-        ids.iter().map(|id| self.redact(&id.to_string())).collect()
+    fn ids(self, ids: &BTreeSet<RequestId>) -> Vec<Redacted> {
+        ids.iter().map(|id| self.state.redact(&id.to_string())).collect()
     }
 
     /// What the messages of a command that failed mean. A script that sends messages into its standard output often ends in a filter
     /// (`2>&1 | tail`), whose exit status says nothing of the program before it. So both streams of such a script are read, whatever its
     /// status is.
     fn hints(
-        &self,
+        self,
         [stdout, stderr]: [&str; 2],
         denied: &[DeniedProgram],
         job: &Job,
@@ -371,7 +368,7 @@ impl Pipeline {
             (true, false) => ["", stderr],
             (false, false) => ["", ""],
         };
-        let surroundings = &self.settings.surroundings;
+        let surroundings = &self.state.settings.surroundings;
         let cwd = finish.map(|finish| finish.cwd.as_str()).filter(|cwd| !cwd.is_empty());
         let own = std::env::temp_dir().join(crate::session_directory::OWN_DIRECTORY);
         let writable = [Path::new(surroundings.workspace.as_str())].into_iter();
@@ -386,7 +383,7 @@ impl Pipeline {
         let refused = denied.iter().flat_map(|denied| [denied.program.as_str(), denied.file.as_str()]);
         let refused: Vec<&str> = refused.filter(|name| !name.is_empty()).collect();
         let own = own.to_string_lossy();
-        let engine = self.settings.engine.now();
+        let engine = self.state.settings.engine.now();
         let facts = surroundings.facts(&self.occasion_of(job));
         let closed = |file: &Path| {
             let path = AbsolutePath::new(file.to_str()?).filter(|path| !facts.scratch.holds(path))?;
@@ -420,23 +417,23 @@ impl Pipeline {
         if let Some(hint) = hint::closed_listing(job.script.as_str(), &bounds).filter(|_| hints.is_empty()) {
             hints.push(hint);
         }
-        hints.iter().map(|hint| self.redact(hint)).collect()
+        hints.iter().map(|hint| self.state.redact(hint)).collect()
     }
 
-    pub(super) fn facts_of(&self, job: &Job, client: &Client) -> Facts {
+    pub(super) fn facts_of(self, job: &Job, client: &Client) -> Facts {
         match &job.elsewhere {
             Some(there) => there.0.facts(&there.1).with(client),
-            None => self.settings.surroundings.facts(&self.occasion_of(job)).with(client),
+            None => self.state.settings.surroundings.facts(&self.occasion_of(job)).with(client),
         }
     }
 
-    fn occasion_of(&self, job: &Job) -> Occasion {
-        self.occasion(&job.session, self.settings.cwd.clone(), None)
+    fn occasion_of(self, job: &Job) -> Occasion {
+        self.state.occasion(&job.session, self.state.settings.cwd.clone(), None)
     }
 
     /// What policy says to writing this to the job; `Err` says why it cannot be judged.
     fn judge_input(
-        &self,
+        self,
         job: &Job,
         facts: &Facts,
         input: &[u8],
@@ -466,18 +463,18 @@ impl Pipeline {
                 }
                 let typed = match &job.elsewhere {
                     Some(there) => there.0.gather_anywhere(&there.1, &inventory),
-                    None => self.settings.surroundings.gather_anywhere(&self.occasion_of(job), &inventory),
+                    None => self.state.settings.surroundings.gather_anywhere(&self.occasion_of(job), &inventory),
                 };
                 let facts = Facts { principal: facts.principal.clone(), ..typed };
-                let verdict = self.settings.engine.now().decide(inventory, &facts);
+                let verdict = self.state.settings.engine.now().decide(inventory, &facts);
                 lacks_checkpoint(job, &verdict).map_or(Ok(Judged { typed: Some(verdict), ..written }), Err)
             }
         }
     }
 
     /// What policy says to several acts; none to none.
-    fn judge_acts(&self, facts: &Facts, acts: impl Iterator<Item = Act>) -> Option<Judged> {
-        let engine = self.settings.engine.now();
+    fn judge_acts(self, facts: &Facts, acts: impl Iterator<Item = Act>) -> Option<Judged> {
+        let engine = self.state.settings.engine.now();
         let mut judged = acts.map(|act| {
             let report = engine.judge(facts, &act, false);
             (act, report)
@@ -486,8 +483,8 @@ impl Pipeline {
         Some(Judged { first, rest: judged.collect(), typed: None })
     }
 
-    pub(super) fn refusal(&self, job: &Job, explained: Explained, anchor: Anchor) -> Refusal {
-        let decision = explained.note(self.redact(&job.req.to_string()));
+    pub(super) fn refusal(self, job: &Job, explained: Explained, anchor: Anchor) -> Refusal {
+        let decision = explained.note(self.state.redact(&job.req.to_string()));
         Refusal { explained, decision, anchor }
     }
 }

@@ -29,8 +29,8 @@ impl Pipeline {
     /// If it cannot be recorded. They are not let in all the same.
     pub async fn turned_away(&self, outsider: Outsider<'_>) -> Result<(), Failure> {
         let Outsider { why, from, uid, names, more } = outsider;
-        let names = names.iter().take(MAX_NAMES).map(|name| self.redact(name)).collect();
-        let entry = TurnedAway { why: Term::new(why), from: self.redact(from), uid, names, more };
-        self.audit.append(entry).await.map(drop).map_err(|error| self.failure(&error))
+        let names = names.iter().take(MAX_NAMES).map(|name| self.state.redact(name)).collect();
+        let entry = TurnedAway { why: Term::new(why), from: self.state.redact(from), uid, names, more };
+        self.state.audit.append(entry).await.map(drop).map_err(|error| self.state.failure(&error))
     }
 }

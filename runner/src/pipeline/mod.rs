@@ -2,15 +2,41 @@
 //!
 //! MCP tools and the command line both come through here. What was granted runs in a task of its own (`run_task.rs`), the
 //! only caller of [`Session::run`](crate::session::Session::run); a call may leave before it ends and come back for it (`jobs.rs`).
+//!
+//! [`Pipeline`] has the calls that go through all of it. The rest are its parts: each is a handle to the state that they share (`state.rs`),
+//! and has what is done in one area.
+//!
+//! | part | its area | files |
+//! |---|---|---|
+//! | `Seats` | where a call is judged and runs | `seats.rs`, `remote_seats.rs` |
+//! | `Decisions` | what is judged, and put on record | `decisions.rs` |
+//! | `Commands` | what was granted, from its start to its outcome | `run_task.rs` |
+//! | `Shells` | what shells on this machine are started with | `shells.rs` |
+//! | [`Sessions`], `RemoteSessions` | sessions for callers; how one at a target comes about | `sessions.rs`, `remote_sessions.rs` |
+//! | [`Jobs`] | commands that go on after their calls | `jobs.rs`, `job_approval.rs` |
+//! | `ApprovalRequests` | what waits for a person's yes | `approval_requests.rs`, `executions.rs` |
+//! | [`Approvals`] | what people see of that, and their answers | `approvals.rs`, `client_approval.rs`, `presence.rs` |
+//! | `StandingApprovals` | yeses that hold for longer than one call | `standing_approvals.rs` |
+//! | `Overseers` | what people may do with the server | `overseers.rs` |
+//! | `ControlAnswers` | what they are answered at the control socket | `control_answers.rs` |
+//! | [`KillSwitch`] | what they have stopped | `kill_switch.rs` |
+//! | `LearnedValues` | what the redactor has learned | `learned_values.rs` |
+//! | [`Checkpoints`] | who may take, go back to and give up a checkpoint | `checkpoints.rs`, `auto_checkpoint.rs`, `retention.rs` |
+//! | `Workspaces` | where the workspaces of checkpoints lie | `checkpoint_target.rs`, `workspace_changes.rs` |
+//! | [`Views`] | what agents did in views of the workspace | `view_apply.rs` |
+//! | [`ReadApi`] | what an agent can read again | `read_api.rs` |
 
 mod approval_binding;
+mod approval_requests;
 mod approvals;
 mod auto_checkpoint;
 mod canonical;
 mod checkpoint_target;
 mod checkpoints;
 mod client_approval;
+mod control_answers;
 mod control_server;
+mod decisions;
 mod executions;
 mod job_approval;
 mod jobs;
@@ -19,16 +45,22 @@ mod learned_values;
 mod logins;
 mod openings;
 mod outcome;
+mod overseers;
 mod parse_cache;
 mod path_lists;
 mod plan_cache;
 mod presence;
 mod read_api;
+mod reload;
+mod remote_seats;
 mod remote_sessions;
 mod retention;
 mod run_task;
+mod seats;
 mod sessions;
+mod shells;
 mod standing_approvals;
+mod state;
 mod transcript;
 mod usage;
 mod view_apply;
@@ -36,64 +68,51 @@ mod workspace_changes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use palisade_audit::{Anchor, Audit, AuditError, RequestId, SealError};
-use palisade_engine::{AbsolutePath, Approval, ApprovalRequest, Engine, Facts, Verdict};
-use palisade_redact::{KnownValue, Redacted, Redactor, RefusedValue};
-use palisade_sandbox::Enforced;
-use palisade_sandbox::plan::{self, Level, Limits, Rights};
-use serde::Serialize;
-use tokio::sync::{OwnedRwLockReadGuard, Semaphore, SemaphorePermit, watch};
+use palisade_audit::{Anchor, Audit, AuditError, RequestId};
+use palisade_engine::{AbsolutePath, Approval, ApprovalRequest, Facts, Verdict};
+use palisade_redact::{Redacted, Redactor};
+use palisade_sandbox::plan::{Level, Limits};
 
+use self::decisions::Judgement;
 use self::openings::Openings;
 use self::outcome::ApprovedRun;
+use self::seats::ExecTarget;
+use self::state::PipelineState;
 use crate::caches::Caches;
 use crate::call::{Call, Client};
 use crate::control::People;
-use crate::control::approvals::Approvals;
-use crate::control::stops::Stops;
-use crate::facts::{Occasion, Surroundings, real_directory};
+use crate::control::approvals::RequestStatus;
+use crate::facts::Surroundings;
 use crate::failure::Failure;
 use crate::guard::DeskSettings;
-use crate::job::registry::Jobs;
-use crate::limits::MAX_PATH;
-use crate::network::Inspector;
-use crate::policies::{Policies, real_roots};
+use crate::policies::Policies;
 use crate::record;
-use crate::remote::{Base, RemoteInfo};
-use crate::result::{Cause, CheckpointNote, DecisionNote, Explained, Refusal};
-use crate::session::registry::{Lease, Sessions};
-use crate::session::{RemoteSite, ShellSnapshot};
-use crate::session_directory::{OWN_DIRECTORY, SessionDirectory};
-use crate::shell::deadline::{Deadline, NEVER};
-use crate::shell::{SessionError, SessionId};
+use crate::result::{CheckpointNote, Explained, Refusal, Unanswered};
+use crate::shell::SessionId;
+use crate::shell::deadline::Deadline;
 use crate::target::Target;
 
-pub use self::checkpoints::{Checked, Paths, Person, RestoreNote, Taken, Terms as RestoreTerms};
+pub use self::approvals::Approvals;
+pub use self::checkpoints::{Checked, Checkpoints, Paths, Person, RestoreNote, Taken, Terms as RestoreTerms};
 pub use self::control_server::Door;
 pub use self::job_approval::PendingAct;
-pub use self::jobs::Reading;
+pub use self::jobs::{Jobs, Reading};
+pub use self::kill_switch::KillSwitch;
 pub use self::logins::Outsider;
 pub use self::outcome::{Outcome, Pending, Reached};
 pub use self::presence::Attendance;
-pub use self::read_api::{Rule, Rules};
+pub use self::read_api::{ReadApi, Rule, Rules};
 pub use self::remote_sessions::AtTerminal;
 pub use self::retention::Pruned;
+pub use self::sessions::{Opened, SessionNote, Sessions};
 pub use self::transcript::{Transcript, TranscriptEntry};
-pub use self::view_apply::Applied;
+pub use self::view_apply::{Applied, Views};
 
 /// Jobs of one principal that may run at once.
 pub const MAX_JOBS: usize = 20;
-
-/// Jobs of all principals that may run at once.
-const MAX_ALL_JOBS: usize = 200;
-
-/// Calls of one principal at a time that are judged for long: some take a second, and a hundred times their text of memory.
-const MAX_JUDGES: usize = 4;
 
 /// What stands for a session where there is none: commands without one share a redactor's memory, which no session has, and whether a
 /// tool may be called is no session's affair.
@@ -176,96 +195,10 @@ pub struct Budget {
     pub keep_bytes: usize,
 }
 
-/// A session that was opened.
-#[derive(Debug, Serialize)]
-pub struct Opened {
-    /// Its name.
-    pub session: Redacted,
-    /// Where it starts.
-    pub cwd: Redacted,
-    /// Its shell stands in the place of one that is gone, with that one's state.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub restarted: bool,
-    /// The state was too much to keep: the shell is a fresh one.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub state_lost: bool,
-    /// The shell that is gone had functions, and could not list them: the shell has what else that one had.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub functions_lost: bool,
-    /// What the kernel holds it to; none at a target, where nothing does.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sandbox: Option<Enforced>,
-    /// Where it is, if it is not on this machine.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub target: Option<RemoteInfo>,
-    /// The record's head behind it.
-    #[serde(skip)]
-    pub anchor: Anchor,
-}
-
-/// An open session.
-#[derive(Debug, Serialize)]
-pub struct SessionNote {
-    /// Its name.
-    pub session: Redacted,
-    /// The target that it is at; none on this machine.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub target: Option<Redacted>,
-    /// The working directory.
-    pub cwd: Redacted,
-    /// Scripts that it has run.
-    pub commands: u64,
-    /// Its age in seconds.
-    pub age_s: u64,
-    /// Seconds since it was last used.
-    pub idle_s: u64,
-    /// It runs something.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub busy: bool,
-    /// The job that holds it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub job: Option<Redacted>,
-    /// Why its shell is gone, if it is.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ended: Option<Redacted>,
-    /// Its shell was ended because the policies changed; the next command starts another with its state.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub suspended: bool,
-}
-
-/// The one flow, and what it needs. Its calls need a tokio runtime with several threads.
+/// The one flow. Its calls need a tokio runtime with several threads.
 #[derive(Debug)]
 pub struct Pipeline {
-    settings: Settings,
-    audit: Audit,
-    sessions: Arc<Sessions>,
-    jobs: Jobs,
-    /// For whoever judges something that takes long.
-    judges: Semaphore,
-    parse_cache: parse_cache::ParseCache,
-    plan_cache: plan_cache::PlanCache,
-    /// None inside if it cannot be had.
-    inspector: OnceLock<Option<Arc<Inspector>>>,
-    usage: usage::Usage,
-    scratches: plan::Scratches,
-    workspace_changes: workspace_changes::WorkspaceChanges,
-    transcripts: transcript::Transcripts,
-    readings: auto_checkpoint::Readings,
-    approvals: Mutex<Approvals<approvals::About>>,
-    /// Yeses that hold for longer than one call.
-    memory: standing_approvals::Memory,
-    /// Changes with each answer to a request.
-    answers: watch::Sender<u64>,
-    stops: Mutex<Stops>,
-    /// Who can be asked about what runs.
-    presence: presence::Presence,
-    /// For those who outlive it.
-    own: Weak<Self>,
-    /// How often other policies have taken their place.
-    reloads: AtomicU64,
-    /// Whether the record is about to be closed. Held for reading from a decision until its command is among those that run, so that
-    /// the end finds every command that it has to wait for.
-    ending: Arc<tokio::sync::RwLock<bool>>,
+    state: Arc<PipelineState>,
 }
 
 impl Pipeline {
@@ -284,34 +217,9 @@ impl Pipeline {
         );
         palisade_sandbox::probe().meets(settings.level)?;
         let audit = Audit::open(&settings.audit, start)?;
-        let sessions = Sessions::new(settings.max_sessions);
-        let jobs = Jobs::new(MAX_ALL_JOBS, MAX_JOBS);
-        let approvals = Mutex::new(Approvals::new(settings.approvals_expire));
-        let memory = standing_approvals::Memory::new(settings.remembered.clone());
-        let pipeline = Arc::new_cyclic(|own| Self {
-            settings,
-            audit,
-            sessions,
-            jobs,
-            judges: Semaphore::new(MAX_JUDGES),
-            parse_cache: parse_cache::ParseCache::default(),
-            plan_cache: plan_cache::PlanCache::default(),
-            inspector: OnceLock::new(),
-            usage: usage::Usage::default(),
-            scratches: plan::Scratches::new(),
-            workspace_changes: workspace_changes::WorkspaceChanges::default(),
-            transcripts: transcript::Transcripts::default(),
-            readings: auto_checkpoint::Readings::default(),
-            approvals,
-            memory,
-            answers: watch::Sender::new(0),
-            stops: Mutex::default(),
-            presence: presence::Presence::default(),
-            own: Weak::clone(own),
-            reloads: AtomicU64::new(0),
-            ending: Arc::default(),
-        });
-        pipeline.keep_records();
+        let state = Arc::new(PipelineState::new(settings, audit));
+        let pipeline = Arc::new(Self { state });
+        pipeline.state.overseers().keep_records();
         Ok(pipeline)
     }
 
@@ -320,25 +228,26 @@ impl Pipeline {
     /// # Errors
     /// If there is no such session, no shell can be started, or the record cannot be written: then nothing has run, or,
     /// if it was the outcome that could not be recorded, its result is withheld.
-    pub async fn submit(self: &Arc<Self>, mut call: Call) -> Result<Outcome, Failure> {
-        self.goes_on(call.session.as_deref())?;
+    pub async fn submit(&self, mut call: Call) -> Result<Outcome, Failure> {
+        self.state.kill_switch().goes_on(call.session.as_deref())?;
+        let decisions = self.state.decisions();
         // First of all, so that calls to one session keep the order in which they came.
-        let mut seat = self.seat(&call).await?;
-        let Judgement { facts, verdict, elapsed, instead } = self.judge(&call, &seat).await;
+        let mut seat = self.state.seats().take(&call).await?;
+        let Judgement { facts, verdict, elapsed, instead } = decisions.judge(&call, &seat).await;
         call.script = instead.unwrap_or(call.script);
         // At once: what is judged while this waits for the record is judged as coming after it.
-        self.usage.count(&verdict, &self.settings.engine.now());
-        let decided = self.record_decision(&call, &seat, &verdict, None, elapsed).await?;
+        self.state.usage.count(&verdict, &self.state.settings.engine.now());
+        let decided = decisions.record(&call, &seat, &verdict, None, elapsed).await?;
         if seat.unseen && !matches!(verdict, Verdict::Allow(_)) {
             // Nobody is asked about what would be another question once the target answers.
-            return Ok(Outcome::Denied(self.unseen(decided)));
+            return Ok(Outcome::Denied(decisions.unseen(decided)));
         }
         match verdict {
-            Verdict::Allow(grant) => Box::pin(self.run(seat, facts, grant, decided, call)).await,
+            Verdict::Allow(grant) => Box::pin(self.state.commands().run(seat, facts, grant, decided, call)).await,
             Verdict::Ask(question) => {
-                let opens = tokio::task::block_in_place(|| self.opens(&question))?;
-                if let Some(why) = self.why_not(&question, &opens) {
-                    return Ok(Outcome::Denied(self.could_not_be_done(decided, &why)));
+                let opens = tokio::task::block_in_place(|| decisions.opens(&question))?;
+                if let Some(why) = decisions.why_not(&question, &opens) {
+                    return Ok(Outcome::Denied(decisions.could_not_be_done(decided, &why)));
                 }
                 let pending = Pending {
                     opens,
@@ -351,11 +260,11 @@ impl Pipeline {
                     decision: decided.note,
                     anchor: decided.anchor,
                 };
-                let Some((under, person)) = self.remembered_yes(&pending) else {
+                let Some((under, person)) = self.state.standing_approvals().yes_to(&pending) else {
                     return Ok(Outcome::Ask(Box::new(pending)));
                 };
                 // Where it was given to this very call, it is used up for that one.
-                self.approvals().withdraw(under);
+                self.state.requests().withdraw(under);
                 drop(decided.begins);
                 let Pending { question, call, opens, .. } = pending;
                 // Boxed, as below: a future that is not lies on the stack of the one that waits for it.
@@ -374,11 +283,9 @@ impl Pipeline {
     ///
     /// # Errors
     /// As [`Self::submit`].
-    pub async fn approve(self: &Arc<Self>, pending: Pending, person: &Approval) -> Result<Outcome, Failure> {
-        let (of, explained, quorum) = (pending.req, &pending.explained, pending.question.report().quorum());
-        let answered =
-            record::Answered { of, granted: true, person, peer: None, reason: "", quorum, permit: None, explained };
-        self.audit.append(answered.entry(self.settings.for_record())).await.map_err(|error| self.failure(&error))?;
+    pub async fn approve(&self, pending: Pending, person: &Approval) -> Result<Outcome, Failure> {
+        let (of, report) = (pending.req, pending.question.report());
+        self.state.approvals().record_answer(of, person, true, report, &pending.explained).await?;
         match self.lift(pending, std::slice::from_ref(person), of).await? {
             ApprovedRun::Ended(outcome) => Ok(*outcome),
             ApprovedRun::Outdated(_) => {
@@ -387,61 +294,44 @@ impl Pipeline {
         }
     }
 
-    /// Judges a script again after the yes of these people, which is on record, to the request `under`, and runs it.
-    async fn lift(
-        self: &Arc<Self>,
-        pending: Pending,
-        people: &[Approval],
-        under: RequestId,
-    ) -> Result<ApprovedRun, Failure> {
-        let Pending { question, call, scripts, opens, .. } = pending;
-        self.goes_on(call.session.as_deref())?;
-        let facts = question.facts().clone();
-        // How long the person took is not the target's.
-        let mut deadline = Deadline::after(self.time_of(&call));
-        let seat = match &call.session {
-            Some(id) if !call.is_apart() => self.seat_in(&call, id, &mut deadline).await?,
-            _ => self.seat_apart(&call, SessionId::of(&facts.session), deadline).await?,
-        };
-        // A yes is to what the person was shown; a session that has moved on since is another matter.
-        if seat.scripts != scripts || seat.occasion.cwd != facts.cwd {
-            return Err(Failure::of("the session has changed since this was asked; submit the command again"));
-        }
-        let engine = self.settings.engine.now();
-        if question.report().policy_set != engine.policy_set() {
-            return Ok(ApprovedRun::Outdated(Box::new(call)));
-        }
-        Box::pin(self.lift_in(seat, question, call, opens, people, under)).await.map(ApprovedRun::Ended)
-    }
-
-    /// The same where its place is held.
-    async fn lift_in(
-        self: &Arc<Self>,
-        mut seat: ExecTarget,
-        question: ApprovalRequest,
-        call: Call,
-        opens: Openings,
-        people: &[Approval],
-        under: RequestId,
-    ) -> Result<Box<Outcome>, Failure> {
-        let facts = question.facts().clone();
-        let engine = self.settings.engine.now();
-        // The kernel's rules know of no yes: what they would refuse runs under wider ones, in a shell that ends with it.
-        seat.extra = opens;
-        if !seat.extra.is_empty() {
-            seat = self.beside(seat)?;
-        }
-        let started = Instant::now();
-        let verdict = engine.approve(question, people);
-        self.usage.count(&verdict, &engine);
-        let decided = self.record_decision(&call, &seat, &verdict, Some(under), started.elapsed()).await?;
-        match verdict {
-            Verdict::Allow(grant) => Box::pin(self.run(seat, facts, grant, decided, call)).await.map(Box::new),
-            Verdict::Ask(_) | Verdict::Deny(_) => Ok(Box::new(Outcome::Denied(Refusal {
-                explained: decided.explained,
-                decision: decided.note,
-                anchor: decided.anchor,
-            }))),
+    /// What becomes of a script that needs a yes: it runs if there is one, or waits for one, `wait` long with this call.
+    ///
+    /// # Errors
+    /// As [`Pipeline::submit`].
+    pub async fn ask(&self, pending: Pending, wait: Duration) -> Result<Outcome, Failure> {
+        let requests = self.state.approval_requests();
+        let deadline = tokio::time::Instant::now() + wait;
+        let mut pending = pending;
+        loop {
+            let mut answers = self.state.answers.subscribe();
+            let call = match requests.register(&pending) {
+                RequestStatus::Granted(id, people) => match Box::pin(self.lift(pending, &people, id)).await? {
+                    ApprovedRun::Ended(outcome) => return Ok(*outcome),
+                    // The yes is used up, and the next one is to what these policies say.
+                    ApprovedRun::Outdated(call) => *call,
+                },
+                RequestStatus::Waits(id) => {
+                    match requests.settled_until(id, &mut answers, deadline, &pending.call.stop).await {
+                        true => pending.call,
+                        false => {
+                            return Ok(Outcome::Unanswered(Box::new(requests.unanswered(pending, Some(id)))));
+                        }
+                    }
+                }
+                RequestStatus::Denied(id, no) => {
+                    let Pending { explained, decision, anchor, .. } = pending;
+                    let standing = requests.denied(id, &no);
+                    return Ok(Outcome::Unanswered(Box::new(Unanswered { explained, decision, anchor, standing })));
+                }
+                RequestStatus::Full => {
+                    return Ok(Outcome::Unanswered(Box::new(requests.unanswered(pending, None))));
+                }
+            };
+            // It is judged again, as it is now, before the answer counts for it.
+            match Box::pin(self.submit(call)).await? {
+                Outcome::Ask(again) => pending = *again,
+                other => return Ok(other),
+            }
         }
     }
 
@@ -450,14 +340,8 @@ impl Pipeline {
     /// # Errors
     /// If it cannot be recorded.
     pub async fn decline(&self, pending: &Pending, person: &Approval) -> Result<(), Failure> {
-        let (of, explained, quorum) = (pending.req, &pending.explained, pending.question.report().quorum());
-        let answered =
-            record::Answered { of, granted: false, person, peer: None, reason: "", quorum, permit: None, explained };
-        self.audit
-            .append(answered.entry(self.settings.for_record()))
-            .await
-            .map(drop)
-            .map_err(|error| self.failure(&error))
+        let (of, report) = (pending.req, pending.question.report());
+        self.state.approvals().record_answer(of, person, false, report, &pending.explained).await
     }
 
     /// Judges a script without running or recording it.
@@ -465,119 +349,78 @@ impl Pipeline {
     /// # Errors
     /// If there is no such session or directory, or a person has stopped it.
     pub async fn explain(&self, call: &Call) -> Result<Explained, Failure> {
-        self.goes_on(call.session.as_deref())?;
+        self.state.kill_switch().goes_on(call.session.as_deref())?;
         let seat = match &call.session {
-            Some(id) => self.seat_in(call, id, &mut Deadline::after(self.time_of(call))).await?,
+            Some(id) => self.state.seats().in_session(call, id, &mut Deadline::after(self.state.time_of(call))).await?,
             // Nothing will run: it takes no place from those who want one.
-            None => self.seat_at(call, SessionId::new().map_err(|error| self.failure(&error))?, None)?,
+            None => {
+                self.state.seats().here(call, SessionId::new().map_err(|error| self.state.failure(&error))?, None)?
+            }
         };
-        let Judgement { verdict, .. } = self.judge(call, &seat).await;
-        Ok(Explained::of(verdict.report(), &self.settings.redactor))
+        let Judgement { verdict, .. } = self.state.decisions().judge(call, &seat).await;
+        Ok(Explained::of(verdict.report(), &self.state.settings.redactor))
     }
 
     /// Whether the principal may use an MCP tool.
     pub fn permits_tool(&self, tool: &str, client: &Client) -> bool {
         // In no session, and so always in the same one: what the engine keeps of a new one each time would be for nothing.
-        let occasion = self.occasion_named(NO_SESSION, self.settings.cwd.clone(), None);
-        let facts = self.settings.surroundings.facts(&occasion).with(client);
-        self.settings.engine.now().permits_tool(&facts, tool)
+        let occasion = self.state.occasion_named(NO_SESSION, self.state.settings.cwd.clone(), None);
+        let facts = self.state.settings.surroundings.facts(&occasion).with(client);
+        self.state.settings.engine.now().permits_tool(&facts, tool)
     }
 
-    /// Lets other policies decide from now on, once that is on record. If sessions' kernel rules would be others under
-    /// them, all that runs is ended, and so is every shell: a process can be held to more, never to less, and never to
-    /// something else. The next command of a session starts a shell in its place.
-    ///
-    /// # Errors
-    /// If it cannot be recorded: then the policies stay.
-    pub async fn reload(&self, engine: Engine) -> Result<(), Failure> {
-        let before = self.settings.engine.now();
-        // Before it is on record, since from then on it has to hold at once.
-        let same_rules = tokio::task::block_in_place(|| self.same_rules(&before, &engine));
-        let entry = record::reloaded(&self.settings.redactor, &before, &engine);
-        self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
-        self.settings.engine.replace(engine);
-        tokio::task::block_in_place(|| self.keep_records());
-        // A yes would be to what the old policies asked. Whoever still waits asks again; a program that waits in its `execve` cannot.
-        self.approvals().withdraw_waiting(|about| !matches!(about.lifts, approvals::Lifts::Execution { .. }));
-        self.answers.send_modify(|answers| *answers += 1);
-        if !same_rules {
-            let reloads = self.reloads.fetch_add(1, Ordering::AcqRel) + 1;
-            self.jobs.end_running(Cause::PolicyReload).await;
-            for id in self.sessions.suspend_all(|session| session.place().is_none() && session.rules() != reloads).await
-            {
-                let entry = record::closed(&id, sessions::POLICY_RELOAD);
-                self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
+    /// The sessions: opened, had again, listed and closed.
+    pub fn sessions(&self) -> Sessions<'_> {
+        Sessions { state: &self.state }
+    }
+
+    /// The jobs: commands that go on after their calls have returned.
+    pub fn jobs(&self) -> Jobs<'_> {
+        Jobs { state: &self.state }
+    }
+
+    /// The requests that wait for a person, and the answers to them.
+    pub fn approvals(&self) -> Approvals<'_> {
+        Approvals { state: &self.state }
+    }
+
+    /// The checkpoints of workspaces, and the way back to them.
+    pub fn checkpoints(&self) -> Checkpoints<'_> {
+        Checkpoints { state: &self.state }
+    }
+
+    /// What agents did in views of the workspace.
+    pub fn views(&self) -> Views<'_> {
+        Views { state: &self.state }
+    }
+
+    /// What an agent can read again.
+    pub fn read_api(&self) -> ReadApi<'_> {
+        ReadApi { state: &self.state }
+    }
+
+    /// What people have stopped.
+    pub fn kill_switch(&self) -> KillSwitch<'_> {
+        KillSwitch { state: &self.state }
+    }
+
+    /// Ends what nobody uses, again and again, as long as the pipeline lives. For a server to run beside its work.
+    pub async fn keep_house(&self) {
+        let state = Arc::downgrade(&self.state);
+        let idle = self.state.settings.idle;
+        let every = (idle / 10).clamp(Duration::from_millis(100), Duration::from_secs(30));
+        loop {
+            tokio::time::sleep(every).await;
+            let Some(state) = state.upgrade() else { return };
+            state.job_registry.sweep(idle);
+            for id in state.session_registry.close_idle(idle, state.settings.lifetime).await {
+                state.workspace_changes.forget(&id);
+                state.transcripts.forget(&id);
+                if let Err(failure) = state.audit.append(record::closed(&id, "idle")).await {
+                    tracing::error!(%failure, "the end of a session cannot be recorded");
+                }
             }
         }
-        if before.policy_set() != self.settings.engine.now().policy_set() {
-            self.end_guarded_elsewhere().await?;
-        }
-        Ok(())
-    }
-
-    /// Looks for these values from now on, in place of those that the settings had, in the output of whatever is started and in
-    /// all that is told. What runs already keeps to those that it began with. Says in the log which cannot be searched for.
-    pub fn renew_secrets(&self, values: &[KnownValue]) {
-        tracing::info!(values = values.len(), "other values are secrets from now on");
-        for RefusedValue { name, why } in self.settings.redactor.renew(values) {
-            tracing::warn!("the value of `{name}` is not redacted: {why}");
-        }
-    }
-
-    /// Puts on record that other policies were found, and why they are not used.
-    ///
-    /// # Errors
-    /// If it cannot be recorded.
-    pub async fn refuse_reload(&self, why: &str) -> Result<(), Failure> {
-        let engine = self.settings.engine.now();
-        let why = self.settings.redactor.text(why);
-        tracing::warn!("the policies stay as they are: {why}");
-        let entry = record::refused_reload(&engine, why);
-        self.audit.append(entry).await.map(drop).map_err(|error| self.failure(&error))
-    }
-
-    /// Whether the kernel would hold a session to the same under both. Rules under which none would start are like no others.
-    fn same_rules(&self, one: &Engine, other: &Engine) -> bool {
-        match (self.kernel_rules(one), self.kernel_rules(other)) {
-            (Some(one), Some(other)) => one == other,
-            _ => false,
-        }
-    }
-
-    /// What the kernel would hold a session to; `None` if none would start.
-    fn kernel_rules(&self, engine: &Engine) -> Option<plan::SandboxPlan> {
-        let id = SessionId::new().ok()?;
-        // It need not exist: it stands for the one that each session has.
-        let temp = real_directory(&std::env::temp_dir())?.child(&format!("{OWN_DIRECTORY}any"))?;
-        let occasion = self.occasion(&id, self.settings.cwd.clone(), Some(temp));
-        let facts = self.settings.surroundings.facts(&occasion);
-        plan::derive(engine, &facts, &real_roots(engine), self.settings.level, self.settings.limits).ok()
-    }
-
-    /// The chain of the record, by which this server's control socket is named.
-    pub fn chain(&self) -> String {
-        self.audit.chain().to_string()
-    }
-
-    /// Forgets all that waits for a person.
-    fn forget_requests(&self) {
-        self.approvals.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        self.answers.send_modify(|answers| *answers += 1);
-    }
-
-    /// How much output is kept and shown unless a call says otherwise.
-    pub fn budget(&self) -> Budget {
-        self.settings.budget
-    }
-
-    /// The head of the record.
-    pub fn anchor(&self) -> Anchor {
-        self.audit.head()
-    }
-
-    /// What may be shown of a text.
-    pub fn redact(&self, text: &str) -> Redacted {
-        self.settings.redactor.text(text)
     }
 
     /// Ends every session and closes the record.
@@ -585,421 +428,102 @@ impl Pipeline {
     /// # Errors
     /// If the end cannot be recorded.
     pub async fn shut_down(&self) -> Result<(), Failure> {
-        *self.ending.write().await = true;
-        self.readings.end();
-        self.jobs.end_all().await;
-        for id in self.sessions.close_all().await {
-            self.workspace_changes.forget(&id);
-            self.transcripts.forget(&id);
+        *self.state.ending.write().await = true;
+        self.state.readings.end();
+        self.state.job_registry.end_all().await;
+        for id in self.state.session_registry.close_all().await {
+            self.state.workspace_changes.forget(&id);
+            self.state.transcripts.forget(&id);
             let entry = record::closed(&id, "shutdown");
-            self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
+            self.state.audit.append(entry).await.map_err(|error| self.state.failure(&error))?;
         }
-        self.audit.append(record::stop()).await.map(drop).map_err(|error| self.failure(&error))
+        self.state.audit.append(record::stop()).await.map(drop).map_err(|error| self.state.failure(&error))
     }
 
-    /// Reads the script, looks around and decides. A long script takes milliseconds, and so does one that has to be looked around
-    /// for; meanwhile other calls go on. For any other, handing them to another thread would take longer.
-    async fn judge(&self, call: &Call, seat: &ExecTarget) -> Judgement {
-        let occasion = &seat.occasion;
-        let surroundings = seat.elsewhere.as_ref().unwrap_or(&self.settings.surroundings);
-        let read = || {
-            let inventory = self.parse_cache.read(&call.script, &occasion.left);
-            if inventory.own_parsed() {
-                return (inventory, None);
-            }
-            let facts = surroundings.facts(occasion).with(&call.client);
-            match self.settings.engine.now().apart(&inventory, &facts) {
-                Some(instead) => (self.parse_cache.read(&instead, &occasion.left), Some(instead)),
-                None => (inventory, None),
-            }
+    /// The head of the record.
+    pub fn anchor(&self) -> Anchor {
+        self.state.audit.head()
+    }
+
+    /// The chain of the record, by which this server's control socket is named.
+    pub fn chain(&self) -> String {
+        self.state.audit.chain().to_string()
+    }
+
+    /// How much output is kept and shown unless a call says otherwise.
+    pub fn budget(&self) -> Budget {
+        self.state.settings.budget
+    }
+
+    /// How long a session, a job or what is left of one is kept for nobody who asks for it.
+    pub fn idle(&self) -> Duration {
+        self.state.settings.idle
+    }
+
+    /// On whose behalf the principal acts.
+    pub fn user(&self) -> &str {
+        &self.state.settings.surroundings.principal.user
+    }
+
+    /// What may be shown of a text.
+    pub fn redact(&self, text: &str) -> Redacted {
+        self.state.redact(text)
+    }
+
+    /// Judges a script again after the yes of these people, which is on record, to the request `under`, and runs it.
+    async fn lift(&self, pending: Pending, people: &[Approval], under: RequestId) -> Result<ApprovedRun, Failure> {
+        let Pending { question, call, scripts, opens, .. } = pending;
+        self.state.kill_switch().goes_on(call.session.as_deref())?;
+        let facts = question.facts().clone();
+        // How long the person took is not the target's.
+        let mut deadline = Deadline::after(self.state.time_of(&call));
+        let seat = match &call.session {
+            Some(id) if !call.is_apart() => self.state.seats().in_session(&call, id, &mut deadline).await?,
+            _ => self.state.seats().apart(&call, SessionId::of(&facts.session), deadline).await?,
         };
-        let is_long = call.script.len() > parse_cache::SHORT;
-        let mut turn = None;
-        if is_long {
-            turn = Some(self.turn().await);
+        // A yes is to what the person was shown; a session that has moved on since is another matter.
+        if seat.scripts != scripts || seat.occasion.cwd != facts.cwd {
+            return Err(Failure::of("the session has changed since this was asked; submit the command again"));
         }
-        let (inventory, instead) = if is_long { tokio::task::block_in_place(read) } else { read() };
-        let looks_around = is_long || looks_around(&inventory);
-        if looks_around && turn.is_none() {
-            turn = Some(self.turn().await);
+        let engine = self.state.settings.engine.now();
+        if question.report().policy_set != engine.policy_set() {
+            return Ok(ApprovedRun::Outdated(Box::new(call)));
         }
-        let judge = || {
-            let engine = self.settings.engine.now();
-            let facts = surroundings.gather(occasion, &inventory, &engine).with(&call.client);
-            let started = Instant::now();
-            let verdict = engine.decide(inventory, &facts);
-            Judgement { facts, verdict, elapsed: started.elapsed(), instead }
-        };
-        let judgement = if looks_around { tokio::task::block_in_place(judge) } else { judge() };
-        drop(turn);
-        judgement
+        Box::pin(self.lift_in(seat, question, call, opens, people, under)).await.map(ApprovedRun::Ended)
     }
 
-    /// Waits until few enough judge what takes long. It holds a thread meanwhile, of which the runtime has a number: behind that nothing
-    /// would be answered, the kill switch included.
-    async fn turn(&self) -> Option<SemaphorePermit<'_>> {
-        // Nobody closes it.
-        self.judges.acquire().await.ok()
-    }
-
-    /// No record, no run. Behind a server's end there is no record.
-    async fn record_decision(
+    /// The same where its place is held.
+    async fn lift_in(
         &self,
-        call: &Call,
-        seat: &ExecTarget,
-        verdict: &Verdict,
-        under: Option<RequestId>,
-        elapsed: Duration,
-    ) -> Result<Decided, Failure> {
-        let begins = Arc::clone(&self.ending).read_owned().await;
-        if *begins {
-            return Err(Failure::of("Palisade is about to end").helped("submit the command again once it runs"));
+        mut seat: ExecTarget,
+        question: ApprovalRequest,
+        call: Call,
+        opens: Openings,
+        people: &[Approval],
+        under: RequestId,
+    ) -> Result<Box<Outcome>, Failure> {
+        let facts = question.facts().clone();
+        let engine = self.state.settings.engine.now();
+        // The kernel's rules know of no yes: what they would refuse runs under wider ones, in a shell that ends with it.
+        seat.extra = opens;
+        if !seat.extra.is_empty() {
+            seat = self.state.seats().beside(seat)?;
         }
-        let req = self.audit.request();
-        let redactor = self.settings.redactor.keyed(call.session.as_deref().unwrap_or(NO_SESSION));
-        let explained = Explained::of(verdict.report(), &redactor);
-        let entry = record::decided(
-            self.settings.for_record(),
-            &redactor,
-            call,
-            &seat.occasion,
-            req,
-            verdict,
-            &explained,
-            under,
-            elapsed,
-        )
-        .map_err(|SealError| Failure::of(SEALED))?;
-        let anchor = self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
-        let note = explained.note(self.settings.redactor.text(&req.to_string()));
-        self.transcripts.decided(req, &explained);
-        if let Some(session) = &call.session {
-            self.transcripts.told_to_run(session, note.id.clone(), &explained);
-        }
-        Ok(Decided { req, explained, note, anchor, begins })
-    }
-
-    /// How long a call may take. A job that was begun as one has no deadline but its own, and ends when nobody asks for it any more.
-    fn time_of(&self, call: &Call) -> Duration {
-        let at_once = call.yields == Some(Duration::ZERO);
-        call.timeout.unwrap_or(if at_once { NEVER } else { self.settings.timeout })
-    }
-
-    /// Where a call is judged and will run: its session, or a fresh one that is not open yet.
-    async fn seat(&self, call: &Call) -> Result<ExecTarget, Failure> {
-        let mut deadline = Deadline::after(self.time_of(call));
-        match &call.session {
-            Some(id) if !call.is_apart() => self.seat_in(call, id, &mut deadline).await,
-            session => {
-                if let Some(session) = session {
-                    self.settled(session, &mut deadline).await?;
-                }
-                let id = SessionId::new().map_err(|error| self.failure(&error))?;
-                self.seat_apart(call, id, deadline).await
+        let started = Instant::now();
+        let verdict = engine.approve(question, people);
+        self.state.usage.count(&verdict, &engine);
+        let decided = self.state.decisions().record(&call, &seat, &verdict, Some(under), started.elapsed()).await?;
+        match verdict {
+            Verdict::Allow(grant) => {
+                Box::pin(self.state.commands().run(seat, facts, grant, decided, call)).await.map(Box::new)
             }
+            Verdict::Ask(_) | Verdict::Deny(_) => Ok(Box::new(Outcome::Denied(Refusal {
+                explained: decided.explained,
+                decision: decided.note,
+                anchor: decided.anchor,
+            }))),
         }
     }
-
-    /// In a shell of its own that is opened for it, where its session is.
-    async fn seat_apart(&self, call: &Call, id: SessionId, deadline: Deadline) -> Result<ExecTarget, Failure> {
-        if let Some(session) = &call.session
-            && let Some(seat) = self.seat_beside(call, session, &id, deadline).await?
-        {
-            return Ok(seat);
-        }
-        self.seat_fresh(call, id)
-    }
-
-    /// Waits until what a session's last command left is known; of one that a job holds, it is that from before the job.
-    async fn settled(&self, session: &str, deadline: &mut Deadline) -> Result<(), Failure> {
-        match self.sessions.lease(session, deadline).await {
-            Ok(lease) => lease.give_back(),
-            Err(SessionError::Busy { .. }) => {}
-            Err(error) => return Err(self.lost(&error)),
-        }
-        Ok(())
-    }
-
-    fn seat_fresh(&self, call: &Call, id: SessionId) -> Result<ExecTarget, Failure> {
-        let place = self.sessions.admit().map_err(|error| self.failure(&error))?;
-        self.seat_at(call, id, Some(place))
-    }
-
-    /// In a shell of its own; one like the session's, if the call names one.
-    fn seat_at(
-        &self,
-        call: &Call,
-        id: SessionId,
-        place: Option<crate::session::registry::SessionPermit>,
-    ) -> Result<ExecTarget, Failure> {
-        let rules = self.reloads.load(Ordering::Acquire);
-        let (base, beginning) = match &call.session {
-            Some(session) => {
-                let note = self.sessions.note(session).map_err(|error| self.failure(&error))?;
-                (note.cwd, note.beginning)
-            }
-            None => (self.settings.cwd.clone(), ShellSnapshot::default()),
-        };
-        let cwd = self.directory(call.cwd.as_deref(), &base)?;
-        let mut occasion = self.occasion(&id, cwd, SessionDirectory::place_for(id.as_str()));
-        occasion.left_with(beginning.left.clone());
-        let extra = Openings::default();
-        Ok(ExecTarget {
-            id,
-            occasion,
-            elsewhere: None,
-            lease: None,
-            place,
-            directory: None,
-            beginning,
-            there: None,
-            scripts: 0,
-            rules,
-            extra,
-            due: None,
-            unseen: false,
-        })
-    }
-
-    /// What a yes to this opens beyond what the kernel holds sessions to.
-    fn opens(&self, question: &ApprovalRequest) -> Result<Openings, Failure> {
-        // The guard tells the command that it has made what was made for it.
-        let can_make = question.facts().session.guarded && palisade_sandbox::probe().mounts;
-        let mut opened = Openings::of(question, can_make);
-        if opened.is_empty() {
-            return Ok(opened);
-        }
-        let (engine, settings) = (self.settings.engine.now(), &self.settings);
-        let plan = self.plan_cache.plan(&engine, question.facts(), &BTreeMap::new(), settings);
-        let plan = plan.map_err(|plan::Hole { outer, inner }| self.failure(&SessionError::Hole { outer, inner }))?;
-        opened.retain(|path, rights, new| {
-            let path = Path::new(path.as_str());
-            // A new file there is made in the session's own place, which takes no wider rules.
-            let is_there = |above: &&Path| above.symlink_metadata().is_ok();
-            let around = if new.is_some() { path.ancestors().find(is_there).unwrap_or(path) } else { path };
-            if palisade_sandbox::is_own_place(around) {
-                return false;
-            }
-            let needed = if new.is_some() { Rights::WRITE } else { rights };
-            let held = plan.rules.iter().any(|rule| path.starts_with(&rule.path) && rule.rights.contains(needed));
-            !held || plan.masks.iter().any(|mask| path.starts_with(&mask.path))
-        });
-        Ok(opened)
-    }
-
-    /// Why a yes to this could not be carried out: it would open what policy forbids as well, and the kernel could not keep that from
-    /// the command; or the session's user cannot change what it would open.
-    fn why_not(&self, question: &ApprovalRequest, opens: &Openings) -> Option<String> {
-        let changed = |rights: &Rights| rights.contains(Rights::WRITE) || rights.contains(Rights::DELETE);
-        let changed = opens.places.iter().filter(|(_, rights)| changed(rights)).map(|(path, _)| path);
-        // A new place is made in the directory around it.
-        let is_there = |above: &AbsolutePath| Path::new(above.as_str()).symlink_metadata().is_ok();
-        let mut changed =
-            changed.filter_map(|path| std::iter::once(path.clone()).chain(path.ancestors()).find(is_there));
-        if let Some(path) = changed.find(|path| !approval_binding::is_ours(Path::new(path.as_str()))) {
-            return Some(format!("the session's user cannot change `{path}`"));
-        }
-        let engine = self.settings.engine.now();
-        let hole =
-            (!opens.is_empty()).then(|| self.plan_cache.hole(&engine, question.facts(), &opens.places)).flatten();
-        let plan::Hole { outer, inner } = hole?;
-        Some(format!(
-            "a yes would open `{outer}`, and with it `{inner}`, which policy forbids; `mkdir` a directory there first, for it is opened alone"
-        ))
-    }
-
-    /// The refusal of a command that could not run after a yes either. Its record is the `ask` decision, without an answer.
-    fn could_not_be_done(&self, decided: Decided, why: &str) -> Refusal {
-        let Decided { mut explained, anchor, note, .. } = decided;
-        if let Some(first) = explained.reasons.first_mut() {
-            first.reason.push(&self.redact(&format!(" Nobody is asked: {why}.")));
-        }
-        Refusal { decision: explained.note(note.id), explained, anchor }
-    }
-
-    /// The refusal of a command of which nobody could say, by its deadline, what its names mean at its target: what is not known is not
-    /// allowed.
-    fn unseen(&self, decided: Decided) -> Refusal {
-        let Decided { mut explained, anchor, note, .. } = decided;
-        if let Some(first) = explained.reasons.first_mut() {
-            first.reason.push(&Redacted::from_static(
-                " The target had not said what the command's names mean when its deadline passed.",
-            ));
-        }
-        Refusal { decision: explained.note(note.id), explained, anchor }
-    }
-
-    /// A seat in a shell of its own that begins as the session's: the session stays as it is.
-    fn beside(&self, mut seat: ExecTarget) -> Result<ExecTarget, Failure> {
-        let Some(session) = seat.lease.as_mut().and_then(Lease::session) else { return Ok(seat) };
-        let beginning = session.beginning();
-        let place = self.sessions.admit().map_err(|error| self.failure(&error))?;
-        if let Some(lease) = seat.lease.take() {
-            lease.give_back();
-        }
-        seat.place = Some(place);
-        seat.beginning = beginning;
-        // It is where the shell starts.
-        seat.directory = None;
-        Ok(seat)
-    }
-
-    async fn seat_in(&self, call: &Call, id: &str, deadline: &mut Deadline) -> Result<ExecTarget, Failure> {
-        let mut lease = self.sessions.lease(id, deadline).await.map_err(|error| self.lost(&error))?;
-        let rules = self.reloads.load(Ordering::Acquire);
-        if lease.session().is_some_and(|session| session.place().is_some()) {
-            return self.seat_elsewhere(call, lease, rules, *deadline).await;
-        }
-        if lease.session().is_none_or(|session| session.rules() != rules) {
-            lease = self.restart(lease, rules, &call.client).await?;
-        }
-        let Some(session) = lease.session() else { return Err(self.failure(&SessionError::Unknown)) };
-        let cwd = self.directory(call.cwd.as_deref(), session.cwd());
-        let (id, scripts, temp) = (session.id().clone(), session.commands(), session.temp().cloned());
-        let shell = session.process();
-        let left = session.left().clone();
-        let cwd = match cwd {
-            Ok(cwd) => cwd,
-            Err(failure) => {
-                lease.give_back();
-                return Err(failure);
-            }
-        };
-        let directory = call.cwd.is_some().then(|| cwd.clone());
-        let mut occasion = self.occasion(&id, cwd, temp);
-        occasion.shell = shell;
-        occasion.left_with(left);
-        Ok(ExecTarget {
-            id,
-            occasion,
-            elsewhere: None,
-            lease: Some(lease),
-            place: None,
-            directory,
-            beginning: ShellSnapshot::default(),
-            there: None,
-            scripts,
-            rules,
-            extra: Openings::default(),
-            due: None,
-            unseen: false,
-        })
-    }
-
-    fn occasion(&self, id: &SessionId, cwd: AbsolutePath, temp: Option<AbsolutePath>) -> Occasion {
-        self.occasion_named(id.as_str(), cwd, temp)
-    }
-
-    fn occasion_named(&self, id: &str, cwd: AbsolutePath, temp: Option<AbsolutePath>) -> Occasion {
-        let promise = plan::local(&self.settings.engine.now(), &self.settings.accept, self.settings.level);
-        let mut occasion = Occasion::local(id, cwd, temp, promise);
-        let surroundings = &self.settings.surroundings;
-        let facts = surroundings.facts(&occasion);
-        occasion.scratch = self.scratches.of(&self.settings.engine.now(), &facts, &surroundings.home);
-        self.usage.tell(&mut occasion.session);
-        occasion
-    }
-
-    /// A directory that a call names, relative to where it would otherwise run.
-    fn directory(&self, named: Option<&str>, base: &AbsolutePath) -> Result<AbsolutePath, Failure> {
-        let Some(named) = named else { return Ok(base.clone()) };
-        if named.len() > MAX_PATH {
-            return Err(Failure::of("the directory's name is longer than any path"));
-        }
-        let path = Path::new(base.as_str()).join(named);
-        let found = real_directory(&path).filter(|path| Path::new(path.as_str()).is_dir());
-        found.ok_or_else(|| Failure {
-            what: self.settings.redactor.text(&format!("`{named}` is not a directory that can be entered")),
-            help: Redacted::from_static("give a directory that exists, absolute or relative to the session's own"),
-            session_lost: false,
-        })
-    }
-
-    /// Why a session cannot be had; that it has ended is told apart.
-    fn lost(&self, error: &SessionError) -> Failure {
-        Failure { session_lost: matches!(error, SessionError::Ended(_)), ..self.failure(error) }
-    }
-
-    fn failure(&self, error: &(impl miette::Diagnostic + ?Sized)) -> Failure {
-        Failure::explain(error, &self.settings.redactor)
-    }
-}
-
-/// What is said where a copy of what was asked cannot be sealed.
-const SEALED: &str =
-    "the copy of this that `audit.sealed-to` demands cannot be made, so it is not on record and nothing is done";
-
-/// Where one call is judged and runs.
-struct ExecTarget {
-    id: SessionId,
-    occasion: Occasion,
-    /// What is around it, if it is not on this machine.
-    elsewhere: Option<Surroundings>,
-    /// The session's, if it runs in one.
-    lease: Option<Lease>,
-    /// Held for its end.
-    place: Option<crate::session::registry::SessionPermit>,
-    directory: Option<AbsolutePath>,
-    /// What a shell of its own begins with.
-    beginning: ShellSnapshot,
-    /// Where such a shell is started, if it is not on this machine.
-    there: Option<(Base, Arc<RemoteSite>)>,
-    /// Scripts that its session has run.
-    scripts: u64,
-    /// The kernel rules that hold it, by number.
-    rules: u64,
-    /// What a person's yes opens to it beyond those.
-    extra: Openings,
-    /// By when the command has to have ended, if it is not on this machine.
-    due: Option<Deadline>,
-    /// Its target had not said by then what the command's names mean.
-    unseen: bool,
-}
-
-impl ExecTarget {
-    /// What tells the shell from one in which something else has run.
-    fn state(&mut self) -> Option<palisade_audit::Digest> {
-        match self.lease.as_mut().and_then(Lease::session) {
-            Some(session) => session.beginning().digest(),
-            None => self.beginning.digest(),
-        }
-    }
-
-    /// Where it is, if that is not on this machine.
-    fn elsewhere(&mut self) -> Option<&RemoteSite> {
-        match self.lease.as_mut().and_then(Lease::session) {
-            Some(session) => session.place().map(|place| &**place),
-            None => self.there.as_ref().map(|(_, place)| &**place),
-        }
-    }
-}
-
-impl Drop for ExecTarget {
-    fn drop(&mut self) {
-        // Judged but not run: the session is as it was.
-        if let Some(lease) = self.lease.take() {
-            lease.give_back();
-        }
-    }
-}
-
-/// A verdict that is not on record yet, and what it rests on.
-struct Judgement {
-    facts: Facts,
-    verdict: Verdict,
-    elapsed: Duration,
-    /// The script that was judged, and runs, in place of the one that was submitted.
-    instead: Option<Vec<u8>>,
-}
-
-/// A decision that is on record.
-struct Decided {
-    req: RequestId,
-    explained: Explained,
-    note: DecisionNote,
-    anchor: Anchor,
-    /// Held until what was decided is known as running, or does not run.
-    begins: OwnedRwLockReadGuard<bool>,
 }
 
 /// Why the flow could not be set up.
@@ -1013,12 +537,6 @@ pub enum OpenError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Sandbox(#[from] palisade_sandbox::SandboxError),
-}
-
-/// What it touches is a tree, or has to be found.
-fn looks_around(inventory: &palisade_grammar::Inventory) -> bool {
-    let wide = |effect: &palisade_grammar::Effect| effect.tree || effect.target.value.literal().is_none();
-    inventory.commands().iter().flat_map(|command| &command.effects).any(wide)
 }
 
 /// Facts that also say who calls.

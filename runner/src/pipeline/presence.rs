@@ -12,8 +12,9 @@ use palisade_audit::RequestId;
 use palisade_engine::{Approval, Channel, Lasts};
 use tokio::sync::mpsc;
 
-use super::Pipeline;
-use super::approvals::About;
+use super::Approvals;
+use super::approval_requests::About;
+use super::state::PipelineState;
 use crate::control::peer::Peer;
 
 /// How long somebody is taken to be there who has looked through the control socket.
@@ -42,7 +43,7 @@ struct There {
 #[derive(Debug)]
 pub struct Attendance {
     number: u64,
-    pipeline: Weak<Pipeline>,
+    state: Weak<PipelineState>,
     requests: mpsc::Receiver<RequestId>,
 }
 
@@ -59,8 +60,8 @@ impl Attendance {
     }
 
     fn take_away(&self) {
-        if let Some(pipeline) = self.pipeline.upgrade() {
-            pipeline.presence.there().attending.remove(&self.number);
+        if let Some(state) = self.state.upgrade() {
+            state.presence.there().attending.remove(&self.number);
         }
     }
 }
@@ -90,29 +91,29 @@ impl Presence {
     }
 }
 
-impl Pipeline {
+impl Approvals<'_> {
     /// This person is there from now on, as long as the answer lives.
-    pub fn attended_by(self: &Arc<Self>, person: Approval) -> Attendance {
+    pub fn attended_by(self, person: Approval) -> Attendance {
         let (sender, requests) = mpsc::channel(MAX_SHOWN);
-        let mut there = self.presence.there();
+        let mut there = self.state.presence.there();
         there.last += 1;
         let number = there.last;
         there.attending.insert(number, (person, sender));
-        Attendance { number, pipeline: Arc::downgrade(self), requests }
+        Attendance { number, state: Arc::downgrade(self.state), requests }
     }
 
     /// Whether somebody is there whose yes to this would count.
-    pub(super) fn can_ask(&self, about: &About) -> bool {
+    pub(super) fn can_ask(self, about: &About) -> bool {
         let now = Instant::now();
         let (seen, attending) = {
-            let there = self.presence.there();
+            let there = self.state.presence.there();
             let lately = there.seen.iter().filter(|(_, seen)| now.saturating_duration_since(**seen) < LATELY);
             let seen: Vec<String> = lately.map(|(user, _)| user.clone()).collect();
             let attending: Vec<Approval> = there.attending.values().map(|(person, _)| person.clone()).collect();
             (seen, attending)
         };
         let by_name = |user: String| Approval {
-            roles: self.settings.people.roles(&user),
+            roles: self.state.settings.people.roles(&user),
             user,
             via: Channel::Control,
             lasts: Lasts::Once,
@@ -122,8 +123,8 @@ impl Pipeline {
     }
 
     /// Shows a request where a yes to it would count: at one place, so that nobody is asked twice.
-    pub(super) fn show_to_somebody(&self, id: RequestId, about: &About) {
-        let attending: Vec<_> = self.presence.there().attending.values().cloned().collect();
+    pub(super) fn show_to_somebody(self, id: RequestId, about: &About) {
+        let attending: Vec<_> = self.state.presence.there().attending.values().cloned().collect();
         let may = attending.into_iter().filter(|(person, _)| self.may_approve(about, person).allowed);
         for (_, sender) in may {
             if sender.try_send(id).is_ok() {

@@ -3,12 +3,15 @@
 //! Decides nothing but this: there is only the principal's own, whatever the name; and where a person has stopped the agent there is
 //! nothing. Another principal's are in another pipeline.
 
+use std::sync::Arc;
+
 use palisade_redact::Redacted;
 use palisade_redact::output::{Cursor, View};
 use serde::Serialize;
 
+use super::state::PipelineState;
 use super::transcript::Transcript;
-use super::{Client, Failure, Pipeline, Reading};
+use super::{Client, Failure, Reading, WithClient};
 use crate::result::{ExecResult, Explained};
 use crate::shell::SessionError;
 
@@ -58,33 +61,38 @@ pub struct Rule {
     pub suggest: Redacted,
 }
 
-impl Pipeline {
+/// What an agent can read again.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadApi<'a> {
+    pub(super) state: &'a Arc<PipelineState>,
+}
+
+impl ReadApi<'_> {
     /// What holds for the principal now.
     ///
     /// # Errors
     /// If a person has stopped the agent.
-    pub fn rules(&self, client: &Client) -> Result<Rules, Failure> {
-        use super::WithClient as _;
-        self.goes_on(None)?;
-        let engine = self.settings.engine.now();
-        let facts = self.facts_of_nothing().with(client);
+    pub fn rules(self, client: &Client) -> Result<Rules, Failure> {
+        self.state.kill_switch().goes_on(None)?;
+        let engine = self.state.settings.engine.now();
+        let facts = self.state.facts_of_nothing().with(client);
         let all = engine.visible_policies(&facts);
         let more_policies = all.len().saturating_sub(MAX_RULES);
         let rule = |policy: palisade_engine::VisiblePolicy| Rule {
-            id: self.redact(&policy.id),
+            id: self.state.redact(&policy.id),
             effect: if policy.permits { "permit" } else { "forbid" },
-            reason: self.redact(&policy.reason),
-            suggest: self.redact(&policy.suggest),
+            reason: self.state.redact(&policy.reason),
+            suggest: self.state.redact(&policy.suggest),
         };
-        let principal = &self.settings.surroundings.principal;
+        let principal = &self.state.settings.surroundings.principal;
         Ok(Rules {
-            agent: self.redact(&principal.agent),
-            user: self.redact(&principal.user),
-            roles: principal.roles.iter().map(|role| self.redact(role)).collect(),
-            policy_set: self.redact(engine.policy_set()),
-            workspace: self.redact(self.settings.surroundings.workspace.as_str()),
-            targets: self.settings.targets.keys().map(|name| self.redact(name)).collect(),
-            approvals_expire_s: self.settings.approvals_expire.as_secs(),
+            agent: self.state.redact(&principal.agent),
+            user: self.state.redact(&principal.user),
+            roles: principal.roles.iter().map(|role| self.state.redact(role)).collect(),
+            policy_set: self.state.redact(engine.policy_set()),
+            workspace: self.state.redact(self.state.settings.surroundings.workspace.as_str()),
+            targets: self.state.settings.targets.keys().map(|name| self.state.redact(name)).collect(),
+            approvals_expire_s: self.state.settings.approvals_expire.as_secs(),
             policies: all.into_iter().take(MAX_RULES).map(rule).collect(),
             more_policies,
         })
@@ -94,33 +102,33 @@ impl Pipeline {
     ///
     /// # Errors
     /// If a person has stopped the agent.
-    pub fn decision_of(&self, id: &str) -> Result<Option<Explained>, Failure> {
-        self.goes_on(None)?;
-        Ok(id.parse().ok().and_then(|id| self.transcripts.decision(id)).map(|explained| (*explained).clone()))
+    pub fn decision(self, id: &str) -> Result<Option<Explained>, Failure> {
+        self.state.kill_switch().goes_on(None)?;
+        Ok(id.parse().ok().and_then(|id| self.state.transcripts.decision(id)).map(|explained| (*explained).clone()))
     }
 
     /// All that is kept of a job's output, from a cursor on.
     ///
     /// # Errors
     /// If there is no such job, its end could not be recorded, or a person has stopped the agent.
-    pub async fn output_of(&self, job: &str, cursor: Option<Cursor>) -> Result<ExecResult, Failure> {
-        self.goes_on(None)?;
-        let view = View::chars(self.settings.budget.keep_bytes.min(MAX_SHOWN));
-        self.read_job(job, Reading { cursor, view: Some(view), ..Reading::default() }).await
+    pub async fn output(self, job: &str, cursor: Option<Cursor>) -> Result<ExecResult, Failure> {
+        self.state.kill_switch().goes_on(None)?;
+        let view = View::chars(self.state.settings.budget.keep_bytes.min(MAX_SHOWN));
+        self.state.jobs().read(job, Reading { cursor, view: Some(view), ..Reading::default() }).await
     }
 
     /// What a session was told to run and what came of it, from a place on.
     ///
     /// # Errors
     /// If there is no such session, or a person has stopped it.
-    pub fn transcript(&self, session: &str, from: u64) -> Result<Transcript, Failure> {
-        self.goes_on(Some(session))?;
-        let known = self.sessions.notes().into_iter().any(|note| note.id == session);
+    pub fn transcript(self, session: &str, from: u64) -> Result<Transcript, Failure> {
+        self.state.kill_switch().goes_on(Some(session))?;
+        let known = self.state.session_registry.notes().into_iter().any(|note| note.id == session);
         if !known {
-            return Err(self.failure(&SessionError::Unknown));
+            return Err(self.state.failure(&SessionError::Unknown));
         }
-        let (gone, next, scripts) = self.transcripts.of(session, from);
-        Ok(Transcript { session: self.redact(session), gone, next, scripts })
+        let (gone, next, scripts) = self.state.transcripts.of(session, from);
+        Ok(Transcript { session: self.state.redact(session), gone, next, scripts })
     }
 }
 

@@ -7,28 +7,23 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use palisade_audit::RequestId;
-use palisade_engine::{AbsolutePath, Act, Approval, Decision, Facts, Machine, Scratch, SessionShell};
+use palisade_engine::{AbsolutePath, Act, Approval, Decision, Facts, Machine};
 use palisade_redact::Redacted;
 use palisade_sandbox::plan::Promise;
 
-use super::approvals::Visit;
-use super::parse_cache::SHORT;
+use super::approval_requests::Visit;
 use super::sessions::POLICY_RELOAD;
-use super::{Call, Checked, Client, ExecTarget, Failure, Occasion, Opened, Pipeline, WithClient};
+use super::state::PipelineState;
+use super::{Checked, Client, Failure, Opened, Sessions};
 use crate::control::approvals::RequestStatus;
 use crate::environment::passed_names;
-use crate::facts::Surroundings;
-use crate::facts::remote_view::View;
 use crate::guard::Ledger;
 use crate::job::Job;
-use crate::limits::MAX_PATH;
 use crate::record;
-use crate::remote::{Base, Eyes, Link, RemoteInfo, RemoteShell, Was, guard};
+use crate::remote::{Base, Link, RemoteInfo, RemoteShell, Was, guard};
 use crate::result::{Cause, Explained, Unanswered};
-use crate::session::registry::Lease;
 use crate::session::{RemoteSite, Session, ShellSnapshot};
-use crate::shell::deadline::Deadline;
-use crate::shell::{Language, SessionError, SessionId, ShellLoss, TerminalSize};
+use crate::shell::{SessionError, SessionId, ShellLoss, TerminalSize};
 use crate::target::{Place, Target, TargetNote};
 use crate::transport::{docker, ssh};
 
@@ -61,107 +56,124 @@ struct Consent {
     under: Option<RequestId>,
 }
 
-impl Pipeline {
+impl Sessions<'_> {
     /// Opens a session at a target.
     ///
     /// # Errors
     /// If there is no such target, it cannot be reached or is not the one that is known, policy does not permit it, all places are
     /// taken, or no shell can be started.
-    pub async fn open_session_at(
-        &self,
-        name: &str,
-        cwd: Option<&str>,
-        client: &Client,
-    ) -> Result<Checked<Opened>, Failure> {
+    pub async fn open_at(self, name: &str, cwd: Option<&str>, client: &Client) -> Result<Checked<Opened>, Failure> {
         if cwd.is_some() {
             return Err(Failure::of("a session at a target begins in its workspace: give no `cwd`"));
         }
-        self.open_at(name, client, &mut None).await
+        self.state.remote_sessions().open(name, client, &mut None).await
     }
 
     /// The same for the operator: where policy wants a person's yes, the one at the terminal is asked, and nobody later.
     ///
     /// # Errors
-    /// As [`Self::open_session_at`].
-    pub async fn open_session_from_outside(
-        &self,
-        name: &str,
-        person: &mut AtTerminal<'_>,
-    ) -> Result<Checked<Opened>, Failure> {
-        self.open_at(name, &Client::default(), &mut Some(person)).await
+    /// As [`Self::open_at`].
+    pub async fn open_from_outside(self, name: &str, person: &mut AtTerminal<'_>) -> Result<Checked<Opened>, Failure> {
+        self.state.remote_sessions().open(name, &Client::default(), &mut Some(person)).await
     }
 
-    async fn open_at(
-        &self,
+    /// Starts a shell in the place of one that is gone, wherever that was; see [`Self::restart`]. At a target it takes a new
+    /// connection, for which all is asked again.
+    ///
+    /// # Errors
+    /// As [`Self::restart`] and [`Self::open_at`]; what was left of a session at a target stays.
+    pub async fn reopen(self, id: &str, client: &Client) -> Result<Checked<Opened>, Failure> {
+        let Some(was) = self.state.session_registry.was_elsewhere(id) else {
+            return Ok(Checked::Done(Box::new(self.restart(id, client).await?)));
+        };
+        self.state.remote_sessions().reopen(id, &was, client).await
+    }
+
+    /// The targets that there are.
+    pub fn targets(self) -> Vec<TargetNote> {
+        let note = |target: &Target| TargetNote {
+            target: self.state.redact(&target.name),
+            transport: target.transport().as_str(),
+            place: self.state.redact(&target.description()),
+        };
+        self.state.settings.targets.values().map(note).collect()
+    }
+}
+
+/// How sessions at targets come about, and what they are held to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RemoteSessions<'a> {
+    pub(super) state: &'a Arc<PipelineState>,
+}
+
+impl RemoteSessions<'_> {
+    async fn open(
+        self,
         name: &str,
         client: &Client,
         person: &mut Option<&mut AtTerminal<'_>>,
     ) -> Result<Checked<Opened>, Failure> {
-        self.goes_on(None)?;
-        let room = self.sessions.admit().map_err(|error| self.failure(&error))?;
-        let Some(target) = self.settings.targets.get(name) else { return Err(self.failure(&SessionError::NoTarget)) };
-        let id = SessionId::new().map_err(|error| self.failure(&error))?;
+        self.state.kill_switch().goes_on(None)?;
+        let room = self.state.session_registry.admit().map_err(|error| self.state.failure(&error))?;
+        let Some(target) = self.state.settings.targets.get(name) else {
+            return Err(self.state.failure(&SessionError::NoTarget));
+        };
+        let id = SessionId::new().map_err(|error| self.state.failure(&error))?;
         let Reached { link, mut place, rules, under } = match self.reach(&id, target, client, person).await? {
             Ok(reached) => reached,
             Err(unanswered) => return Ok(Checked::Unanswered(unanswered)),
         };
         let guard = self.guard_at(&id, target, &mut place);
-        let shell = RemoteShell::start(link, target, None, guard).await.map_err(|error| self.failure(&error))?;
+        let shell = RemoteShell::start(link, target, None, guard).await.map_err(|error| self.state.failure(&error))?;
         if target.workspace.is_none() {
             place.workspace = shell.start_directory().clone();
         }
         self.settled_at(&mut place, &shell);
         let session = Session::elsewhere(id, shell, Arc::new(place), rules);
-        Ok(Checked::Done(Box::new(self.opened(session, room, false, under).await?)))
+        Ok(Checked::Done(Box::new(self.state.sessions().take_in(session, room, false, under).await?)))
     }
 
-    /// Starts a shell in the place of one that is gone, wherever that was; see [`Self::restart_session`]. At a target it takes a new
-    /// connection, for which all is asked again.
-    ///
-    /// # Errors
-    /// As [`Self::restart_session`] and [`Self::open_session_at`]; what was left of a session at a target stays.
-    pub async fn reopen_session(&self, id: &str, client: &Client) -> Result<Checked<Opened>, Failure> {
-        let Some(was) = self.sessions.was_elsewhere(id) else {
-            return Ok(Checked::Done(Box::new(self.restart_session(id, client).await?)));
-        };
-        self.goes_on(Some(id))?;
-        let room = self.sessions.admit().map_err(|error| self.failure(&error))?;
-        let target = self.settings.targets.get(&was.name).ok_or_else(|| self.failure(&SessionError::NoTarget))?;
-        let fresh = SessionId::new().map_err(|error| self.failure(&error))?;
+    /// Starts a shell in the place of one that was at a target.
+    async fn reopen(self, id: &str, was: &RemoteSite, client: &Client) -> Result<Checked<Opened>, Failure> {
+        self.state.kill_switch().goes_on(Some(id))?;
+        let room = self.state.session_registry.admit().map_err(|error| self.state.failure(&error))?;
+        let target =
+            self.state.settings.targets.get(&was.name).ok_or_else(|| self.state.failure(&SessionError::NoTarget))?;
+        let fresh = SessionId::new().map_err(|error| self.state.failure(&error))?;
         let Reached { link, mut place, rules, under } = match self.reach(&fresh, target, client, &mut None).await? {
             Ok(reached) => reached,
             Err(unanswered) => return Ok(Checked::Unanswered(unanswered)),
         };
         place.workspace = was.workspace.clone();
-        let remains = self.sessions.take_remains(id).map_err(|error| self.failure(&error))?;
+        let remains = self.state.session_registry.take_remains(id).map_err(|error| self.state.failure(&error))?;
         let was = Was { state: remains.beginning.state.as_ref(), stood: &remains.cwd };
         let guard = self.guard_at(&remains.id, target, &mut place);
         let shell = match RemoteShell::start(link, target, Some(was), guard).await {
             Ok(shell) => shell,
             Err(error) => {
-                self.sessions.keep(ShellLoss::Disconnected, remains);
-                return Err(self.failure(&error));
+                self.state.session_registry.keep(ShellLoss::Disconnected, remains);
+                return Err(self.state.failure(&error));
             }
         };
         self.settled_at(&mut place, &shell);
         let session = Session::back(remains, shell, Arc::new(place), rules);
-        Ok(Checked::Done(Box::new(self.opened(session, room, true, under).await?)))
+        Ok(Checked::Done(Box::new(self.state.sessions().take_in(session, room, true, under).await?)))
     }
 
     /// Looks at a target, asks about it, and then makes use of it; what has to be answered first, if it is a person who decides.
     async fn reach(
-        &self,
+        self,
         id: &SessionId,
         target: &Target,
         client: &Client,
         person: &mut Option<&mut AtTerminal<'_>>,
     ) -> Result<Result<Reached, Box<Unanswered>>, Failure> {
-        let rules = self.reloads.load(Ordering::Acquire);
+        let rules = self.state.reloads.load(Ordering::Acquire);
         let (mut consent, mut shown) = (Consent::default(), None);
         if matches!(&target.place, Place::Ssh(there) if !there.jumps.is_empty()) {
             // The hosts on the way are logged in to before this one is seen: that has to be permitted at its best.
-            let best = self.elsewhere(target, None);
-            match self.permitted(&self.facts_at(id.as_str(), &best, client), &best, consent, person).await? {
+            let best = self.site_of(target, None);
+            match self.permitted(&self.state.facts_at(id.as_str(), &best, client), &best, consent, person).await? {
                 Ok(yes) => consent = yes,
                 Err(unanswered) => return Ok(Err(unanswered)),
             }
@@ -171,43 +183,43 @@ impl Pipeline {
             Place::Ssh(there) => ssh::Met::meet(there).await.map(|met| RemoteGreeting::Ssh(Box::new(met))),
             Place::Docker(there) => docker::Met::meet(there).await.map(RemoteGreeting::Docker),
         };
-        let met = met.map_err(|error| self.failure(&SessionError::from(error)))?;
-        let mut place = self.elsewhere(target, Some(&met));
+        let met = met.map_err(|error| self.state.failure(&SessionError::from(error)))?;
+        let mut place = self.site_of(target, Some(&met));
         // A yes is to the target that was shown.
         if !consent.people.is_empty() && shown.is_some_and(|shown| shown != place.machine) {
             return Err(Failure::of("the target's key is not known, and nobody has said yes to that"));
         }
         let Consent { under, .. } =
-            match self.permitted(&self.facts_at(id.as_str(), &place, client), &place, consent, person).await? {
+            match self.permitted(&self.state.facts_at(id.as_str(), &place, client), &place, consent, person).await? {
                 Ok(consent) => consent,
                 Err(unanswered) => return Ok(Err(unanswered)),
             };
-        self.usage.begin();
+        self.state.usage.begin();
         let link = match (met, &target.place) {
             (RemoteGreeting::Ssh(met), Place::Ssh(there)) => met.enter(there).await.map(Link::Ssh),
             (RemoteGreeting::Docker(met), Place::Docker(there)) => met.enter(there).await.map(|container| {
-                place.end.container = self.redact(&container.id);
+                place.end.container = self.state.redact(&container.id);
                 Link::Docker(container)
             }),
-            _ => return Err(self.failure(&SessionError::NoTarget)),
+            _ => return Err(self.state.failure(&SessionError::NoTarget)),
         };
-        let link = link.map_err(|error| self.failure(&SessionError::from(error)))?;
+        let link = link.map_err(|error| self.state.failure(&SessionError::from(error)))?;
         Ok(Ok(Reached { link, place, rules, under }))
     }
 
     /// That policy permits a session there: the yes that it took, or how the answer stands. `consent` was there already.
     async fn permitted(
-        &self,
+        self,
         facts: &Facts,
         place: &RemoteSite,
         consent: Consent,
         person: &mut Option<&mut AtTerminal<'_>>,
     ) -> Result<Result<Consent, Box<Unanswered>>, Failure> {
-        let engine = self.settings.engine.now();
+        let engine = self.state.settings.engine.now();
         let report = engine.judge(facts, &Act::OpenSession, false);
         let forbidden = || {
             let (_, policies) = engine.answer(facts, &Act::OpenSession);
-            self.failure(&SessionError::TargetForbidden { policies })
+            self.state.failure(&SessionError::TargetForbidden { policies })
         };
         match report.decision {
             Decision::Allow => return Ok(Ok(consent)),
@@ -220,55 +232,57 @@ impl Pipeline {
         if !consent.people.is_empty() {
             return if lifted(&consent.people) { Ok(Ok(consent)) } else { Err(forbidden()) };
         }
-        let explained = Explained::of(&report, &self.settings.redactor);
+        let explained = Explained::of(&report, &self.state.settings.redactor);
         if let Some(person) = person {
-            let id = self.audit.request();
+            let id = self.state.audit.request();
             // What was seen of it is what they say yes to.
             let RemoteInfo { host_key, by, image, .. } = &place.end;
             let seen = std::iter::once(host_key).chain(by).chain([image]).filter(|text| !text.is_empty());
-            let words = std::iter::once(self.visit_in_words(place).to_string()).chain(seen.map(Redacted::to_string));
-            let asked = Explained { command: self.redact(&words.collect::<Vec<_>>().join(" ")), ..explained.clone() };
+            let words = std::iter::once(self.state.approval_requests().visit_in_words(place).to_string())
+                .chain(seen.map(Redacted::to_string));
+            let asked =
+                Explained { command: self.state.redact(&words.collect::<Vec<_>>().join(" ")), ..explained.clone() };
             if let Some((approval, granted)) = person(&asked) {
-                self.said(id, &approval, granted, &report, &asked).await?;
+                self.state.approvals().record_answer(id, &approval, granted, &report, &asked).await?;
                 let consent = Consent { people: vec![approval], under: Some(id) };
                 if granted {
                     return if lifted(&consent.people) { Ok(Ok(consent)) } else { Err(forbidden()) };
                 }
             }
-            let decision = explained.note(self.redact(&id.to_string()));
-            let (anchor, standing) = (self.audit.head(), self.standing(Some(id)));
+            let decision = explained.note(self.state.redact(&id.to_string()));
+            let (anchor, standing) = (self.state.audit.head(), self.state.approval_requests().standing(Some(id)));
             return Ok(Err(Box::new(Unanswered { explained: asked, decision, anchor, standing })));
         }
-        let visit = Visit { id: self.audit.request(), facts, place, report: &report, explained: &explained };
-        if let Some((under, person)) = self.remembered_visit(&visit) {
+        let visit = Visit { id: self.state.audit.request(), facts, place, report: &report, explained: &explained };
+        if let Some((under, person)) = self.state.standing_approvals().yes_to_visit(&visit) {
             // Where it was given to this very visit, it is used up for that one.
-            self.approvals().withdraw(under);
+            self.state.requests().withdraw(under);
             let consent = Consent { people: vec![person], under: Some(under) };
             return if lifted(&consent.people) { Ok(Ok(consent)) } else { Err(forbidden()) };
         }
-        let (id, standing) = match self.register_visit(visit) {
+        let (id, standing) = match self.state.approval_requests().register_visit(visit) {
             RequestStatus::Granted(id, people) => {
                 let consent = Consent { people, under: Some(id) };
                 return if lifted(&consent.people) { Ok(Ok(consent)) } else { Err(forbidden()) };
             }
-            RequestStatus::Waits(id) => (id, self.standing(Some(id))),
-            RequestStatus::Denied(id, no) => (id, self.denied(id, &no)),
-            RequestStatus::Full => (self.audit.request(), self.standing(None)),
+            RequestStatus::Waits(id) => (id, self.state.approval_requests().standing(Some(id))),
+            RequestStatus::Denied(id, no) => (id, self.state.approval_requests().denied(id, &no)),
+            RequestStatus::Full => (self.state.audit.request(), self.state.approval_requests().standing(None)),
         };
-        let decision = explained.note(self.redact(&id.to_string()));
-        let anchor = self.audit.head();
+        let decision = explained.note(self.state.redact(&id.to_string()));
+        let anchor = self.state.audit.head();
         Ok(Err(Box::new(Unanswered { explained, decision, anchor, standing })))
     }
 
     /// Ends the sessions that a guard at a target holds, and their jobs: it has the policies from before, and its kernel rules too. Each
     /// can be had again, under those of now.
-    pub(super) async fn end_guarded_elsewhere(&self) -> Result<(), Failure> {
+    pub(super) async fn end_guarded(self) -> Result<(), Failure> {
         let is_one = |job: &Job| job.elsewhere.as_ref().is_some_and(|there| there.1.session.guarded);
-        self.jobs.end_running_where(Cause::PolicyReload, is_one).await;
+        self.state.job_registry.end_running_where(Cause::PolicyReload, is_one).await;
         let is_one = |session: &Session| session.place().is_some_and(|place| place.promise.guarded);
-        for id in self.sessions.end_where(ShellLoss::Outdated, is_one).await {
+        for id in self.state.session_registry.end_where(ShellLoss::Outdated, is_one).await {
             let entry = record::closed(&id, POLICY_RELOAD);
-            self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
+            self.state.audit.append(entry).await.map_err(|error| self.state.failure(&error))?;
         }
         Ok(())
     }
@@ -276,152 +290,13 @@ impl Pipeline {
     /// Whether a guard holds it to other policies than those of now.
     ///
     /// To be asked once a reload would find what it is about: one that came before has put its policies in force by then.
-    pub(super) fn is_outdated(&self, place: &RemoteSite) -> bool {
-        place.held_to.as_ref().is_some_and(|held_to| held_to != self.settings.engine.now().policy_set())
-    }
-
-    /// The targets that there are.
-    pub fn targets(&self) -> Vec<TargetNote> {
-        let note = |target: &Target| TargetNote {
-            target: self.redact(&target.name),
-            transport: target.transport().as_str(),
-            place: self.redact(&target.description()),
-        };
-        self.settings.targets.values().map(note).collect()
-    }
-
-    /// In a session at a target: what names mean is asked there.
-    pub(super) async fn seat_elsewhere(
-        &self,
-        call: &Call,
-        mut lease: Lease,
-        rules: u64,
-        deadline: Deadline,
-    ) -> Result<ExecTarget, Failure> {
-        let (place, eyes, id, scripts, left, cwd) = {
-            let there = lease.session().and_then(|session| {
-                let (place, eyes) = (session.place().cloned()?, session.base()?.eyes());
-                let left = session.left().clone();
-                Some((place, eyes, session.id().clone(), session.commands(), left, session.cwd().clone()))
-            });
-            match there {
-                Some(there) => there,
-                None => return Err(self.failure(&SessionError::Unknown)),
-            }
-        };
-        if lease.session().is_some_and(|session| session.rules() != rules) {
-            // No kernel rule of ours holds it, so that nothing of it depends on the policies but whether it may be there; a guard's
-            // are looked at once the command is known.
-            if let Err(failure) = self.may_open_at(&self.facts_at(id.as_str(), &place, &call.client)) {
-                lease.give_back();
-                return Err(Failure { session_lost: true, ..failure });
-            }
-            if let Some(session) = lease.session() {
-                session.goes_on(rules);
-            }
-        }
-        let named = match call.cwd.as_deref() {
-            None => None,
-            Some(named) => match self.directory_at(&eyes, named, &cwd, deadline).await {
-                Ok(directory) => Some(directory),
-                Err(failure) => {
-                    lease.give_back();
-                    return Err(failure);
-                }
-            },
-        };
-        let mut occasion = self.occasion_at(id.as_str(), &place);
-        occasion.cwd = named.clone().unwrap_or(cwd);
-        occasion.left = left;
-        let (around, unseen) = self.around(call, &place, &eyes, &occasion, deadline).await;
-        Ok(ExecTarget {
-            id,
-            occasion,
-            elsewhere: Some(around),
-            lease: Some(lease),
-            place: None,
-            directory: named,
-            beginning: ShellSnapshot::default(),
-            there: None,
-            scripts,
-            rules,
-            extra: super::openings::Openings::default(),
-            due: Some(deadline),
-            unseen,
-        })
-    }
-
-    /// Beside a session at a target, in a shell that begins as the session's; none if the session is on this machine.
-    pub(super) async fn seat_beside(
-        &self,
-        call: &Call,
-        session: &str,
-        id: &SessionId,
-        deadline: Deadline,
-    ) -> Result<Option<ExecTarget>, Failure> {
-        let note = self.sessions.note(session).map_err(|error| self.failure(&error))?;
-        let (Some(place), Some(base)) = (note.elsewhere, note.base) else { return Ok(None) };
-        if call.terminal.is_some() {
-            base.has_terminals().map_err(|error| self.failure(&error))?;
-        }
-        let rules = self.reloads.load(Ordering::Acquire);
-        if note.rules != rules {
-            self.may_open_at(&self.facts_at(id.as_str(), &place, &call.client))?;
-        }
-        let room = self.sessions.admit().map_err(|error| self.failure(&error))?;
-        let eyes = base.eyes();
-        let cwd = match call.cwd.as_deref() {
-            None => note.cwd,
-            Some(named) => self.directory_at(&eyes, named, &note.cwd, deadline).await?,
-        };
-        let mut occasion = self.occasion_at(id.as_str(), &place);
-        occasion.cwd = cwd;
-        occasion.left = note.beginning.left.clone();
-        let (around, unseen) = self.around(call, &place, &eyes, &occasion, deadline).await;
-        Ok(Some(ExecTarget {
-            id: id.clone(),
-            occasion,
-            elsewhere: Some(around),
-            lease: None,
-            place: Some(room),
-            directory: None,
-            beginning: note.beginning,
-            there: Some((base, place)),
-            scripts: 0,
-            rules,
-            extra: super::openings::Openings::default(),
-            due: Some(deadline),
-            unseen,
-        }))
-    }
-
-    /// What lies around a call at a target: all names that it raises have been asked about there. True: not all of them by the deadline,
-    /// and what was not told is unknown.
-    async fn around(
-        &self,
-        call: &Call,
-        place: &RemoteSite,
-        eyes: &Eyes,
-        occasion: &Occasion,
-        deadline: Deadline,
-    ) -> (Surroundings, bool) {
-        let view = Arc::new(View::default());
-        let around = self.settings.surroundings.at(place.workspace.clone(), place.home.clone(), Arc::clone(&view));
-        let inventory = if call.script.len() > SHORT {
-            let _turn = self.turn().await;
-            tokio::task::block_in_place(|| self.parse_cache.read(&call.script, &occasion.left))
-        } else {
-            self.parse_cache.read(&call.script, &occasion.left)
-        };
-        let engine = self.settings.engine.now();
-        let look = || drop(around.gather(occasion, &inventory, &engine));
-        let unseen = deadline.within(eyes.fill(&view, look)).await.is_none();
-        (around, unseen)
+    pub(super) fn is_outdated(self, place: &RemoteSite) -> bool {
+        place.held_to.as_ref().is_some_and(|held_to| held_to != self.state.settings.engine.now().policy_set())
     }
 
     /// Starts a shell for one command beside a session at a target.
-    pub(super) async fn start_there(
-        &self,
+    pub(super) async fn start_beside(
+        self,
         id: &SessionId,
         (base, place): (Base, Arc<RemoteSite>),
         beginning: &ShellSnapshot,
@@ -431,52 +306,29 @@ impl Pipeline {
     ) -> Result<Session, Failure> {
         let ledger = base.is_guarded().then(|| self.ledger(id));
         let shell = RemoteShell::once(base, beginning.state.as_ref(), cwd, terminal, ledger).await;
-        let shell = shell.map_err(|error| self.failure(&error))?;
+        let shell = shell.map_err(|error| self.state.failure(&error))?;
         Ok(Session::elsewhere(id.clone(), shell, place, rules))
     }
 
-    async fn directory_at(
-        &self,
-        eyes: &Eyes,
-        named: &str,
-        base: &AbsolutePath,
-        deadline: Deadline,
-    ) -> Result<AbsolutePath, Failure> {
-        if named.len() > MAX_PATH || named.contains('\0') {
-            return Err(Failure::of("the directory's name is longer than any path, or is none"));
-        }
-        let path = std::path::Path::new(base.as_str()).join(named);
-        let found = match path.to_str() {
-            Some(path) => deadline.within(eyes.directory(path)).await.ok_or_else(|| {
-                Failure::of("the command's deadline passed before the target said what `cwd` is there: nothing has run")
-            })?,
-            None => None,
-        };
-        found.ok_or_else(|| Failure {
-            what: self.redact(&format!("`{named}` is not a directory at the target that can be entered")),
-            help: Redacted::from_static(
-                "give a directory that exists there, absolute or relative to the session's own",
-            ),
-            session_lost: false,
-        })
-    }
-
     /// Where a target is, as far as is known; before it was met it is taken for the one that the settings mean.
-    fn elsewhere(&self, target: &Target, met: Option<&RemoteGreeting>) -> RemoteSite {
+    fn site_of(self, target: &Target, met: Option<&RemoteGreeting>) -> RemoteSite {
         let user = target.user();
-        let mut end =
-            RemoteInfo { target: self.redact(&target.name), user: self.redact(user), ..RemoteInfo::default() };
+        let mut end = RemoteInfo {
+            target: self.state.redact(&target.name),
+            user: self.state.redact(user),
+            ..RemoteInfo::default()
+        };
         let over_ssh =
             |key_verified| Machine { user: user.to_owned(), key_verified, image: String::new(), privileged: true };
         let machine = match met {
             None => over_ssh(true),
             Some(RemoteGreeting::Ssh(met)) => {
-                end.host_key = self.redact(&met.fingerprint);
-                end.by = met.by().map(|host| self.redact(&host)).collect();
+                end.host_key = self.state.redact(&met.fingerprint);
+                end.by = met.by().map(|host| self.state.redact(&host)).collect();
                 over_ssh(met.known)
             }
             Some(RemoteGreeting::Docker(met)) => {
-                end.image = self.redact(&met.image);
+                end.image = self.state.redact(&met.image);
                 let (image, privileged) = (met.image.clone(), met.privileged);
                 Machine { user: user.to_owned(), key_verified: false, image, privileged }
             }
@@ -490,7 +342,7 @@ impl Pipeline {
             home: target.home.clone(),
             language: None,
             promise: match target.guard {
-                Some(_) => Promise::at_target(&self.settings.engine.now(), &self.settings.accept),
+                Some(_) => Promise::at_target(&self.state.settings.engine.now(), &self.state.settings.accept),
                 None => Promise::NOTHING,
             },
             held_to: None,
@@ -500,9 +352,9 @@ impl Pipeline {
     }
 
     /// What the guard of a session at a target is told to hold; none if it is to have none.
-    fn guard_at(&self, id: &SessionId, target: &Target, place: &mut RemoteSite) -> Option<(guard::Terms, Ledger)> {
+    fn guard_at(self, id: &SessionId, target: &Target, place: &mut RemoteSite) -> Option<(guard::Terms, Ledger)> {
         let guard = target.guard.clone()?;
-        let settings = &self.settings;
+        let settings = &self.state.settings;
         let engine = settings.engine.now();
         place.held_to = Some(engine.policy_set().to_owned());
         let init = guard::Init {
@@ -524,47 +376,20 @@ impl Pipeline {
     }
 
     /// Who hears of what is refused in a shell.
-    fn ledger(&self, id: &SessionId) -> Ledger {
-        Ledger::new(id.as_str(), self.settings.redactor.keyed(id.as_str()), self.audit.clone())
+    fn ledger(self, id: &SessionId) -> Ledger {
+        Ledger::new(id.as_str(), self.state.settings.redactor.keyed(id.as_str()), self.state.audit.clone())
     }
 
     /// What is known of a target once a shell runs there.
-    fn settled_at(&self, place: &mut RemoteSite, shell: &RemoteShell) {
+    fn settled_at(self, place: &mut RemoteSite, shell: &RemoteShell) {
         place.speaks(shell.language());
         if let Some(held) = shell.held() {
-            place.held_by(held.outpost(), self.redact(held.outpost().digest()));
+            place.held_by(held.outpost(), self.state.redact(held.outpost().digest()));
         }
     }
 
-    pub(super) fn facts_at(&self, id: &str, place: &RemoteSite, client: &Client) -> Facts {
-        let view = Arc::new(View::default());
-        let around = self.settings.surroundings.at(place.workspace.clone(), place.home.clone(), view);
-        around.facts(&self.occasion_at(id, place)).with(client)
-    }
-
-    /// Before a script in a session there.
-    fn occasion_at(&self, id: &str, place: &RemoteSite) -> Occasion {
-        let mut session = palisade_engine::Session::opened(id);
-        self.usage.tell(&mut session);
-        session.shell = place.language.map_or(SessionShell::Unknown, Language::told);
-        let Promise { sandboxed, guarded, paths_held, own_network } = place.promise;
-        (session.sandboxed, session.guarded, session.paths_held) = (sandboxed, guarded, paths_held);
-        session.own_network = own_network;
-        Occasion {
-            transport: place.transport,
-            host: place.host.clone(),
-            session,
-            cwd: place.workspace.clone(),
-            temp: place.temp.clone(),
-            scratch: Scratch::default(),
-            shell: None,
-            left: place.fresh(),
-            machine: place.machine.clone(),
-        }
-    }
-
-    fn may_open_at(&self, facts: &Facts) -> Result<(), Failure> {
-        let (permitted, policies) = self.settings.engine.now().answer(facts, &Act::OpenSession);
-        if permitted { Ok(()) } else { Err(self.failure(&SessionError::TargetForbidden { policies })) }
+    pub(super) fn may_open(self, facts: &Facts) -> Result<(), Failure> {
+        let (permitted, policies) = self.state.settings.engine.now().answer(facts, &Act::OpenSession);
+        if permitted { Ok(()) } else { Err(self.state.failure(&SessionError::TargetForbidden { policies })) }
     }
 }

@@ -4,54 +4,34 @@
 //! record before anybody is told of it.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Once, Weak};
 use std::time::{Duration, Instant};
 
-use palisade_engine::{AbsolutePath, Facts, Grant};
+use palisade_engine::{Facts, Grant};
 use palisade_redact::Redacted;
 use palisade_redact::output::View;
-use palisade_sandbox::move_watch::MoveWatch;
-use palisade_sandbox::names::{self, Beyond, Names};
-use palisade_sandbox::plan::{self, Level, PathRule, Rights};
-use palisade_sandbox::{Network, NewPlaces, probe};
 use tokio::sync::{mpsc, watch};
 
 use super::auto_checkpoint::NO_SESSION;
-use super::executions::Clerk;
-use super::openings::Openings;
-use super::{Call, Decided, ExecTarget, Failure, Outcome, Pipeline};
-use crate::caches::Caches;
-use crate::facts::real_directory;
-use crate::guard::Desk;
+use super::decisions::Decided;
+use super::seats::ExecTarget;
+use super::shells::Extra;
+use super::state::PipelineState;
+use super::{Call, Failure, Outcome};
 use crate::job::registry::JobPermit;
 use crate::job::{CallerReport, Job, JobId, Runs, Settled};
-use crate::network::{self, Inspector, Proxy};
 use crate::record;
 use crate::result::{ExecResult, Finish, Late, Status};
-use crate::session::{Session, ShellSnapshot};
-use crate::session_directory::SessionDirectory;
+use crate::session::Session;
 use crate::shell::progress::Progress;
-use crate::shell::{Due, End, RunEnd, SessionError, SessionId, ShellLoss, Stop, TerminalSize, Terms};
-use crate::transport::local::LaunchSpec;
+use crate::shell::{Due, End, RunEnd, SessionError, ShellLoss, Stop, TerminalSize, Terms};
 
 /// Orders that wait at most for a command.
 const ORDERS: usize = 16;
 
 /// Pieces of input that wait at most for a command, besides the one that it is reading.
 const TYPED: usize = 2;
-
-/// How often a session is made anew at most because something was moved meanwhile.
-const SEARCHES: usize = 20;
-
-/// How long the next one waits.
-const PAUSE: Duration = Duration::from_millis(25);
-
-/// For the operator, who would not see it in `session_open`.
-const NOT_SEARCHED: &str = "more lies directly in the workspace than is searched for files that policy forbids by name: those that were \
-                            not found are open to programs (docs/threat-model.md)";
 
 /// Ends a command whose call is gone before it could leave it as a job.
 struct Attended(Option<watch::Sender<bool>>);
@@ -89,23 +69,16 @@ struct ResultSender {
     view: View,
 }
 
-/// What a session is given beyond the rules that policies give for it.
-struct Extra<'a> {
-    places: &'a BTreeMap<AbsolutePath, Rights>,
-    /// Those that were made for it.
-    new: Option<&'a Arc<NewPlaces>>,
+/// The commands that were granted, from their start to the outcome on record.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Commands<'a> {
+    pub(super) state: &'a Arc<PipelineState>,
 }
 
-impl Extra<'_> {
-    fn beyond(&self) -> Beyond {
-        Beyond { opened: self.places.keys().cloned().collect(), new: self.new.cloned() }
-    }
-}
-
-impl Pipeline {
+impl Commands<'_> {
     /// Starts what was granted, and waits for its end as long as the call wants to.
     pub(super) async fn run(
-        self: &Arc<Self>,
+        self,
         mut seat: ExecTarget,
         facts: Facts,
         grant: Grant,
@@ -115,17 +88,21 @@ impl Pipeline {
         let apart = call.is_apart();
         // One that is waited for to the end is no job, whatever it has.
         let principal = format!("{}\0{}", facts.principal.agent, facts.principal.user);
-        let permit = match call.yields.map(|_| self.jobs.admit(&principal)) {
+        let permit = match call.yields.map(|_| self.state.job_registry.admit(&principal)) {
             Some(Err(limit)) if apart => {
-                self.audit.append(record::not_started(decided.req)).await.map_err(|error| self.failure(&error))?;
-                return Err(self.failure(&SessionError::TooManyJobs(limit)));
+                self.state
+                    .audit
+                    .append(record::not_started(decided.req))
+                    .await
+                    .map_err(|error| self.state.failure(&error))?;
+                return Err(self.state.failure(&SessionError::TooManyJobs(limit)));
             }
             permit => permit.and_then(Result::ok),
         };
-        let (timeout, due) = (self.time_of(&call), seat.due.take().map(Due::at));
+        let (timeout, due) = (self.state.time_of(&call), seat.due.take().map(Due::at));
         let yields = call.yields.filter(|_| permit.is_some());
-        let view = call.view.unwrap_or_else(|| View::chars(self.settings.budget.max_chars));
-        let progress = Arc::new(Progress::of(decided.req, self.settings.budget.keep_bytes, view.grep.as_ref()));
+        let view = call.view.unwrap_or_else(|| View::chars(self.state.settings.budget.max_chars));
+        let progress = Arc::new(Progress::of(decided.req, self.state.settings.budget.keep_bytes, view.grep.as_ref()));
         call.follower.follow(&progress);
         let (orders, received) = mpsc::channel(ORDERS);
         let (typist, typed) = mpsc::channel(TYPED);
@@ -149,7 +126,7 @@ impl Pipeline {
         };
         let restarted = seat.lease.as_mut().and_then(|lease| lease.session()).and_then(Session::take_notice);
         let job = Arc::new(Job {
-            id: JobId::new().map_err(|error| self.failure(&error))?,
+            id: JobId::new().map_err(|error| self.state.failure(&error))?,
             holds: seat.lease.is_some().then(|| seat.id.clone()),
             session: seat.id.clone(),
             named: call.session.clone(),
@@ -173,39 +150,47 @@ impl Pipeline {
             answer: tokio::sync::Mutex::new(CallerReport::Nothing),
             touched: std::sync::Mutex::new(Instant::now()),
         });
-        self.jobs.begun(&job);
+        self.state.job_registry.begun(&job);
         // Known to whoever stops it from here on; one who came before has been heard of by now.
-        if let Err(stopped) = self.goes_on(call.session.as_deref()) {
-            self.jobs.over(&job);
-            self.audit.append(record::not_started(decided.req)).await.map_err(|error| self.failure(&error))?;
+        if let Err(stopped) = self.state.kill_switch().goes_on(call.session.as_deref()) {
+            self.state.job_registry.over(&job);
+            self.state
+                .audit
+                .append(record::not_started(decided.req))
+                .await
+                .map_err(|error| self.state.failure(&error))?;
             return Err(stopped);
         }
         // Known to a reload from here on; one that came before has not seen it.
-        let is_outdated = seat.elsewhere().is_some_and(|place| self.is_outdated(place));
-        if is_outdated || self.reloads.load(Ordering::Acquire) != seat.rules {
-            self.jobs.over(&job);
-            self.audit.append(record::not_started(decided.req)).await.map_err(|error| self.failure(&error))?;
+        let is_outdated = seat.elsewhere().is_some_and(|place| self.state.remote_sessions().is_outdated(place));
+        if is_outdated || self.state.reloads.load(Ordering::Acquire) != seat.rules {
+            self.state.job_registry.over(&job);
+            self.state
+                .audit
+                .append(record::not_started(decided.req))
+                .await
+                .map_err(|error| self.state.failure(&error))?;
             return Err(Failure::of("the policies have changed meanwhile; submit the command again"));
         }
         drop(decided.begins);
         let answer = ResultSender { settled: settled.clone(), persistent: seat.lease.is_some(), view: view.clone() };
         let task = RunTask { seat, facts, grant, terms, terminal: call.terminal, permit, settled, view: view.clone() };
-        let (pipeline, of) = (Arc::clone(self), Arc::clone(&job));
+        let (state, of) = (Arc::clone(self.state), Arc::clone(&job));
         tokio::spawn(async move {
-            let mut carried = std::pin::pin!(pipeline.carry_out(&of, task));
+            let mut carried = std::pin::pin!(state.commands().carry_out(&of, task));
             let is_done = match &due {
                 None => false,
                 Some(due) => tokio::select! {
                     biased;
                     () = &mut carried => true,
-                    () = pipeline.answer_in_time(&of, due, &answer) => false,
+                    () = state.commands().answer_in_time(&of, due, &answer) => false,
                 },
             };
             if !is_done {
                 // What is still to be done there is done all the same, with nobody waiting for it.
                 carried.await;
             }
-            pipeline.jobs.over(&of);
+            state.job_registry.over(&of);
         });
         let mut stop = call.stop;
         let mut attended = Attended(Some(cancel));
@@ -225,14 +210,14 @@ impl Pipeline {
     }
 
     /// The result of a command that has ended. What of its output is not shown stays readable for a while.
-    pub(super) fn ran(&self, job: &Arc<Job>, settled: Settled, view: &View) -> Result<Outcome, Failure> {
+    pub(super) fn ran(self, job: &Arc<Job>, settled: Settled, view: &View) -> Result<Outcome, Failure> {
         let finish = settled.map_err(|failure| (*failure).clone())?;
-        let mut result = self.viewed(job, Some(&finish), None, view);
+        let mut result = self.state.jobs().viewed(job, Some(&finish), None, view);
         // More of it may be known later.
         let goes_on = finish.late.is_some_and(|late| late != Late::NotBegun);
         if !result.omitted.is_empty() || goes_on {
-            result.job = Some(self.redact(job.id.as_str()));
-            self.jobs.keep(Arc::clone(job));
+            result.job = Some(self.state.redact(job.id.as_str()));
+            self.state.job_registry.keep(Arc::clone(job));
         } else {
             result.cursor = None;
         }
@@ -240,19 +225,19 @@ impl Pipeline {
     }
 
     /// A command that goes on without the call.
-    fn leave(&self, job: Arc<Job>, view: &View) -> ExecResult {
-        self.jobs.keep(Arc::clone(&job));
+    fn leave(self, job: Arc<Job>, view: &View) -> ExecResult {
+        self.state.job_registry.keep(Arc::clone(&job));
         if let Some(session) = &job.holds {
-            self.sessions.hold(session.as_str(), Some(job.id.as_str()));
+            self.state.session_registry.hold(session.as_str(), Some(job.id.as_str()));
             // It may have ended just now, and nobody would take the name away again.
             if !job.is_running() {
-                self.sessions.hold(session.as_str(), None);
+                self.state.session_registry.hold(session.as_str(), None);
             }
         }
-        self.viewed(&job, job.ending().and_then(Result::ok).as_ref(), None, view)
+        self.state.jobs().viewed(&job, job.ending().and_then(Result::ok).as_ref(), None, view)
     }
 
-    async fn carry_out(&self, job: &Arc<Job>, task: RunTask) {
+    async fn carry_out(self, job: &Arc<Job>, task: RunTask) {
         let RunTask { mut seat, facts, grant, mut terms, terminal, permit, settled, view } = task;
         let changes = grant.changes_shell();
         let persistent = seat.lease.is_some();
@@ -262,31 +247,31 @@ impl Pipeline {
         }
         // What has no session is kept in the name of all that has none.
         let account = if persistent { job.session.as_str() } else { NO_SESSION };
-        let before = match self.checkpoint_before(job, &mut seat, account, &grant, &terms.stop).await {
+        let before = match self.state.checkpoints().take_before(job, &mut seat, account, &grant, &terms.stop).await {
             Ok(before) => before,
             Err(failure) => {
                 let end = self.settle(job, Err(&failure), persistent, &view).await;
                 // Nothing has run, and the session is as it was: its turn comes for whoever hears of the end.
-                self.sessions.hold(job.session.as_str(), None);
+                self.state.session_registry.hold(job.session.as_str(), None);
                 settled.send_replace(Some(end));
                 drop((seat, permit));
                 return;
             }
         };
-        let ground = self.ground_of(&mut seat).ok();
+        let ground = self.state.workspaces().of_seat(&mut seat).ok();
         let ran = match seat.lease.take() {
             Some(mut lease) => {
                 match lease.session() {
                     Some(session) => {
-                        let redactor = self.settings.redactor.keyed(job.session.as_str());
-                        let watched = self.look_before(ground, account, before).await;
+                        let redactor = self.state.settings.redactor.keyed(job.session.as_str());
+                        let watched = self.state.workspaces().look_before(ground, account, before).await;
                         let ran = session.run(grant, &redactor, terms).await;
-                        self.look_behind(watched).await;
-                        let ran = ran.map_err(|error| self.failure(&error));
+                        self.state.workspaces().look_behind(watched).await;
+                        let ran = ran.map_err(|error| self.state.failure(&error));
                         let end = self.settle(job, ran.as_ref(), persistent, &view).await;
                         // Whoever hears of the end may use the session: it waits for its turn, which comes at once. Whoever hears
                         // that it is lost may start it again, which can be done only once it is gone.
-                        self.sessions.hold(job.session.as_str(), None);
+                        self.state.session_registry.hold(job.session.as_str(), None);
                         let is_lost = ran.as_ref().is_ok_and(|ended| ended.lost.is_some());
                         if is_lost {
                             self.behind(lease, ran, changes).await;
@@ -297,27 +282,30 @@ impl Pipeline {
                         }
                         return;
                     }
-                    None => Err(self.failure(&SessionError::Unknown)),
+                    None => Err(self.state.failure(&SessionError::Unknown)),
                 }
             }
             None => {
                 let beginning = std::mem::take(&mut seat.beginning);
-                let new = self.make_new(&seat.extra);
+                let new = self.state.shells().make_new(&seat.extra);
                 let started = match (seat.there.take(), &new) {
                     (_, Err(failure)) => Err(failure.clone()),
                     (Some(there), Ok(_)) => {
-                        self.start_there(&seat.id, there, &beginning, &facts.cwd, terminal, seat.rules).await
+                        self.state
+                            .remote_sessions()
+                            .start_beside(&seat.id, there, &beginning, &facts.cwd, terminal, seat.rules)
+                            .await
                     }
                     (None, Ok(new)) => {
                         let extra = Extra { places: &seat.extra.places, new: new.as_ref() };
-                        self.start_wider(&seat.id, &facts, beginning, terminal, seat.rules, &extra).await
+                        self.state.shells().start_wider(&seat.id, &facts, beginning, terminal, seat.rules, &extra).await
                     }
                 };
                 let ran = match started {
                     Ok(session) => {
-                        let watched = self.look_before(ground, account, before).await;
+                        let watched = self.state.workspaces().look_before(ground, account, before).await;
                         let ran = self.run_alone(session, grant, terms).await;
-                        self.look_behind(watched).await;
+                        self.state.workspaces().look_behind(watched).await;
                         ran
                     }
                     Err(failure) => Err(failure),
@@ -334,18 +322,18 @@ impl Pipeline {
     }
 
     /// What becomes of a session: it is ready for the next command, unless this one has ended its shell.
-    async fn behind(&self, mut lease: crate::session::registry::Lease, ran: Result<RunEnd, Failure>, changes: bool) {
+    async fn behind(self, mut lease: crate::session::registry::Lease, ran: Result<RunEnd, Failure>, changes: bool) {
         let lost = match &ran {
             Ok(ended) => ended.lost,
             // Nothing has run.
             Err(_) => None,
         };
-        let reloads = self.reloads.load(Ordering::Acquire);
+        let reloads = self.state.reloads.load(Ordering::Acquire);
         let stale = lease.session().is_some_and(|session| session.place().is_none() && session.rules() != reloads);
         if let Some(lost) = lost {
             // The reload has ended the command, and the shell had to go with it.
             if stale {
-                self.suspend(&mut lease).await;
+                self.state.sessions().suspend(&mut lease).await;
                 lease.give_back();
             } else {
                 lease.end(lost).await;
@@ -366,7 +354,7 @@ impl Pipeline {
             return;
         }
         if stale {
-            self.suspend(&mut lease).await;
+            self.state.sessions().suspend(&mut lease).await;
             lease.give_back();
             return;
         }
@@ -374,207 +362,17 @@ impl Pipeline {
     }
 
     /// In a shell of its own that ends with the command.
-    async fn run_alone(&self, mut session: Session, grant: Grant, terms: Terms) -> Result<RunEnd, Failure> {
-        let redactor = self.settings.redactor.keyed(super::NO_SESSION);
+    async fn run_alone(self, mut session: Session, grant: Grant, terms: Terms) -> Result<RunEnd, Failure> {
+        let redactor = self.state.settings.redactor.keyed(super::NO_SESSION);
         let terms = Terms { ends: true, ..terms };
-        let ended = session.run(grant, &redactor, terms).await.map_err(|error| self.failure(&error));
+        let ended = session.run(grant, &redactor, terms).await.map_err(|error| self.state.failure(&error));
         session.close().await;
         ended
     }
 
-    /// Starts a shell under the rules that the same policies give for these facts.
-    pub(super) async fn start(
-        &self,
-        id: &SessionId,
-        facts: &Facts,
-        beginning: ShellSnapshot,
-        terminal: Option<TerminalSize>,
-        rules: u64,
-    ) -> Result<Session, Failure> {
-        let nothing = Extra { places: &BTreeMap::new(), new: None };
-        self.start_wider(id, facts, beginning, terminal, rules, &nothing).await
-    }
-
-    /// Makes the places that a yes lets a command make.
-    fn make_new(&self, opened: &Openings) -> Result<Option<Arc<NewPlaces>>, Failure> {
-        if opened.new.is_empty() {
-            return Ok(None);
-        }
-        let made = tokio::task::block_in_place(|| NewPlaces::make(&opened.new));
-        made.map(Arc::new).map(Some).map_err(|error| self.failure(&error))
-    }
-
-    /// The same under rules that also hold what is opened to it.
-    async fn start_wider(
-        &self,
-        id: &SessionId,
-        facts: &Facts,
-        beginning: ShellSnapshot,
-        terminal: Option<TerminalSize>,
-        rules: u64,
-        extra: &Extra<'_>,
-    ) -> Result<Session, Failure> {
-        for _ in 0..SEARCHES {
-            let still = MoveWatch::begin();
-            let directory = SessionDirectory::at(facts.temp.as_ref()).map_err(|error| self.failure(&error))?;
-            let plan = self.plan_with(facts, directory.temp(), extra.places)?;
-            let environment = self.environment(&plan);
-            let gate = self.gate(facts, &plan);
-            let guard = self.guard(facts, &environment, &directory, gate.as_deref());
-            let searched = plan.granted();
-            let names = self.names(facts, &plan, directory.temp(), guard.as_ref(), extra.beyond());
-            let spec =
-                LaunchSpec { plan, environment, cwd: facts.cwd.clone(), directory, guard, names, gate, terminal };
-            let opened = Session::open(id.clone(), spec, beginning.clone(), rules).await;
-            let session = opened.map_err(|error| self.failure(&error))?;
-            // What other sessions have moved meanwhile may lie open in this one, in which nothing has run yet.
-            let engine = self.settings.engine.now();
-            match still.is_broken(&searched, |path| engine.vocabulary().may_have_name(path)) {
-                Ok(false) => return Ok(session),
-                Ok(true) => {}
-                Err(errno) => {
-                    session.close().await;
-                    return Err(self.failure(&SessionError::Unwatched(errno.into())));
-                }
-            }
-            session.close().await;
-            tokio::time::sleep(PAUSE).await;
-        }
-        Err(self.failure(&SessionError::Restless))
-    }
-
-    /// What the programs of a session in this directory are decided by, where they are decided again.
-    pub(super) fn guard(
-        &self,
-        facts: &Facts,
-        environment: &[(OsString, OsString)],
-        directory: &SessionDirectory,
-        gate: Option<&Proxy>,
-    ) -> Option<Arc<Desk>> {
-        let settings = self.settings.for_guard();
-        facts.session.guarded.then(|| {
-            let programs = gate.map(|gate| Arc::clone(gate.programs()));
-            let clerk = Arc::new(Clerk(Weak::clone(&self.own)));
-            Desk::with_clerk(settings, self.audit.clone(), facts, environment, directory, programs, Some(clerk))
-        })
-    }
-
-    /// What policy forbids by name in a session under this plan, where masks hold it.
-    pub(super) fn names(
-        &self,
-        facts: &Facts,
-        plan: &plan::SandboxPlan,
-        temp: &AbsolutePath,
-        guard: Option<&Arc<Desk>>,
-        beyond: Beyond,
-    ) -> Option<Arc<Names>> {
-        let desk = guard.cloned();
-        let tell: names::Teller = Box::new(move |kept| {
-            if let Some(desk) = &desk {
-                desk.kept(&kept);
-            }
-        });
-        let facts = Facts { temp: Some(temp.clone()), ..facts.clone() };
-        probe().mounts.then(|| {
-            let earlier = self.settings.surroundings.earlier.clone();
-            Arc::new(Names::of(self.settings.engine.now(), facts, plan, earlier, beyond, tell))
-        })
-    }
-
-    /// What decides on the connections of a session under this plan, if it can have any.
-    pub(super) fn gate(&self, facts: &Facts, plan: &plan::SandboxPlan) -> Option<Arc<Proxy>> {
-        let settings = &self.settings;
-        has_proxy(plan).then(|| {
-            let redactor = settings.redactor.keyed(&facts.session.id);
-            Proxy::new(settings.engine.clone(), redactor, self.audit.clone(), facts, self.inspector(plan))
-        })
-    }
-
-    /// The variables of a session under this plan.
-    pub(super) fn environment(&self, plan: &plan::SandboxPlan) -> Vec<(OsString, OsString)> {
-        let mut environment = self.settings.environment.clone();
-        if let Some(caches) = self.settings.caches.as_ref().filter(|caches| may_fill(plan, caches)) {
-            environment.extend(caches.variables(plan.instead.is_some(), &environment));
-        }
-        if has_proxy(plan) {
-            environment.extend(network::variables(plan.loopback));
-        }
-        if let Some(inspector) = self.inspector(plan) {
-            environment.retain(|(name, _)| name != PIP_CERT);
-            environment.push((PIP_CERT.into(), inspector.bundle().into()));
-        }
-        environment
-    }
-
-    /// What reads the requests that the agent's own copies of installers make under this plan.
-    fn inspector(&self, plan: &plan::SandboxPlan) -> Option<Arc<Inspector>> {
-        let caches = self.settings.caches.as_ref().filter(|_| has_proxy(plan))?;
-        let open = || {
-            let set = self.settings.environment.iter().find(|(name, _)| name == PIP_CERT);
-            let set = set.map(|(_, path)| path.clone()).or_else(|| std::env::var_os(PIP_CERT)).map(PathBuf::from);
-            let opened = Inspector::open(&caches.authority()?, set.as_deref());
-            opened.inspect_err(|error| tracing::warn!(%error, "own copies of installers cannot fetch packages")).ok()
-        };
-        self.inspector.get_or_init(|| tokio::task::block_in_place(open).map(Arc::new)).clone()
-    }
-
-    /// What the kernel holds a session to that has this temporary directory.
-    pub(super) fn plan(&self, facts: &Facts, temp: &AbsolutePath) -> Result<plan::SandboxPlan, Failure> {
-        self.plan_with(facts, temp, &BTreeMap::new())
-    }
-
-    fn plan_with(
-        &self,
-        facts: &Facts,
-        temp: &AbsolutePath,
-        extra: &BTreeMap<AbsolutePath, Rights>,
-    ) -> Result<plan::SandboxPlan, Failure> {
-        let settings = &self.settings;
-        let engine = settings.engine.now();
-        let granted = |group: &str| group.starts_with("granted-");
-        if temp.is_within(&facts.workspace) || engine.vocabulary().groups_of(temp).any(granted) {
-            return Err(self.failure(&SessionError::TemporaryWithinReach(temp.clone())));
-        }
-        let mut facts = facts.clone();
-        facts.temp = Some(temp.clone());
-        // Before the plan, which knows what is there. Without one, tools have no cache that they can write.
-        if let Some(caches) = &settings.caches
-            && let Err(error) = tokio::task::block_in_place(|| caches.make())
-        {
-            tracing::warn!(%error, directory = %caches.directory(), "the directory for tools' caches cannot be used");
-        }
-        // Deriving takes milliseconds, in which other calls go on.
-        let mut plan = tokio::task::block_in_place(|| self.plan_cache.plan(&engine, &facts, extra, settings))
-            .map_err(|plan::Hole { outer, inner }| self.failure(&SessionError::Hole { outer, inner }))?;
-        if let Some(caches) = &settings.caches {
-            let vocabulary = engine.vocabulary();
-            caches.join(&mut plan, |place| vocabulary.groups_of(place).any(granted));
-        }
-        if let Some(inspector) = self.inspector(&plan) {
-            plan.rules.push(PathRule { path: inspector.bundle().to_owned(), rights: Rights::READ, optional: true });
-        }
-        // No right to anything in it, but there even where it lies in what each session has for itself: links in it lead to
-        // what is granted elsewhere.
-        if let Some(home) = real_directory(Path::new(settings.surroundings.home.as_str())) {
-            let home = PathBuf::from(home.as_str());
-            plan.blank.extend(STARTUP_FILES.iter().map(|name| home.join(name)));
-            plan.rules.push(PathRule { path: home, rights: Rights::NONE, optional: true });
-        }
-        if !plan.searched && probe().mounts {
-            static TOLD: Once = Once::new();
-            TOLD.call_once(|| tracing::warn!("{NOT_SEARCHED}"));
-        }
-        // Policies were told that the kernel holds what is there.
-        let is_promised = facts.session.paths_held || settings.level == Level::Strict;
-        if is_promised && !plan.searched && probe().mounts {
-            return Err(self.failure(&SessionError::TooManyNames));
-        }
-        Ok(plan)
-    }
-
     /// Sees to it that whoever waits for a command at a target has an answer in time: at its end, or else with what is known by then.
     /// Done once there is one. Safe to drop.
-    async fn answer_in_time(&self, job: &Job, due: &Due, answer: &ResultSender) {
+    async fn answer_in_time(self, job: &Job, due: &Due, answer: &ResultSender) {
         due.is_over().await;
         let mut told = job.answer.lock().await;
         let settled = match &*told {
@@ -591,7 +389,7 @@ impl Pipeline {
                 };
                 let ended = RunEnd { end, lost: None, cwd: None, duration: job.started.elapsed() };
                 let finish = Finish { late: Some(late), ..self.finish(&ended, answer.persistent) };
-                let result = self.viewed(job, Some(&finish), None, &answer.view);
+                let result = self.state.jobs().viewed(job, Some(&finish), None, &answer.view);
                 let settled = self.on_record(job, finish, &result, answer.persistent).await;
                 *told = CallerReport::Early(settled.clone(), result.redactions);
                 settled
@@ -602,12 +400,12 @@ impl Pipeline {
             // What would come before it is in vain.
             job.cancel.send_replace(true);
         }
-        self.sessions.told(job.session.as_str());
+        self.state.session_registry.told(job.session.as_str());
         answer.settled.send_replace(Some(settled));
     }
 
     /// How a command ended, once that is on record. Where whoever waited for it was told before, its end has an entry of its own.
-    async fn settle(&self, job: &Job, ran: Result<&RunEnd, &Failure>, persistent: bool, view: &View) -> Settled {
+    async fn settle(self, job: &Job, ran: Result<&RunEnd, &Failure>, persistent: bool, view: &View) -> Settled {
         let mut told = job.answer.lock().await;
         let known = match &*told {
             // There is nothing more to say.
@@ -623,7 +421,7 @@ impl Pipeline {
                 job.progress.settle();
                 let mut finish = self.finish(ended, persistent);
                 finish.cause = job.cause.get().copied().filter(|_| finish.status == Status::Cancelled);
-                let mut result = self.viewed(job, Some(&finish), None, view);
+                let mut result = self.state.jobs().viewed(job, Some(&finish), None, view);
                 if let Some(known) = known {
                     // What was refused and redacted by then is on record.
                     (result.denied, result.denied_more) = (Vec::new(), 0);
@@ -631,27 +429,27 @@ impl Pipeline {
                 }
                 self.on_record(job, finish, &result, persistent).await
             }
-            Err(failure) => match self.audit.append(record::not_started(job.req)).await {
+            Err(failure) => match self.state.audit.append(record::not_started(job.req)).await {
                 Ok(_) => Err(Arc::new(failure.clone())),
-                Err(error) => Err(Arc::new(self.failure(&error))),
+                Err(error) => Err(Arc::new(self.state.failure(&error))),
             },
         };
         *told = CallerReport::End(settled.clone());
         // What is still done behind it is nobody's command.
-        self.sessions.told(job.session.as_str());
+        self.state.session_registry.told(job.session.as_str());
         settled
     }
 
-    async fn on_record(&self, job: &Job, mut finish: Finish, result: &ExecResult, persistent: bool) -> Settled {
+    async fn on_record(self, job: &Job, mut finish: Finish, result: &ExecResult, persistent: bool) -> Settled {
         let entry = record::finished(&job.session, persistent, job.req, result);
-        finish.anchor = self.audit.append(entry).await.map_err(|error| Arc::new(self.failure(&error)))?;
+        finish.anchor = self.state.audit.append(entry).await.map_err(|error| Arc::new(self.state.failure(&error)))?;
         if let Some(session) = &job.named {
-            self.transcripts.ended(session, result);
+            self.state.transcripts.ended(session, result);
         }
         Ok(finish)
     }
 
-    fn finish(&self, ended: &RunEnd, persistent: bool) -> Finish {
+    fn finish(self, ended: &RunEnd, persistent: bool) -> Finish {
         let (status, exit_code, signal) = match ended.end {
             End::Status(code) | End::ShellExited(code) => (Status::Done, Some(code), None),
             End::ShellKilled(signal) => (Status::Done, None, Some(signal)),
@@ -671,7 +469,7 @@ impl Pipeline {
             End::Limited(limit) => Some(limit),
             _ => None,
         };
-        let cwd = ended.cwd.as_ref().map(|cwd| self.redact(cwd.as_str())).unwrap_or_default();
+        let cwd = ended.cwd.as_ref().map(|cwd| self.state.redact(cwd.as_str())).unwrap_or_default();
         let lost = lost.map(|lost| Redacted::from_static(lost.as_str()));
         Finish {
             status,
@@ -683,7 +481,7 @@ impl Pipeline {
             lost,
             late,
             cause: None,
-            anchor: self.audit.head(),
+            anchor: self.state.audit.head(),
         }
     }
 }
@@ -701,40 +499,6 @@ async fn leaves(job: &Job, yields: Option<Duration>) {
         () = tokio::time::sleep(yields) => {}
         () = job.progress.once(|known| known.waits_for_input) => {}
     }
-}
-
-/// What a shell reads by itself when it starts for a person: agents' clients run `bash -lc`. People keep secrets there.
-const STARTUP_FILES: [&str; 14] = [
-    ".profile",
-    ".bash_profile",
-    ".bash_login",
-    ".bash_logout",
-    ".bashrc",
-    ".bash_aliases",
-    ".zshenv",
-    ".zprofile",
-    ".zshrc",
-    ".zlogin",
-    // yarn ends where it cannot open them. They may hold a token.
-    ".npmrc",
-    ".yarnrc",
-    ".yarnrc.yml",
-    ".gemrc",
-];
-
-/// Whether a session under this plan may change the caches.
-fn may_fill(plan: &plan::SandboxPlan, caches: &Caches) -> bool {
-    let directory = Path::new(caches.directory().as_str());
-    let writes = |rule: &PathRule| rule.path == directory && rule.rights.contains(Rights::READ | Rights::MOVE);
-    directory.is_dir() && plan.rules.iter().any(writes)
-}
-
-/// Whether a session under this plan has a proxy on this machine.
-/// Names a file with the certificates that pip trusts (pip's user guide, "Environment Variables").
-const PIP_CERT: &str = "PIP_CERT";
-
-fn has_proxy(plan: &plan::SandboxPlan) -> bool {
-    Network::of(plan.network, probe().namespaces) == Network::Proxy
 }
 
 /// The programs that the text names; what it does not tell counts as an interpreter.

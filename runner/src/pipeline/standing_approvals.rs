@@ -3,7 +3,7 @@
 //! It is taken for a call as the yes of the person who gave it, now: the permits have to cover all that policy asks about, nothing that the
 //! call runs as code may lie in a file that can change, and policy still has to take that person's yes (`Action::"approve"`).
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use palisade_audit::RequestId;
@@ -13,8 +13,9 @@ use palisade_engine::{
 use palisade_redact::Redacted;
 
 use super::approval_binding::{self, BoundFile};
-use super::approvals::{About, Lifts, Visit};
-use super::{Failure, Pending, Pipeline};
+use super::approval_requests::{About, Lifts, Visit};
+use super::state::PipelineState;
+use super::{Failure, Pending};
 use crate::control::peer::Peer;
 use crate::control::wire::{Answer, Kept};
 use crate::record;
@@ -63,16 +64,22 @@ impl Memory {
     }
 }
 
-impl Pipeline {
+/// The yeses that hold for longer than one call.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct StandingApprovals<'a> {
+    pub(super) state: &'a Arc<PipelineState>,
+}
+
+impl StandingApprovals<'_> {
     /// The decision that a standing yes to this call was given to, and that yes.
-    pub(super) fn remembered_yes(&self, pending: &Pending) -> Option<(RequestId, Approval)> {
+    pub(super) fn yes_to(self, pending: &Pending) -> Option<(RequestId, Approval)> {
         let question = &pending.question;
         tokio::task::block_in_place(|| {
             let all = self.counted();
             if all.is_empty() || !can_stand(question) {
                 return None;
             }
-            let engine = self.settings.engine.now();
+            let engine = self.state.settings.engine.now();
             let call = approval_binding::standing(pending).to_string();
             let fitting = all.iter().flat_map(|standing| engine.stands(question, standing, &call));
             let mut people = fitting.filter_map(|yes| Some((yes.id.parse().ok()?, self.giver(yes))));
@@ -81,20 +88,20 @@ impl Pipeline {
     }
 
     /// Who gave it, with the roles of now.
-    fn giver(&self, yes: &StandingYes) -> Approval {
+    fn giver(self, yes: &StandingYes) -> Approval {
         let (user, lasts) = (yes.by.clone(), yes.lasts);
-        Approval { roles: self.settings.people.roles(&user), user, via: Channel::Control, lasts }
+        Approval { roles: self.state.settings.people.roles(&user), user, via: Channel::Control, lasts }
     }
 
     /// The same for a session at a target.
-    pub(super) fn remembered_visit(&self, visit: &Visit<'_>) -> Option<(RequestId, Approval)> {
+    pub(super) fn yes_to_visit(self, visit: &Visit<'_>) -> Option<(RequestId, Approval)> {
         let Visit { facts, place, report, .. } = visit;
         tokio::task::block_in_place(|| {
             let all = self.counted();
             if all.is_empty() {
                 return None;
             }
-            let engine = self.settings.engine.now();
+            let engine = self.state.settings.engine.now();
             let call = approval_binding::standing_visit(place, report).to_string();
             let fitting = all.iter().flat_map(|standing| engine.stands_for_visit(facts, report, standing, &call));
             let mut people = fitting.filter_map(|yes| Some((yes.id.parse().ok()?, self.giver(yes))));
@@ -103,18 +110,18 @@ impl Pipeline {
     }
 
     /// All that is remembered; nothing where it cannot be read.
-    fn counted(&self) -> Vec<Standing> {
-        self.memory.all().unwrap_or_else(|error| {
-            let failure = self.failure(&error);
+    fn counted(self) -> Vec<Standing> {
+        self.state.memory.all().unwrap_or_else(|error| {
+            let failure = self.state.failure(&error);
             tracing::warn!("no remembered yes counts: {}", failure.what);
             Vec::new()
         })
     }
 
     /// The permits by which this person's yes to a request would hold.
-    pub(super) fn standing_for(&self, id: RequestId, about: &About, person: &Approval) -> Result<StandingYes, Failure> {
+    pub(super) fn draft(self, id: RequestId, about: &About, person: &Approval) -> Result<StandingYes, Failure> {
         let granted = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-        let engine = self.settings.engine.now();
+        let engine = self.state.settings.engine.now();
         let id = id.to_string();
         let made = match &about.lifts {
             Lifts::Script { question, standing } => {
@@ -136,10 +143,10 @@ impl Pipeline {
             Lifts::Restore { .. } => return Err(Failure::of(OF_A_RESTORE).helped(BY_POLICY)),
         };
         let made = made.map_err(|unfit: Unfit| {
-            let what = self.redact(&unfit.to_string());
+            let what = self.state.redact(&unfit.to_string());
             Failure { what, help: Redacted::from_static(ONCE), session_lost: false }
         })?;
-        if self.redact(&made.text).left_out_of(&made.text) > 0 {
+        if self.state.redact(&made.text).left_out_of(&made.text) > 0 {
             let what = "the permit would hold what looks like a secret";
             return Err(Failure::of(what).helped(ONCE));
         }
@@ -147,7 +154,7 @@ impl Pipeline {
     }
 
     /// Whether a yes to this script can hold, for as long as this person says.
-    fn may_stand(&self, about: &About, question: &ApprovalRequest, person: &Approval) -> Result<(), Failure> {
+    fn may_stand(self, about: &About, question: &ApprovalRequest, person: &Approval) -> Result<(), Failure> {
         if person.lasts == Lasts::Session && about.session.as_str() != question.facts().session.id {
             return Err(Failure::of("the call is in no session that another one could be in").helped(ONCE));
         }
@@ -156,77 +163,82 @@ impl Pipeline {
         }
         let files = tokio::task::block_in_place(|| approval_binding::files(question.inventory(), question.facts()));
         let Some(BoundFile { path, .. }) = files.first() else { return Ok(()) };
-        let what = self.redact(&format!("it runs code of `{path}`, which can change"));
+        let what = self.state.redact(&format!("it runs code of `{path}`, which can change"));
         Err(Failure { what, help: Redacted::from_static(ONCE), session_lost: false })
     }
 
     /// A no to a request is one to what it would hold for, too.
-    pub(super) fn forget_denied(&self, id: RequestId) {
-        if let Err(error) = tokio::task::block_in_place(|| self.memory.forget(&id.to_string())) {
-            tracing::error!("a remembered yes cannot be taken back: {}", self.failure(&error).what);
+    pub(super) fn forget_denied(self, id: RequestId) {
+        if let Err(error) = tokio::task::block_in_place(|| self.state.memory.forget(&id.to_string())) {
+            tracing::error!("a remembered yes cannot be taken back: {}", self.state.failure(&error).what);
         }
     }
 
     /// Keeps it.
-    pub(super) fn remember(&self, yes: StandingYes) -> Result<(), Failure> {
-        tokio::task::block_in_place(|| self.memory.add(yes)).map_err(|error| self.failure(&error))
+    pub(super) fn keep(self, yes: StandingYes) -> Result<(), Failure> {
+        tokio::task::block_in_place(|| self.state.memory.add(yes)).map_err(|error| self.state.failure(&error))
     }
 
     /// Shows by which permits a yes would hold, to a person who may give it.
-    pub(super) fn permit(&self, id: &str, person: &Approval) -> Answer<Redacted> {
+    pub(super) fn show(self, id: &str, person: &Approval) -> Answer<Redacted> {
         let Some(id) = id.parse::<RequestId>().ok() else { return Answer::Unknown };
-        let about = self.approvals().about(id, std::time::Instant::now());
+        let about = self.state.requests().about(id, std::time::Instant::now());
         let Some(about) = about else { return Answer::Unknown };
-        let authority = self.may_approve(&about, person);
+        let authority = self.state.approvals().may_approve(&about, person);
         if !authority.allowed {
-            return self.refused(&format!("approve this, to hold for `{}`", person.lasts.as_str()), person, &authority);
+            return self.state.overseers().refused(
+                &format!("approve this, to hold for `{}`", person.lasts.as_str()),
+                person,
+                &authority,
+            );
         }
-        match self.standing_for(id, &about, person) {
-            Ok(yes) => Answer::Permit(self.redact(&yes.text)),
-            Err(failure) => self.failed(&failure),
+        match self.draft(id, &about, person) {
+            Ok(yes) => Answer::Permit(self.state.redact(&yes.text)),
+            Err(failure) => self.state.overseers().failed(&failure),
         }
     }
 
     /// All that is remembered here.
-    pub(super) fn remembered(&self) -> Answer<Redacted> {
-        let all = match tokio::task::block_in_place(|| self.memory.all()) {
+    pub(super) fn list(self) -> Answer<Redacted> {
+        let all = match tokio::task::block_in_place(|| self.state.memory.all()) {
             Ok(all) => all,
-            Err(error) => return self.failed(&self.failure(&error)),
+            Err(error) => return self.state.overseers().failed(&self.state.failure(&error)),
         };
         let kept = |yes: &StandingYes| Kept {
-            id: self.redact(&yes.id),
-            by: self.redact(&yes.by),
+            id: self.state.redact(&yes.id),
+            by: self.state.redact(&yes.by),
             lasts: yes.lasts,
-            granted: self.redact(&yes.granted),
-            permits: self.redact(&yes.text),
+            granted: self.state.redact(&yes.granted),
+            permits: self.state.redact(&yes.text),
         };
         Answer::Remembered(all.iter().flat_map(Standing::yeses).map(kept).collect())
     }
 
     /// Takes a standing yes back. Whose it is may do that, and who may stop the agent.
-    pub(super) async fn forget(&self, id: &str, peer: &Peer, person: &Approval) -> Answer<Redacted> {
+    pub(super) async fn forget(self, id: &str, peer: &Peer, person: &Approval) -> Answer<Redacted> {
         let Ok(of) = id.parse::<RequestId>() else { return Answer::Unknown };
-        let all = match tokio::task::block_in_place(|| self.memory.all()) {
+        let all = match tokio::task::block_in_place(|| self.state.memory.all()) {
             Ok(all) => all,
-            Err(error) => return self.failed(&self.failure(&error)),
+            Err(error) => return self.state.overseers().failed(&self.state.failure(&error)),
         };
         let Some(by) = all.iter().flat_map(Standing::yeses).find(|yes| yes.id == id).map(|yes| yes.by.clone()) else {
             return Answer::Unknown;
         };
-        let authority = self.oversees(person, &Oversight::Stop { session: String::new(), lift: false });
+        let authority =
+            self.state.overseers().oversees(person, &Oversight::Stop { session: String::new(), lift: false });
         if by != person.user && !authority.allowed {
-            return self.refused("take this back", person, &authority);
+            return self.state.overseers().refused("take this back", person, &authority);
         }
         // It counts no more from here on, on record or not; nor does it for the call that it was given to, if that never came.
-        self.approvals().withdraw(of);
-        match tokio::task::block_in_place(|| self.memory.forget(id)) {
+        self.state.requests().withdraw(of);
+        match tokio::task::block_in_place(|| self.state.memory.forget(id)) {
             Ok(true) => {}
             Ok(false) => return Answer::Unknown,
-            Err(error) => return self.failed(&self.failure(&error)),
+            Err(error) => return self.state.overseers().failed(&self.state.failure(&error)),
         }
-        match self.audit.append(record::forgotten(self.settings.for_record(), of, peer)).await {
-            Ok(_) => Answer::Forgotten { id: self.redact(id) },
-            Err(error) => self.failed(&self.failure(&error)),
+        match self.state.audit.append(record::forgotten(self.state.settings.for_record(), of, peer)).await {
+            Ok(_) => Answer::Forgotten { id: self.state.redact(id) },
+            Err(error) => self.state.overseers().failed(&self.state.failure(&error)),
         }
     }
 }

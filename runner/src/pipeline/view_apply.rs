@@ -13,7 +13,8 @@ use serde::Serialize;
 use super::checkpoint_target::CheckpointTarget;
 use super::checkpoints::{Checked, Person, RestoreNote, Terms};
 use super::path_lists::in_parts;
-use super::{Client, Failure, Pipeline};
+use super::state::PipelineState;
+use super::{Client, Failure};
 use crate::checkpoint::store::About;
 use crate::control::user_name;
 use crate::overlay::Held;
@@ -33,36 +34,51 @@ pub struct Applied {
     pub emptied: bool,
 }
 
-impl Pipeline {
+/// What agents did in views of the workspace.
+#[derive(Clone, Copy, Debug)]
+pub struct Views<'a> {
+    pub(super) state: &'a Arc<PipelineState>,
+}
+
+impl Views<'_> {
     /// Puts what a view holds into the workspace, or says what that would do. Of a view that is in the workspace as a whole nothing is
     /// left; else it stays as it is.
     ///
     /// # Errors
     /// View, workspace or store cannot be used, or it cannot be recorded: then nothing was applied.
-    pub async fn apply_view(
-        &self,
+    pub async fn apply(
+        self,
         view: &Arc<Held>,
         terms: Terms,
         person: &mut Person<'_>,
     ) -> Result<Checked<Applied>, Failure> {
         let overlay = view.overlay().clone();
         let session = overlay.id();
-        let changes = tokio::task::block_in_place(|| overlay.changes()).map_err(|error| self.failure(&error))?;
-        let base = overlay.base().map_err(|error| self.failure(&error))?;
-        let upper = overlay.upper().map_err(|error| self.failure(&error))?;
+        let changes = tokio::task::block_in_place(|| overlay.changes()).map_err(|error| self.state.failure(&error))?;
+        let base = overlay.base().map_err(|error| self.state.failure(&error))?;
+        let upper = overlay.upper().map_err(|error| self.state.failure(&error))?;
         let about = About { label: session.clone(), session: session.clone(), ..About::default() };
         let (_, viewed) = self
+            .state
+            .workspaces()
             .in_store(&CheckpointTarget::Here, move |store| {
                 store.take_viewed(&store.lock()?, &changes, &upper, &base, &about)
             })
             .await?;
         let to = viewed.checkpoint.id.as_str();
-        let done = self.go_back(&CheckpointTarget::Here, &session, to, terms, &Client::default(), Some(person)).await;
+        let done = self
+            .state
+            .checkpoints()
+            .go_back(&CheckpointTarget::Here, &session, to, terms, &Client::default(), Some(person))
+            .await;
         let about = viewed.checkpoint.about;
-        self.in_store(&CheckpointTarget::Here, move |store| store.forget_viewed(&store.lock()?, &about)).await?;
+        self.state
+            .workspaces()
+            .in_store(&CheckpointTarget::Here, move |store| store.forget_viewed(&store.lock()?, &about))
+            .await?;
         let left_out = viewed.left_out.iter();
         let left_out: Vec<_> = left_out
-            .map(|left| self.redact(&format!("{}: {}", String::from_utf8_lossy(&left.name), left.why.as_str())))
+            .map(|left| self.state.redact(&format!("{}: {}", String::from_utf8_lossy(&left.name), left.why.as_str())))
             .collect();
         Ok(match done? {
             Checked::Done(note) => {
@@ -72,9 +88,14 @@ impl Pipeline {
                     && note.left.count == 0
                     && left_out.is_empty();
                 if whole {
-                    tokio::task::block_in_place(|| view.discard()).map_err(|error| self.failure(&error))?;
+                    tokio::task::block_in_place(|| view.discard()).map_err(|error| self.state.failure(&error))?;
                 }
-                Checked::Done(Box::new(Applied { view: self.redact(&session), note: *note, left_out, emptied: whole }))
+                Checked::Done(Box::new(Applied {
+                    view: self.state.redact(&session),
+                    note: *note,
+                    left_out,
+                    emptied: whole,
+                }))
             }
             Checked::Refused(refusal) => Checked::Refused(refusal),
             Checked::Unanswered(unanswered) => Checked::Unanswered(unanswered),
@@ -86,22 +107,27 @@ impl Pipeline {
     ///
     /// # Errors
     /// It cannot be recorded: then all is still there. Or something cannot be removed.
-    pub async fn discard_view(&self, view: &Arc<Held>) -> Result<(), Failure> {
+    pub async fn discard(self, view: &Arc<Held>) -> Result<(), Failure> {
         let changes = tokio::task::block_in_place(|| view.overlay().changes());
         let unread = changes.is_err();
         let changes = changes.unwrap_or_default();
         let made = changes.found.keys().chain(changes.left_out.iter().map(|left| &left.name));
         let parts = in_parts(made.map(|name| (name, true)).chain(changes.deleted.iter().map(|name| (name, false))));
-        let by = self.redact(&user_name(rustix::process::getuid().as_raw()));
+        let by = self.state.redact(&user_name(rustix::process::getuid().as_raw()));
         let count = parts.len();
         for (part, these) in parts.into_iter().enumerate() {
-            let of = |wanted| these.iter().filter(move |(_, write)| *write == wanted).map(|(name, _)| self.path(name));
+            let of = |wanted| {
+                these
+                    .iter()
+                    .filter(move |(_, write)| *write == wanted)
+                    .map(|(name, _)| self.state.checkpoints().path(name))
+            };
             let (write, delete) = (of(true).collect(), of(false).collect());
             let view = Id::new(&view.overlay().id()).unwrap_or_else(Id::unknown);
             let part = (count > 1).then_some([part + 1, count]);
             let entry = Discarded { view, by: by.clone(), unread, write, delete, part };
-            self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
+            self.state.audit.append(entry).await.map_err(|error| self.state.failure(&error))?;
         }
-        tokio::task::block_in_place(|| view.discard()).map_err(|error| self.failure(&error))
+        tokio::task::block_in_place(|| view.discard()).map_err(|error| self.state.failure(&error))
     }
 }

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::Failure;
 use super::auto_checkpoint::NO_SESSION;
-use super::checkpoint_target::CheckpointTarget;
-use super::{Failure, Pipeline};
+use super::checkpoint_target::{CheckpointTarget, Workspaces};
 use crate::checkpoint::ledger::Ledger;
 use crate::checkpoint::store::Store;
 use crate::checkpoint::tree::Tree;
@@ -48,30 +48,30 @@ pub(super) struct Watched {
     before: Tree,
 }
 
-impl Pipeline {
+impl Workspaces<'_> {
     /// What a session has made, as far as it is known; from here on what each of its commands makes.
     ///
     /// # Errors
     /// What was put down of it cannot be read.
-    pub(super) async fn track(&self, ground: &CheckpointTarget, session: &str) -> Result<Arc<Mutex<Ledger>>, Failure> {
-        if let Some(ledger) = self.workspace_changes.of(ground.name(), session) {
+    pub(super) async fn track(self, ground: &CheckpointTarget, session: &str) -> Result<Arc<Mutex<Ledger>>, Failure> {
+        if let Some(ledger) = self.state.workspace_changes.of(ground.name(), session) {
             return Ok(ledger);
         }
         let name = session.to_owned();
-        let (_, ledger) = self.in_store(ground, move |store| store.ledger(&name)).await?;
-        let open = self.sessions.notes().into_iter().map(|note| note.id).collect();
-        Ok(self.workspace_changes.keep(ground.name(), session, ledger, &open))
+        let (_, ledger) = self.in_store(ground, move |store| store.side_files().ledger(&name)).await?;
+        let open = self.state.session_registry.notes().into_iter().map(|note| note.id).collect();
+        Ok(self.state.workspace_changes.keep(ground.name(), session, ledger, &open))
     }
 
     /// A look before a command, if its session has a way back. `before` is what a look just now has shown.
     pub(super) async fn look_before(
-        &self,
+        self,
         ground: Option<CheckpointTarget>,
         session: &str,
         before: Option<Tree>,
     ) -> Option<Watched> {
         let ground = ground?;
-        let ledger = self.workspace_changes.of(ground.name(), session)?;
+        let ledger = self.state.workspace_changes.of(ground.name(), session)?;
         let (store, ()) = self.in_store(&ground, |_| Ok(())).await.ok()?;
         let before = match before {
             Some(before) => before,
@@ -81,14 +81,14 @@ impl Pipeline {
     }
 
     /// And behind it. What cannot be told counts as somebody else's, which no restore touches.
-    pub(super) async fn look_behind(&self, watched: Option<Watched>) {
+    pub(super) async fn look_behind(self, watched: Option<Watched>) {
         let Some(Watched { ground, session, ledger, store, before }) = watched else { return };
         let learnt = match self.walk(&ground, &store).await {
             Ok(after) => {
                 let learnt = tokio::task::spawn_blocking(move || {
                     let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
                     ledger.ran(&before, &after);
-                    store.keep_ledger(&session, &ledger)
+                    store.side_files().keep_ledger(&session, &ledger)
                 });
                 learnt.await.unwrap_or(Ok(()))
             }

@@ -14,7 +14,7 @@ use crate::shell::{SessionError, ShellLoss};
 
 /// All sessions of one server process.
 #[derive(Debug)]
-pub struct Sessions {
+pub struct SessionRegistry {
     slots: Mutex<BTreeMap<String, Slot>>,
     /// Sessions whose shell is gone and that can be had again.
     ended: Mutex<BTreeMap<String, Ended>>,
@@ -93,7 +93,7 @@ pub struct Note {
 /// script: the session is then ended, since nobody knows what state it is in.
 #[derive(Debug)]
 pub struct Lease {
-    sessions: Arc<Sessions>,
+    sessions: Arc<SessionRegistry>,
     slot: Slot,
     guard: OwnedMutexGuard<SlotContent>,
     /// Taken out of the guard, so that an interrupted call leaves the slot empty.
@@ -101,7 +101,7 @@ pub struct Lease {
     closing: watch::Receiver<bool>,
 }
 
-impl Sessions {
+impl SessionRegistry {
     /// Room for `max` sessions at once.
     pub fn new(max: usize) -> Arc<Self> {
         let places = Arc::new(Semaphore::new(max));

@@ -171,7 +171,7 @@ print(held[0].recv(20)[9:12], 5 < time.monotonic() - began < 20, len(held) <= 64
     shell.run(&script).await;
     let before = established(server.port);
     assert!(before > 0, "{:?}", server.requests());
-    place.pipeline.close_session(&shell.name).await.unwrap();
+    place.pipeline.sessions().close(&shell.name).await.unwrap();
     let until = Instant::now() + Duration::from_secs(5);
     while established(server.port) > 0 {
         assert!(Instant::now() < until, "a connection has outlived its session");
@@ -204,6 +204,6 @@ async fn a_proxy_is_one_sessions_alone() {
     assert_eq!((result.stdout.as_str(), refused(&result).len()), ("", 1), "{result:?}");
     // Neither does the machine have it.
     assert!(std::net::TcpStream::connect(("127.0.0.1", 3128)).is_err());
-    let opened = first.pipeline.open_session(None, &Client::default()).await.unwrap();
+    let opened = first.pipeline.sessions().open(None, &Client::default()).await.unwrap();
     drop(opened);
 }

@@ -271,7 +271,7 @@ async fn without_a_permit_there_is_no_network() {
     );
     let forbid = r#"@id("none") forbid(principal, action == Action::"connect", resource);"#;
     let place = Place::with(&(none + forbid), |_| {});
-    let opened = place.pipeline.open_session(None, &Client::default()).await.unwrap();
+    let opened = place.pipeline.sessions().open(None, &Client::default()).await.unwrap();
     let sandbox = serde_json::to_value(&opened.sandbox).unwrap();
     assert_eq!(sandbox["network"], "not-permitted");
     let call = Call {
@@ -290,6 +290,6 @@ async fn without_a_permit_there_is_no_network() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_tells_of_its_network() {
     let Some((place, _)) = world() else { return };
-    let opened = place.pipeline.open_session(None, &Client::default()).await.unwrap();
+    let opened = place.pipeline.sessions().open(None, &Client::default()).await.unwrap();
     assert_eq!(serde_json::to_value(&opened.sandbox).unwrap()["network"], "proxy");
 }

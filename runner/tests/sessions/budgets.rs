@@ -20,7 +20,8 @@ async fn what_is_not_shown_can_be_read() {
     let job = result.job.expect("a name to read it by").to_string();
     let all = place
         .pipeline
-        .read_job(&job, Reading { view: Some(palisade_runner::View::chars(100_000)), ..Reading::default() })
+        .jobs()
+        .read(&job, Reading { view: Some(palisade_runner::View::chars(100_000)), ..Reading::default() })
         .await
         .expect("a reading");
     let expected: String = (1..=5000).map(|number| format!("{number}\n")).collect();

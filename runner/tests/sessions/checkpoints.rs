@@ -65,11 +65,17 @@ async fn what_may_change_files_stands_behind_a_checkpoint() {
     let named: Vec<&Value> = outcomes.iter().map(|line| &line["checkpoint"]).collect();
     let name = |name: &String| Value::from(name.as_str());
     assert_eq!(named, [&Value::Null, &name(&first), &name(&second), &name(&third), &name(&third)]);
-    let notes = place.pipeline.checkpoints(None).await.expect("a list");
+    let notes = place.pipeline.checkpoints().list(None).await.expect("a list");
     assert!(notes.iter().all(|note| note.automatic), "{notes:?}");
     // The way back from it is the session's.
     let terms = RestoreTerms::default();
-    let back = match place.pipeline.restore(&shell.name, &first, terms, &Client::default()).await.expect("restored") {
+    let back = match place
+        .pipeline
+        .checkpoints()
+        .restore(&shell.name, &first, terms, &Client::default())
+        .await
+        .expect("restored")
+    {
         Checked::Done(back) => back,
         other => panic!("{other:?}"),
     };
@@ -87,12 +93,12 @@ async fn commands_without_a_session_have_one_way_back_together() {
     let apart = Call { yields: Some(Duration::ZERO), ..alone("rm -f nothing") };
     let job = place.submit(apart).await.job.expect("a job").to_string();
     let reading = palisade_runner::Reading { wait: Duration::from_secs(60), ..Default::default() };
-    let done = place.pipeline.read_job(&job, reading).await.expect("a result");
+    let done = place.pipeline.jobs().read(&job, reading).await.expect("a result");
     assert!(checkpoint(&done).is_some(), "{done:?}");
     std::fs::write(file(&place, "theirs"), "theirs").expect("written");
     let nobody = &mut |_: &palisade_runner::RestoreNote, _: &palisade_runner::Explained| None;
     let terms = RestoreTerms::default();
-    match place.pipeline.restore_from_outside(None, &first, terms, nobody).await.expect("restored") {
+    match place.pipeline.checkpoints().restore_from_outside(None, &first, terms, nobody).await.expect("restored") {
         Checked::Done(back) => assert_eq!((back.conflicts.count, back.left.count), (0, 1), "{back:?}"),
         other => panic!("{other:?}"),
     }
@@ -168,17 +174,18 @@ async fn whoever_waits_for_it_sees_how_far_it_is_and_can_leave() {
     let reading = || palisade_runner::Reading::default();
     let job = running.job.expect("a job").to_string();
     let begun = std::time::Instant::now();
-    while place.pipeline.read_job(&job, reading()).await.expect("a result").reading.is_none() {
+    while place.pipeline.jobs().read(&job, reading()).await.expect("a result").reading.is_none() {
         assert!(begun.elapsed().as_secs() < 60, "it never waits");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert!(!file(&place, "made").exists());
     // Whoever closes the session does not wait for it.
-    place.pipeline.close_session(&shell.name).await.expect("closed");
+    place.pipeline.sessions().close(&shell.name).await.expect("closed");
     let told = loop {
         match place
             .pipeline
-            .read_job(&job, palisade_runner::Reading { wait: Duration::from_secs(60), ..reading() })
+            .jobs()
+            .read(&job, palisade_runner::Reading { wait: Duration::from_secs(60), ..reading() })
             .await
         {
             Err(failure) => break failure.what.to_string(),
@@ -196,11 +203,11 @@ async fn the_workspace_is_read_ahead_where_checkpoints_will_be_taken() {
     for (change, expected) in [(before_changes as fn(&mut Settings), true), (|_: &mut Settings| {}, false)] {
         let place = Place::with(POLICY, change);
         std::fs::write(file(&place, "text"), "text").expect("written");
-        assert_eq!(place.pipeline.reading_ahead(), None);
-        place.pipeline.read_ahead().await;
-        assert_eq!(place.pipeline.reading_ahead(), None);
+        assert_eq!(place.pipeline.checkpoints().reading_ahead(), None);
+        place.pipeline.checkpoints().read_ahead().await;
+        assert_eq!(place.pipeline.checkpoints().reading_ahead(), None);
         assert_eq!(place.root.path().join("checkpoints").exists(), expected);
-        assert!(place.pipeline.checkpoints(None).await.expect("a list").is_empty());
+        assert!(place.pipeline.checkpoints().list(None).await.expect("a list").is_empty());
     }
 }
 
@@ -211,7 +218,7 @@ async fn no_more_of_them_are_kept_than_the_settings_say() {
         settings.checkpoints.keep = 4;
     });
     let shell = place.open().await;
-    let asked = match place.pipeline.checkpoint(&shell.name, "mine", &Client::default()).await.expect("taken") {
+    let asked = match place.pipeline.checkpoints().take(&shell.name, "mine", &Client::default()).await.expect("taken") {
         Checked::Done(taken) => taken.note.checkpoint.to_string(),
         other => panic!("{other:?}"),
     };
@@ -219,7 +226,7 @@ async fn no_more_of_them_are_kept_than_the_settings_say() {
     for index in 0..7 {
         taken.extend(checkpoint(&shell.run(&format!("touch f{index}")).await));
     }
-    let notes = place.pipeline.checkpoints(None).await.expect("a list");
+    let notes = place.pipeline.checkpoints().list(None).await.expect("a list");
     let names: Vec<String> = notes.iter().map(|note| note.checkpoint.to_string()).collect();
     // The first needs no other than what was asked for, and with the last there are a quarter more than four.
     assert_eq!(taken[0], asked);

@@ -86,7 +86,7 @@ async fn background_work_of_earlier_commands_outlives_a_deadline() {
     let result = session.within(SECOND / 5, "sleep 61").await;
     assert_eq!(result.status, Status::TimedOut);
     assert_eq!(processes(&format!("sleep {mark}")).len(), 1);
-    place.pipeline.close_session(&session.name).await.expect("closed");
+    place.pipeline.sessions().close(&session.name).await.expect("closed");
     gone(&format!("sleep {mark}"), SECOND).await;
 }
 
@@ -153,7 +153,7 @@ async fn nothing_outlives_a_session() {
     let session = place.open().await;
     session.run(&sleepers).await;
     assert!(processes(&format!("sleep {mark}")).len() >= 6);
-    place.pipeline.close_session(&session.name).await.expect("closed");
+    place.pipeline.sessions().close(&session.name).await.expect("closed");
     gone(&format!("sleep {mark}"), SECOND).await;
     // One without a session ends with its command.
     place.alone(&sleepers).await;

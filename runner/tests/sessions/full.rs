@@ -76,7 +76,7 @@ async fn what_cannot_be_recorded_does_not_run_until_there_is_room() {
     }
     // Shorter records find room for a while.
     let mut opened = 0;
-    while place.pipeline.open_session(None, &Client::default()).await.is_ok() {
+    while place.pipeline.sessions().open(None, &Client::default()).await.is_ok() {
         opened += 1;
         assert!(opened < 20, "sessions off the record");
     }
@@ -106,7 +106,7 @@ async fn a_temporary_directory_without_room_or_rights_breaks_no_session() {
     };
     remount("remount,ro");
     session.is_well("a temporary directory that cannot be written").await;
-    let refused = place.pipeline.open_session(None, &Client::default()).await.expect_err("nowhere to be");
+    let refused = place.pipeline.sessions().open(None, &Client::default()).await.expect_err("nowhere to be");
     assert!(refused.what.as_str().contains("cannot make a directory for the session"), "{refused:?}");
     assert!(refused.what.as_str().contains("Read-only file system"), "{refused:?}");
     remount("remount,rw");

@@ -65,7 +65,7 @@ async fn a_change_of_what_the_temporary_directory_is_for_is_noticed() {
     });
     assert!(closed, "{:?}", place.record());
     // The same again: nobody's rules change.
-    let other = place.pipeline.open_session(None, &Client::default()).await.expect("a session").session.to_string();
+    let other = place.pipeline.sessions().open(None, &Client::default()).await.expect("a session").session.to_string();
     place.pipeline.reload(engine(POLICY, &home, &[])).await.expect("taken");
     assert!(!place.record().iter().any(|line| line["kind"] == "close" && line["session"] == other.as_str()));
 }

@@ -50,7 +50,7 @@ fn named(decision: &DecisionNote) -> String {
 
 async fn read(place: &Place, job: &str, cursor: Option<&str>, wait: Duration) -> ExecResult {
     let cursor = cursor.map(|cursor| cursor.parse::<Cursor>().expect("a cursor"));
-    place.pipeline.read_job(job, Reading { cursor, wait, ..Reading::default() }).await.expect("a reading")
+    place.pipeline.jobs().read(job, Reading { cursor, wait, ..Reading::default() }).await.expect("a reading")
 }
 
 /// Reads on until it ends; all that it printed.
@@ -100,16 +100,16 @@ async fn a_job_from_the_beginning_leaves_its_session_free() {
     session.is_well("starting a job").await;
     let client = Client::default();
     let wait = Reading { wait: 60 * SECOND, ..Reading::default() };
-    let answer = reached(place.pipeline.write_job(&job, b"line\n", false, wait, &client).await);
+    let answer = reached(place.pipeline.jobs().write(&job, b"line\n", false, wait, &client).await);
     assert!(answer.stdout.as_str().contains("line"), "{answer:?}");
     let wait = Reading { wait: 60 * SECOND, ..Reading::default() };
-    reached(place.pipeline.write_job(&job, b"last", true, wait, &client).await);
+    reached(place.pipeline.jobs().write(&job, b"last", true, wait, &client).await);
     let (done, _) = follow(&place, &job).await;
     assert_eq!((done.status, done.exit_code), (Status::Done, Some(6)));
     assert_eq!(read(&place, &job, None, Duration::ZERO).await.stdout.as_str(), "/tmp\nf kept\nline\nlast");
     assert_eq!(session.says("echo $x").await, "kept\n");
     let refused =
-        place.pipeline.write_job(&job, b"x", false, Reading::default(), &client).await.expect_err("it has ended");
+        place.pipeline.jobs().write(&job, b"x", false, Reading::default(), &client).await.expect_err("it has ended");
     assert!(refused.what.as_str().contains("has ended"), "{refused:?}");
 }
 
@@ -128,7 +128,7 @@ async fn a_job_that_waits_for_input_says_so() {
         }
         assert!(started.elapsed() >= SECOND, "it is given time to think");
         let wait = Reading { wait: 60 * SECOND, ..Reading::default() };
-        reached(place.pipeline.write_job(&job, b"you\n", true, wait, &Client::default()).await);
+        reached(place.pipeline.jobs().write(&job, b"you\n", true, wait, &Client::default()).await);
         let (done, _) = follow(&place, &job).await;
         assert_eq!((done.status, done.waiting_for_input), (Status::Done, false));
         assert_eq!(read(&place, &job, None, Duration::ZERO).await.stdout.as_str(), "name?\nhello you\n");
@@ -153,7 +153,7 @@ async fn signals_reach_the_whole_tree() {
             tokio::time::sleep(SECOND / 50).await;
         }
         let started = Instant::now();
-        reached(place.pipeline.signal_job(&job, signal, None, &client).await);
+        reached(place.pipeline.jobs().signal(&job, signal, None, &client).await);
         let (done, _) = follow(&place, &job).await;
         assert_ne!(done.status, Status::Running);
         assert!(started.elapsed() < within, "{script}: {:?}", started.elapsed());
@@ -166,9 +166,10 @@ async fn signals_reach_the_whole_tree() {
             ..Call::default()
         })
         .await;
-    let refused = place.pipeline.signal_job(&job(&begun), "SIGNONE", None, &client).await.expect_err("no such signal");
+    let refused =
+        place.pipeline.jobs().signal(&job(&begun), "SIGNONE", None, &client).await.expect_err("no such signal");
     assert!(refused.help.as_str().contains("TERM"), "{refused:?}");
-    reached(place.pipeline.signal_job(&job(&begun), "KILL", None, &client).await);
+    reached(place.pipeline.jobs().signal(&job(&begun), "KILL", None, &client).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -185,7 +186,7 @@ async fn there_is_an_end_to_jobs() {
     assert!(refused.what.as_str().contains("20 jobs"), "{refused:?}");
     // One that is waited for runs all the same.
     assert_eq!(place.alone("echo still").await.stdout.as_str(), "still\n");
-    assert_eq!(place.pipeline.jobs().len(), jobs.len());
+    assert_eq!(place.pipeline.jobs().list().len(), jobs.len());
     place.pipeline.shut_down().await.expect("shut down");
 }
 
@@ -202,13 +203,13 @@ async fn policy_decides_on_input_and_signals() {
         job(&place.submit(Call { script: script.into(), yields: Some(Duration::ZERO), ..Call::default() }).await)
     };
     let plain = start("cat").await;
-    reached(place.pipeline.write_job(&plain, b"text\n", false, Reading::default(), &client).await);
+    reached(place.pipeline.jobs().write(&plain, b"text\n", false, Reading::default(), &client).await);
     let shell = start("bash").await;
-    let code = refused(place.pipeline.write_job(&shell, b"echo hi\n", false, Reading::default(), &client).await);
+    let code = refused(place.pipeline.jobs().write(&shell, b"echo hi\n", false, Reading::default(), &client).await);
     assert_eq!((code.explained.decision, policies(&code).as_str()), (Decision::Deny, "no-typing"), "{code:?}");
-    let kill = refused(place.pipeline.signal_job(&plain, "KILL", None, &client).await);
+    let kill = refused(place.pipeline.jobs().signal(&plain, "KILL", None, &client).await);
     assert_eq!(policies(&kill), "no-kill", "{kill:?}");
-    reached(place.pipeline.signal_job(&plain, "INT", None, &client).await);
+    reached(place.pipeline.jobs().signal(&plain, "INT", None, &client).await);
     let kinds: Vec<String> = place
         .record()
         .iter()
@@ -232,13 +233,13 @@ async fn input_may_need_a_persons_yes() {
     let client = Client::default();
     let call = Call { script: b"bash".to_vec(), yields: Some(Duration::ZERO), ..Call::default() };
     let shell = job(&place.submit(call).await);
-    let hi = asked(place.pipeline.write_job(&shell, b"echo hi\n", false, Reading::default(), &client).await);
+    let hi = asked(place.pipeline.jobs().write(&shell, b"echo hi\n", false, Reading::default(), &client).await);
     assert_eq!((hi.explained().decision, named(hi.decision()).as_str()), (Decision::Ask, "ask-typing"), "{hi:?}");
     assert!(hi.anchor().seq > 0);
     // A no weighs more than a question.
-    let denied = refused(place.pipeline.write_job(&shell, b"uname\n", false, Reading::default(), &client).await);
+    let denied = refused(place.pipeline.jobs().write(&shell, b"uname\n", false, Reading::default(), &client).await);
     assert_eq!((denied.explained.decision, policies(&denied).as_str()), (Decision::Deny, "no-uname"), "{denied:?}");
-    let hup = asked(place.pipeline.signal_job(&shell, "HUP", None, &client).await);
+    let hup = asked(place.pipeline.jobs().signal(&shell, "HUP", None, &client).await);
     assert_eq!((hup.explained().decision, named(hup.decision()).as_str()), (Decision::Ask, "ask-hup"), "{hup:?}");
     let lines = place.record().into_iter().filter(|line| line["kind"] == "input" || line["kind"] == "signal");
     let lines: Vec<String> = lines.map(|line| format!("{} {}", line["effect"], line["determining"])).collect();
@@ -267,18 +268,18 @@ async fn a_persons_yes_to_input_and_signals_does_what_was_asked() {
     let call = Call { script: b"bash".to_vec(), yields: Some(Duration::ZERO), ..Call::default() };
     let shell = job(&place.submit(call).await);
     let reading = || Reading { wait: 60 * SECOND, ..Reading::default() };
-    let hi = || async { asked(pipeline.write_job(&shell, b"echo hi\n", false, reading(), &client).await) };
+    let hi = || async { asked(pipeline.jobs().write(&shell, b"echo hi\n", false, reading(), &client).await) };
 
-    let other = refused(pipeline.approve_act(hi().await, &person("somebody-else")).await);
+    let other = refused(pipeline.jobs().approve(hi().await, &person("somebody-else")).await);
     assert_eq!((other.explained.decision, policies(&other).as_str()), (Decision::Deny, "only-boss"), "{other:?}");
-    pipeline.decline_act(&hi().await, &person("boss")).await.expect("on record");
+    pipeline.jobs().decline(&hi().await, &person("boss")).await.expect("on record");
     assert_eq!(read(&place, &shell, None, Duration::ZERO).await.stdout.as_str(), "", "nothing was written");
-    let said = reached(pipeline.approve_act(hi().await, &person("boss")).await);
+    let said = reached(pipeline.jobs().approve(hi().await, &person("boss")).await);
     assert_eq!(said.stdout.as_str(), "hi\n");
     // It lifts what was asked and nothing more: the next line is asked about again.
     hi().await;
-    let hup = asked(pipeline.signal_job(&shell, "HUP", None, &client).await);
-    reached(pipeline.approve_act(hup, &person("boss")).await);
+    let hup = asked(pipeline.jobs().signal(&shell, "HUP", None, &client).await);
+    reached(pipeline.jobs().approve(hup, &person("boss")).await);
     let (done, _) = follow(&place, &shell).await;
     assert_ne!(done.status, Status::Running);
 
@@ -319,7 +320,7 @@ async fn a_persons_yes_binds_what_was_shown() {
     let shell = job(&place.submit(call).await);
     let typed = |line: &'static str| {
         let (pipeline, shell, client) = (&pipeline, &shell, &client);
-        async move { asked(pipeline.write_job(shell, line.as_bytes(), false, Reading::default(), client).await) }
+        async move { asked(pipeline.jobs().write(shell, line.as_bytes(), false, Reading::default(), client).await) }
     };
     let fails = |reached: Result<Reached, Failure>, why: &str| {
         let failure = reached.expect_err("it is too late");
@@ -327,21 +328,21 @@ async fn a_persons_yes_binds_what_was_shown() {
     };
     // Something else has reached the job, by another yes.
     let (first, second) = (typed("echo one\n").await, typed("echo two\n").await);
-    reached(pipeline.approve_act(first, &person("boss")).await);
-    fails(pipeline.approve_act(second, &person("boss")).await, "something else has reached");
+    reached(pipeline.jobs().approve(first, &person("boss")).await);
+    fails(pipeline.jobs().approve(second, &person("boss")).await, "something else has reached");
     // Other policies decide, with the same kernel rules.
     let third = typed("echo three\n").await;
     let more = "@id(\"no-cat\") forbid(principal, action == Action::\"exec\", resource in Program::\"cat\");";
     place.reload(&(POLICY.to_owned() + ASKING + more)).await;
-    fails(pipeline.approve_act(third, &person("boss")).await, "policies have changed");
+    fails(pipeline.jobs().approve(third, &person("boss")).await, "policies have changed");
     // What is typed into a shell is asked about as the script that it is, too.
     let uname = typed("uname -s\n").await;
     assert_eq!(named(uname.decision()), "ask-typing ask-uname");
     // The job has ended.
     let last = typed("echo last\n").await;
-    reached(pipeline.signal_job(&shell, "KILL", None, &client).await);
+    reached(pipeline.jobs().signal(&shell, "KILL", None, &client).await);
     follow(&place, &shell).await;
-    fails(pipeline.approve_act(last, &person("boss")).await, "has ended");
+    fails(pipeline.jobs().approve(last, &person("boss")).await, "has ended");
     assert_eq!(read(&place, &shell, None, Duration::ZERO).await.stdout.as_str(), "one\n");
 }
 
@@ -352,10 +353,10 @@ async fn a_shell_is_given_whole_lines() {
     let client = Client::default();
     let call = Call { script: b"bash".to_vec(), yields: Some(Duration::ZERO), ..Call::default() };
     let shell = job(&place.submit(call).await);
-    let half = place.pipeline.write_job(&shell, b"touch /", false, Reading::default(), &client).await;
+    let half = place.pipeline.jobs().write(&shell, b"touch /", false, Reading::default(), &client).await;
     assert!(half.expect_err("half a line").what.as_str().contains("line end"));
     let wait = Reading { wait: 60 * SECOND, ..Reading::default() };
-    let said = reached(place.pipeline.write_job(&shell, b"echo whole\n", false, wait, &client).await);
+    let said = reached(place.pipeline.jobs().write(&shell, b"echo whole\n", false, wait, &client).await);
     assert_eq!(said.stdout.as_str(), "whole\n");
     let effects: Vec<_> =
         place.record().into_iter().filter(|line| line["kind"] == "input").map(|line| line["effect"].clone()).collect();
@@ -376,12 +377,12 @@ async fn a_job_that_nobody_asks_for_is_ended_and_forgotten() {
     let pipeline = std::sync::Arc::clone(&place.pipeline);
     let house = tokio::spawn(async move { pipeline.keep_house().await });
     let begun = Instant::now();
-    while place.pipeline.jobs().len() > 1 {
-        assert!(begun.elapsed() < 20 * SECOND, "{:?}", place.pipeline.jobs());
+    while place.pipeline.jobs().list().len() > 1 {
+        assert!(begun.elapsed() < 20 * SECOND, "{:?}", place.pipeline.jobs().list());
         read(&place, &asked_for, None, SECOND / 10).await;
     }
     assert_eq!(read(&place, &asked_for, None, Duration::ZERO).await.status, Status::Running);
-    let gone = place.pipeline.read_job(&forgotten, Reading::default()).await.expect_err("forgotten");
+    let gone = place.pipeline.jobs().read(&forgotten, Reading::default()).await.expect_err("forgotten");
     assert!(gone.what.as_str().contains("no job"), "{gone:?}");
     assert_eq!(processes(&format!("sleep {mark}")).len(), 1);
     let ended = place.record().into_iter().filter(|line| line["kind"] == "outcome").collect::<Vec<_>>();
@@ -402,7 +403,7 @@ async fn a_flood_takes_no_turn_from_others() {
     let other = tokio::time::timeout(patience, place.alone("echo through")).await.expect("a turn");
     assert_eq!(other.stdout.as_str(), "through\n", "{other:?}");
     let (stopped, client) = (job(&killed), Client::default());
-    let signal = place.pipeline.signal_job(&stopped, "KILL", None, &client);
+    let signal = place.pipeline.jobs().signal(&stopped, "KILL", None, &client);
     reached(tokio::time::timeout(patience, signal).await.expect("a turn"));
     for (begun, status) in [(killed, Status::Cancelled), (ends, Status::TimedOut)] {
         let begun = job(&begun);

@@ -125,7 +125,7 @@ async fn time_and_disks_count_for_each_command() {
         assert!(reasons.iter().any(|entry| entry["exit"]["reason"] == reason), "{reasons:?}");
     }
     let told = serde_json::to_value(
-        &place.pipeline.open_session(None, &palisade_runner::Client::default()).await.expect("opened").sandbox,
+        &place.pipeline.sessions().open(None, &palisade_runner::Client::default()).await.expect("opened").sandbox,
     );
     let told = told.expect("JSON");
     assert_eq!(told["limits"], serde_json::json!(["cpu", "disk"]));

@@ -206,7 +206,7 @@ async fn a_search_that_is_not_complete_is_told() {
         for number in 0..=sandbox::MAX_NAMED {
             std::fs::write(workspace.join(format!("{number}.pem")), "").expect("a file");
         }
-        let opened = place.pipeline.open_session(None, &palisade_runner::Client::default()).await;
+        let opened = place.pipeline.sessions().open(None, &palisade_runner::Client::default()).await;
         match (opens, opened) {
             (true, Ok(opened)) => {
                 let held = opened.sandbox.expect("a sandbox");
@@ -349,7 +349,7 @@ async fn a_forbidden_place_below_a_permitted_one_is_covered_or_there_is_no_sessi
             std::fs::create_dir(workspace.join("vault")).expect("a directory");
             std::fs::write(workspace.join("vault/gold"), "TOP").expect("a file");
         }
-        let opened = place.pipeline.open_session(None, &palisade_runner::Client::default()).await;
+        let opened = place.pipeline.sessions().open(None, &palisade_runner::Client::default()).await;
         match (exists, opened) {
             (true, Ok(opened)) => assert_eq!(opened.sandbox.expect("a sandbox").masks, 1),
             (false, Err(failure)) => assert!(failure.what.as_str().contains("policy forbids"), "{failure:?}"),

@@ -70,7 +70,7 @@ impl Place {
     }
 
     pub(crate) async fn open(&self) -> Shell<'_> {
-        let opened = self.pipeline.open_session(None, &Client::default()).await.expect("a session");
+        let opened = self.pipeline.sessions().open(None, &Client::default()).await.expect("a session");
         Shell { place: self, name: opened.session.to_string() }
     }
 

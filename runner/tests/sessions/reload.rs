@@ -45,7 +45,7 @@ async fn a_session_goes_on_under_narrower_rules_and_says_so_once() {
     place.reload(&narrow()).await;
     // What it left in the background was held to the old rules.
     gone(&format!("sleep {mark}"), SECOND).await;
-    let notes = place.pipeline.sessions().await;
+    let notes = place.pipeline.sessions().list().await;
     assert!(notes.iter().any(|note| note.session.as_str() == session.name && note.suspended), "{notes:?}");
 
     let next = session.run("pwd; f; echo \"$2\"; shopt nullglob; umask").await;
@@ -60,7 +60,7 @@ async fn a_session_goes_on_under_narrower_rules_and_says_so_once() {
     assert_ne!(refused.exit_code, Some(0), "{refused:?}");
     assert!(!pwd.join("made-by-program").exists());
     assert_eq!(kinds(&place, &session.name), ["open null", "close policy-reload", "open null"]);
-    assert!(place.pipeline.sessions().await.iter().all(|note| !note.suspended));
+    assert!(place.pipeline.sessions().list().await.iter().all(|note| !note.suspended));
 
     // The same kernel rules again: nothing is started anew.
     place
@@ -100,13 +100,13 @@ async fn what_runs_under_the_old_rules_is_ended_and_says_why() {
     );
     let mut ends = vec![attended];
     for job in [&own, &holding] {
-        ends.push(place.pipeline.read_job(job, Reading::default()).await.expect("a reading"));
+        ends.push(place.pipeline.jobs().read(job, Reading::default()).await.expect("a reading"));
     }
     for end in &ends {
         assert_eq!((end.status, end.cause), (Status::Cancelled, Some(Cause::PolicyReload)), "{end:?}");
         assert_eq!(end.stdout.as_str(), "begun\n");
     }
-    let listed = place.pipeline.jobs();
+    let listed = place.pipeline.jobs().list();
     assert!(listed.iter().all(|note| note.cause == Some(Cause::PolicyReload)), "{listed:?}");
     let outcomes = place.record().into_iter().filter(|line| line["kind"] == "outcome");
     let reasons = outcomes.filter(|line| line["exit"]["reason"] == "policy_reload").count();
@@ -134,8 +134,8 @@ async fn a_session_that_policy_no_longer_permits_is_lost_until_it_does() {
     assert_eq!(back.stdout.as_str(), "kept\n");
     assert!(reason(&back).starts_with("policy set sha256:"), "{back:?}");
     place.reload(&closed()).await;
-    place.pipeline.close_session(&session.name).await.expect("closed");
-    assert!(place.pipeline.sessions().await.is_empty());
+    place.pipeline.sessions().close(&session.name).await.expect("closed");
+    assert!(place.pipeline.sessions().list().await.is_empty());
 }
 
 /// Calls that come while the policies change: each is run whole, or told that it was not, and none by an old shell.

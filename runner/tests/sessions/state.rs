@@ -46,13 +46,13 @@ async fn a_lost_shell_comes_back_with_its_state_when_asked_to() {
             refused.what.as_str().contains("has ended") && refused.help.as_str().contains("session_open"),
             "{refused:?}"
         );
-        let notes = place.pipeline.sessions().await;
+        let notes = place.pipeline.sessions().list().await;
         assert!(notes.iter().any(|note| note.session.as_str() == session.name && note.ended.is_some()), "{notes:?}");
-        let opened = place.pipeline.restart_session(&session.name, &Client::default()).await.expect("again");
+        let opened = place.pipeline.sessions().restart(&session.name, &Client::default()).await.expect("again");
         assert!(opened.restarted && !opened.state_lost && opened.cwd.as_str() == "/tmp", "{opened:?}");
         let after = session.run(ask).await;
         assert_eq!(after.stdout.as_str(), before.stdout.as_str(), "{end}: {after:?}");
-        place.pipeline.close_session(&session.name).await.expect("closed");
+        place.pipeline.sessions().close(&session.name).await.expect("closed");
     }
 }
 
@@ -60,10 +60,10 @@ async fn a_lost_shell_comes_back_with_its_state_when_asked_to() {
 async fn a_session_that_is_open_is_not_started_again() {
     let place = Place::new();
     let session = place.open().await;
-    let refused = place.pipeline.restart_session(&session.name, &Client::default()).await.expect_err("it is open");
+    let refused = place.pipeline.sessions().restart(&session.name, &Client::default()).await.expect_err("it is open");
     assert!(refused.what.as_str().contains("is open"), "{refused:?}");
     session.is_well("that").await;
-    let refused = place.pipeline.restart_session("s-none", &Client::default()).await.expect_err("unknown");
+    let refused = place.pipeline.sessions().restart("s-none", &Client::default()).await.expect_err("unknown");
     assert!(refused.what.as_str().contains("no session"), "{refused:?}");
 }
 
@@ -93,7 +93,7 @@ async fn a_shell_with_code_that_runs_by_itself_is_not_remembered() {
         session.run(hook).await;
         session.run("x=1").await;
         session.run("exit 3").await;
-        let opened = place.pipeline.restart_session(&session.name, &Client::default()).await.expect("again");
+        let opened = place.pipeline.sessions().restart(&session.name, &Client::default()).await.expect("again");
         assert_eq!(opened.state_lost, lost, "{hook}: {opened:?}");
         assert_eq!(session.says("true; echo \"<$x>\"").await, if lost { "<>\n" } else { "<1>\n" }, "{hook}");
     }
@@ -111,6 +111,6 @@ async fn nobody_else_can_say_what_a_shell_is() {
     }
     session.says("wait; test -e done").await;
     session.run("exit 3").await;
-    place.pipeline.restart_session(&session.name, &Client::default()).await.expect("again");
+    place.pipeline.sessions().restart(&session.name, &Client::default()).await.expect("again");
     assert_eq!(session.says("echo \"<$forged>\"").await, "<>\n");
 }

@@ -31,7 +31,7 @@ impl<'p> Tty<'p> {
 
     async fn read(&mut self, wait: Duration) -> ExecResult {
         let reading = Reading { cursor: self.cursor, wait, view: Some(View::chars(1 << 20)), ..Reading::default() };
-        let result = self.place.pipeline.read_job(&self.job, reading).await.expect("a reading");
+        let result = self.place.pipeline.jobs().read(&self.job, reading).await.expect("a reading");
         self.said.push_str(result.stdout.as_str());
         self.cursor = result.cursor.as_ref().map(|cursor| cursor.as_str().parse().expect("a cursor"));
         result
@@ -56,7 +56,7 @@ impl<'p> Tty<'p> {
         let (client, begun) = (Client::default(), Instant::now());
         loop {
             let reading = Reading::default();
-            match self.place.pipeline.write_job(&self.job, keys.as_bytes(), eof, reading, &client).await {
+            match self.place.pipeline.jobs().write(&self.job, keys.as_bytes(), eof, reading, &client).await {
                 Ok(Reached::Shown(_)) => return,
                 Err(failure) if failure.what.as_str().contains("has not read") && begun.elapsed() < 20 * SECOND => {
                     tokio::task::yield_now().await;
@@ -150,7 +150,8 @@ async fn control_c_at_the_end_of_a_command_confuses_nothing() {
         let mut tty = Tty::start(&place, "echo begun; sleep 0.02").await;
         tty.says("begun").await;
         tokio::time::sleep(Duration::from_micros(15_000 + round * 500)).await;
-        let written = place.pipeline.write_job(&tty.job, b"\x03", false, Reading::default(), &Client::default()).await;
+        let written =
+            place.pipeline.jobs().write(&tty.job, b"\x03", false, Reading::default(), &Client::default()).await;
         let done = tty.ends().await;
         let status = done.exit_code.unwrap_or(-1);
         assert!(done.status == Status::Done && [0, 130].contains(&status), "{round}: {written:?} {done:?}");
@@ -169,15 +170,15 @@ async fn a_terminal_can_be_resized() {
     let mut tty = Tty::like(&place, call).await;
     tty.says("10 33\nbegun").await;
     let (client, size) = (Client::default(), TerminalSize { rows: 50, cols: 132 });
-    let resized = place.pipeline.signal_job(&tty.job, "WINCH", Some(size), &client).await;
+    let resized = place.pipeline.jobs().signal(&tty.job, "WINCH", Some(size), &client).await;
     assert!(matches!(resized, Ok(Reached::Shown(_))), "{resized:?}");
     tty.says("50 132").await;
-    assert!(place.pipeline.signal_job(&tty.job, "INT", Some(size), &client).await.is_err());
+    assert!(place.pipeline.jobs().signal(&tty.job, "INT", Some(size), &client).await.is_err());
     std::fs::write(place.root.path().join("work/enough"), "").expect("written");
     assert_eq!(tty.ends().await.exit_code, Some(0));
     let plain = Call { script: b"sleep 5".to_vec(), yields: Some(Duration::ZERO), ..Call::default() };
     let plain = place.submit(plain).await.job.expect("a job").to_string();
-    let refused = place.pipeline.signal_job(&plain, "WINCH", Some(size), &client).await.expect_err("no terminal");
+    let refused = place.pipeline.jobs().signal(&plain, "WINCH", Some(size), &client).await.expect_err("no terminal");
     assert!(refused.what.as_str().contains("tty"), "{refused:?}");
     place.pipeline.shut_down().await.expect("shut down");
 }
@@ -307,10 +308,10 @@ async fn a_shell_at_a_terminal_is_given_plain_lines() {
     let client = Client::default();
     let mut tty = Tty::start(&place, "bash --norc -i").await;
     for keys in ["touch x\u{7f}y\n", "touch x", "\u{1b}[A\n", "ec\t\n", "!!\n", "touch x\r"] {
-        let written = place.pipeline.write_job(&tty.job, keys.as_bytes(), false, Reading::default(), &client).await;
+        let written = place.pipeline.jobs().write(&tty.job, keys.as_bytes(), false, Reading::default(), &client).await;
         assert!(written.is_err_and(|failure| failure.what.as_str().starts_with("denied: ")), "{keys:?}");
     }
-    let defines = place.pipeline.write_job(&tty.job, b"ls() { echo; }\n", false, Reading::default(), &client).await;
+    let defines = place.pipeline.jobs().write(&tty.job, b"ls() { echo; }\n", false, Reading::default(), &client).await;
     assert!(defines.is_err_and(|failure| failure.what.as_str().contains("next")));
     tty.types("echo $((6 * 7))\n").await;
     tty.says("42\n").await;

@@ -64,12 +64,12 @@ fn with(context: &Context, work: impl AsyncFnOnce(&Arc<Pipeline>) -> Result<Exit
 async fn listed(pipeline: &Pipeline, context: &Context) -> Result<Result<Vec<CheckpointNote>, Exit>, CliError> {
     // What is known here is not asked elsewhere.
     if let Some(target) = &context.target
-        && let Some(notes) = pipeline.checkpoints_at(target).await?
+        && let Some(notes) = pipeline.checkpoints().list_at(target).await?
     {
         return Ok(Ok(notes));
     }
     match through(pipeline, context).await? {
-        Ok(session) => Ok(Ok(pipeline.checkpoints(session.as_deref()).await?)),
+        Ok(session) => Ok(Ok(pipeline.checkpoints().list(session.as_deref()).await?)),
         Err(exit) => Ok(Err(exit)),
     }
 }
@@ -86,13 +86,14 @@ async fn go_back(
     };
     let user = pipeline.user().to_owned();
     let mut person = |note: &RestoreNote, explained: &Explained| asked(&user, note, explained, &WORDS);
-    let restored = match pipeline.restore_from_outside(session.as_deref(), checkpoint, terms, &mut person).await {
-        Ok(restored) => restored,
-        Err(failure) => {
-            let there_are = pipeline.checkpoints(session.as_deref()).await.unwrap_or_default();
-            return Err(unknown(failure, checkpoint, &there_are));
-        }
-    };
+    let restored =
+        match pipeline.checkpoints().restore_from_outside(session.as_deref(), checkpoint, terms, &mut person).await {
+            Ok(restored) => restored,
+            Err(failure) => {
+                let there_are = pipeline.checkpoints().list(session.as_deref()).await.unwrap_or_default();
+                return Err(unknown(failure, checkpoint, &there_are));
+            }
+        };
     match done(restored) {
         Ok(note) => {
             shown(context, &note, || told(&note, &WORDS))?;
@@ -122,7 +123,7 @@ async fn give_up(pipeline: &Pipeline, context: &Context, keep: usize) -> Result<
         Ok(session) => session,
         Err(exit) => return Ok(exit),
     };
-    match pipeline.prune_checkpoints(session.as_deref(), keep).await? {
+    match pipeline.checkpoints().prune(session.as_deref(), keep).await? {
         Pruned::Gone { checkpoints, kept } => {
             shown(context, &checkpoints, || checkpoints.iter().map(|note| format!("gone: {}", line(note))).collect())?;
             let Some(kept) = kept else { return Ok(Exit::Fine) };
@@ -146,7 +147,7 @@ async fn through(pipeline: &Pipeline, context: &Context) -> Result<Result<Option
         let text = format!("{}\nOpen it? Type y to allow: ", report::one_line(explained.command.as_str()));
         answer(&user, &[&report::reasons(explained), &text])
     };
-    Ok(done(pipeline.open_session_from_outside(target, &mut person).await?)
+    Ok(done(pipeline.sessions().open_from_outside(target, &mut person).await?)
         .map(|opened| Some(opened.session.to_string())))
 }
 

@@ -62,7 +62,7 @@ pub(crate) fn run(args: &Run) -> Result<Exit, CliError> {
 /// Asks the person at the terminal about each program that takes a yes while the command runs.
 fn attend(pipeline: &Arc<Pipeline>, person: &Approval, screen: &Arc<Mutex<()>>) -> JoinHandle<()> {
     let (pipeline, person, screen) = (Arc::clone(pipeline), person.clone(), Arc::clone(screen));
-    let mut attendance = pipeline.attended_by(person.clone());
+    let mut attendance = pipeline.approvals().attended_by(person.clone());
     tokio::spawn(async move {
         while let Some(id) = attendance.next().await {
             let (of, by, screen) = (Arc::clone(&pipeline), person.clone(), Arc::clone(&screen));
@@ -70,7 +70,7 @@ fn attend(pipeline: &Arc<Pipeline>, person: &Approval, screen: &Arc<Mutex<()>>) 
             // It ends by itself once nobody waits for the answer: the program has died, or the command has ended.
             let asked = tokio::task::spawn_blocking(move || ask_about_program(&of, &about, &by, &screen));
             let Ok(Some(yes)) = asked.await else { continue };
-            if let Err(failure) = pipeline.answer(&id, person.clone(), yes, "").await {
+            if let Err(failure) = pipeline.approvals().answer(&id, person.clone(), yes, "").await {
                 report::complain(&format!("palisade: {}\n", failure.what));
             }
         }
@@ -85,7 +85,7 @@ const MAX_ANSWER: usize = 4096;
 
 /// Asks at the controlling terminal, which no program of a session has. None: nobody waits for the answer, or none can be had.
 fn ask_about_program(pipeline: &Pipeline, id: &str, person: &Approval, screen: &Mutex<()>) -> Option<bool> {
-    let request = pipeline.asks(id, person)?;
+    let request = pipeline.approvals().asks(id, person)?;
     let mut terminal = File::options().read(true).write(true).open("/dev/tty").ok()?;
     // Nothing that the command prints comes between the question and the answer.
     let _screen = screen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -99,7 +99,7 @@ fn ask_about_program(pipeline: &Pipeline, id: &str, person: &Approval, screen: &
         let mut polled = [PollFd::new(&terminal, PollFlags::IN)];
         match poll(&mut polled, Some(&GLANCE)) {
             Ok(0) | Err(Errno::INTR) => {
-                if pipeline.asks(id, person).is_none() {
+                if pipeline.approvals().asks(id, person).is_none() {
                     let _ = terminal.write_all(b"\npalisade: nobody waits for this answer any more\n");
                     return None;
                 }

@@ -25,7 +25,7 @@ pub(crate) fn run(args: &Workspace) -> Result<Exit, CliError> {
             })
         }
         WorkspaceAction::Discard(args) => with(&args.context, "workspace-discard", async |pipeline, view| {
-            pipeline.discard_view(view).await?;
+            pipeline.views().discard(view).await?;
             let gone = serde_json::json!({ "view": view.overlay().id(), "discarded": true });
             shown(&args.context, &gone, || format!("discarded: {}\n", view.overlay().id()))
         }),
@@ -120,7 +120,7 @@ async fn apply(
     }
     let user = pipeline.user().to_owned();
     let mut person = |note: &RestoreNote, explained: &Explained| checkpoint::asked(&user, note, explained, &WORDS);
-    match checkpoint::done(pipeline.apply_view(view, terms, &mut person).await?) {
+    match checkpoint::done(pipeline.views().apply(view, terms, &mut person).await?) {
         Ok(applied) => {
             shown(context, &applied, || outcome(&applied))?;
             Ok(if applied.note.dry_run || applied.emptied { Exit::Fine } else { Exit::Error })

@@ -78,7 +78,7 @@ impl There {
         let about = before(&to, session);
         let Snapshot { checkpoint: undo, tree: before, .. } = self.take(store, held, &about, false, &pace).await?;
         tokio::task::block_in_place(|| {
-            store.begin(&Journal { to: to.id.as_str().to_owned(), undo: undo.id.as_str().to_owned() })
+            store.side_files().begin(&Journal { to: to.id.as_str().to_owned(), undo: undo.id.as_str().to_owned() })
         })?;
         let stage = Stage { mark: undo.id.short() };
         let steps: Vec<Step<'_>> = steps(&plan, &then).collect();
@@ -109,7 +109,9 @@ impl There {
         let after = self.walk(store.scope(), &pace).await?;
         self.put_times_back(&plan, &then, &after).await?;
         ledger.ran(&before, &after);
-        tokio::task::block_in_place(|| store.keep_ledger(session, ledger).and_then(|()| store.end()))?;
+        tokio::task::block_in_place(|| {
+            store.side_files().keep_ledger(session, ledger).and_then(|()| store.side_files().end())
+        })?;
         Ok(Restored { plan, failed, undo })
     }
 
@@ -156,7 +158,7 @@ impl There {
             None => Ok(()),
         };
         let spare = tokio::task::block_in_place(|| {
-            store.end().and_then(|()| store.remove_lists(held, std::slice::from_ref(undo)))
+            store.side_files().end().and_then(|()| store.remove_lists(held, std::slice::from_ref(undo)))
         });
         let forgotten = match &spare {
             Ok(spare) => self.forget(spare).await,

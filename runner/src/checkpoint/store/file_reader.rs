@@ -7,7 +7,8 @@ use std::vec::IntoIter;
 
 use git2::Repository;
 
-use super::{Objects, Store};
+use super::Objects;
+use super::snapshot::SnapshotTaker;
 use crate::checkpoint::CheckpointError;
 use crate::checkpoint::tree::{Found, Name, Reason};
 use crate::shell::pace::Pace;
@@ -30,13 +31,13 @@ struct Work<'t> {
     gone: Vec<Gone>,
 }
 
-impl Store {
+impl SnapshotTaker<'_> {
     /// Writes the bytes of these files to the store, and notes with each which object they are and the state that it had then.
     ///
     /// # Errors
     /// The store cannot be written, or nobody waits any more. Objects that are kept by then do no harm: nothing names them.
     pub(super) fn read_files(
-        &self,
+        self,
         repository: &Repository,
         root: &OwnedFd,
         files: Vec<Unread<'_>>,
@@ -48,12 +49,12 @@ impl Store {
         };
         let work = Mutex::new(Work { left: files.into_iter(), gone: Vec::new() });
         // A repository is one thread's.
-        let help = || read(&self.objects(&self.repository()?)?, root, &work, pace);
+        let help = || read(&self.store.objects(&self.store.repository()?)?, root, &work, pace);
         std::thread::scope(|scope| {
             let named = || std::thread::Builder::new().name("palisade-reads".to_owned());
             // Where there can be no more threads, there is more to do for those that there are.
             let helpers: Vec<_> = (1..threads).map_while(|_| named().spawn_scoped(scope, help).ok()).collect();
-            let own = self.objects(repository).and_then(|objects| read(&objects, root, &work, pace));
+            let own = self.store.objects(repository).and_then(|objects| read(&objects, root, &work, pace));
             let helped = helpers
                 .into_iter()
                 .map(|helper| helper.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use git2::Oid;
 
-use super::snapshot::{Read, STEP};
+use super::snapshot::{Read, STEP, SnapshotTaker};
 use super::{About, CHECKPOINTS, Holds, Lock, Snapshot, Store, reached};
 use crate::checkpoint::tree::{Entry, Kind, Name, Scope, Tree};
 use crate::checkpoint::{CheckpointError, CheckpointId};
@@ -28,7 +28,7 @@ impl Store {
     /// The objects of those files that are as they were when they were last read.
     pub(crate) fn known(&self, tree: &Tree) -> BTreeMap<Name, Oid> {
         let mut known = BTreeMap::new();
-        for (name, (stamp, object)) in self.cache() {
+        for (name, (stamp, object)) in self.side_files().cache() {
             if tree.found.get(&name).is_some_and(|found| found.stamp == stamp) {
                 known.insert(name, object);
             }
@@ -52,7 +52,7 @@ impl Store {
         reuse: bool,
     ) -> Result<Snapshot, CheckpointError> {
         let settled = now - i128::try_from(STEP.as_nanos()).unwrap_or_default();
-        let before = self.cache();
+        let before = self.side_files().cache();
         let (mut entries, mut settled_files, mut is_known) = (BTreeMap::new(), 0, true);
         for (name, found) in &mut tree.found {
             found.object = objects.get(name).copied().filter(|_| found.has_bytes());
@@ -64,7 +64,13 @@ impl Store {
             }
         }
         is_known &= settled_files == before.len();
-        self.keep_as(&self.repository()?, Read { tree, entries, is_known }, about, start, reuse)
+        SnapshotTaker { store: self }.keep_as(
+            &self.repository()?,
+            Read { tree, entries, is_known },
+            about,
+            start,
+            reuse,
+        )
     }
 
     /// The objects that the target has to keep: all that any checkpoint needs.
@@ -94,9 +100,9 @@ impl Store {
         }
         let needed = self.needed_there()?;
         spare.retain(|object| !needed.contains(object));
-        let mut cache = self.cache();
+        let mut cache = self.side_files().cache();
         cache.retain(|_, (_, object)| !spare.contains(object));
-        self.keep(cache.iter().map(|(name, (stamp, object))| (name, stamp, *object)))?;
+        self.side_files().keep(cache.iter().map(|(name, (stamp, object))| (name, stamp, *object)))?;
         self.objects(&repository)?.sweep(&reached(&repository)?)?;
         Ok(spare)
     }

@@ -6,29 +6,26 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
-use super::Store;
 use crate::checkpoint::CheckpointError;
 use crate::shell::Nonce;
 
 /// The file that holds the name, beside the stores.
 const ORIGIN: &str = "origin";
 
-impl Store {
-    /// The name of all stores below a directory, by which a target tells them from another machine's. It is made once, at random.
-    ///
-    /// # Errors
-    /// It cannot be read or written.
-    pub(crate) fn origin(stores: &Path) -> Result<String, CheckpointError> {
-        let path = stores.join(ORIGIN);
-        let failed = |source| CheckpointError::Store { path: path.clone(), source };
-        if !path.exists() {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(stores).map_err(failed)?;
-            begin(stores, &path).map_err(failed)?;
-        }
-        let name = fs::read_to_string(&path).map_err(failed)?;
-        let is_whole = name.len() >= 32 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if is_whole { Ok(name) } else { Err(failed(io::Error::other("it is not as it was written"))) }
+/// The name of all stores below a directory, by which a target tells them from another machine's. It is made once, at random.
+///
+/// # Errors
+/// It cannot be read or written.
+pub(crate) fn origin(stores: &Path) -> Result<String, CheckpointError> {
+    let path = stores.join(ORIGIN);
+    let failed = |source| CheckpointError::Store { path: path.clone(), source };
+    if !path.exists() {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(stores).map_err(failed)?;
+        begin(stores, &path).map_err(failed)?;
     }
+    let name = fs::read_to_string(&path).map_err(failed)?;
+    let is_whole = name.len() >= 32 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_whole { Ok(name) } else { Err(failed(io::Error::other("it is not as it was written"))) }
 }
 
 /// Makes the name, unless somebody else has meanwhile: it appears as a whole, and once.
@@ -55,14 +52,14 @@ mod tests {
         let [one, other] = [(); 2].map(|()| tempfile::tempdir().unwrap());
         let stores = one.path().join("checkpoints");
         let together = std::thread::scope(|scope| {
-            let began: Vec<_> = (0..8).map(|_| scope.spawn(|| Store::origin(&stores).unwrap())).collect();
+            let began: Vec<_> = (0..8).map(|_| scope.spawn(|| origin(&stores).unwrap())).collect();
             began.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
         });
-        let name = Store::origin(&stores).unwrap();
+        let name = origin(&stores).unwrap();
         assert!(together.iter().all(|one| *one == name), "{together:?}");
         assert_eq!(fs::read_dir(&stores).unwrap().count(), 1, "nothing else is left");
-        assert_ne!(Store::origin(other.path()).unwrap(), name);
+        assert_ne!(origin(other.path()).unwrap(), name);
         fs::write(stores.join(ORIGIN), "").unwrap();
-        assert!(Store::origin(&stores).is_err());
+        assert!(origin(&stores).is_err());
     }
 }

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use git2::Oid;
 use serde::{Deserialize, Serialize};
 
-use super::Store;
 use crate::checkpoint::CheckpointError;
 use crate::checkpoint::ledger::Ledger;
 use crate::checkpoint::tree::{Name, Stamp};
@@ -29,12 +28,18 @@ pub struct Journal {
 /// The file that tells of a restore on its way.
 const JOURNAL: &str = "restoring";
 
-impl Store {
+/// The files beside the repository of a store.
+#[derive(Clone, Copy, Debug)]
+pub struct SideFiles<'s> {
+    pub(super) directory: &'s Path,
+}
+
+impl SideFiles<'_> {
     /// What a session has made of the workspace, as far as was put down.
     ///
     /// # Errors
     /// It is there and cannot be read: another time it may be, so that it must not be written over.
-    pub fn ledger(&self, session: &str) -> Result<Ledger, CheckpointError> {
+    pub fn ledger(self, session: &str) -> Result<Ledger, CheckpointError> {
         let Some(path) = self.ledger_path(session) else { return Ok(Ledger::default()) };
         let Some(bytes) = read(&path)? else { return Ok(Ledger::default()) };
         // What is no ledger says nothing, and that is the safe side: what is not known to be the session's is somebody else's to a
@@ -49,7 +54,7 @@ impl Store {
     ///
     /// # Errors
     /// The store cannot be written.
-    pub fn keep_ledger(&self, session: &str, ledger: &Ledger) -> Result<(), CheckpointError> {
+    pub fn keep_ledger(self, session: &str, ledger: &Ledger) -> Result<(), CheckpointError> {
         let Some(path) = self.ledger_path(session) else { return Ok(()) };
         self.write(&path, &ledger.to_bytes())
     }
@@ -58,29 +63,29 @@ impl Store {
     ///
     /// # Errors
     /// There is one, and not which can be read: any checkpoint may be what it needs.
-    pub fn journal(&self) -> Result<Option<Journal>, CheckpointError> {
+    pub fn journal(self) -> Result<Option<Journal>, CheckpointError> {
         let path = self.directory.join(JOURNAL);
         let Some(bytes) = read(&path)? else { return Ok(None) };
         serde_json::from_slice(&bytes).map(Some).map_err(|_| CheckpointError::Journal { path })
     }
 
-    pub(in crate::checkpoint) fn begin(&self, journal: &Journal) -> Result<(), CheckpointError> {
+    pub(in crate::checkpoint) fn begin(self, journal: &Journal) -> Result<(), CheckpointError> {
         let bytes = serde_json::to_vec(journal).map_err(|_| CheckpointError::Damaged)?;
         self.write(&self.directory.join(JOURNAL), &bytes)
     }
 
-    pub(in crate::checkpoint) fn end(&self) -> Result<(), CheckpointError> {
+    pub(in crate::checkpoint) fn end(self) -> Result<(), CheckpointError> {
         fs::remove_file(self.directory.join(JOURNAL)).map_err(|error| self.failed(error))
     }
 
     /// None for a name that is not one of ours.
-    fn ledger_path(&self, session: &str) -> Option<PathBuf> {
+    fn ledger_path(self, session: &str) -> Option<PathBuf> {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
         (!session.is_empty() && session.bytes().all(plain)).then(|| self.directory.join("sessions").join(session))
     }
 
     /// None of it where it cannot be read: then everything is.
-    pub(in crate::checkpoint) fn cache(&self) -> Cache {
+    pub(in crate::checkpoint) fn cache(self) -> Cache {
         let mut cache = Cache::new();
         let Ok(file) = File::open(self.directory.join("cache")) else { return cache };
         // Line by line: of a large workspace there is one list in memory, and not its text besides.
@@ -99,7 +104,7 @@ impl Store {
 
     /// Keeps the states of files.
     pub(super) fn keep<'a>(
-        &self,
+        self,
         known: impl Iterator<Item = (&'a Name, &'a Stamp, Oid)>,
     ) -> Result<(), CheckpointError> {
         self.write_with(&self.directory.join("cache"), |file| {
@@ -113,12 +118,12 @@ impl Store {
     }
 
     /// All of it or nothing.
-    fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
+    fn write(self, path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
         self.write_with(path, |file| file.write_all(bytes))
     }
 
     fn write_with(
-        &self,
+        self,
         path: &Path,
         content: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
     ) -> Result<(), CheckpointError> {
@@ -131,6 +136,10 @@ impl Store {
             fs::rename(&beside, path)
         };
         write().map_err(|error| self.failed(error))
+    }
+
+    fn failed(self, source: io::Error) -> CheckpointError {
+        CheckpointError::Store { path: self.directory.to_owned(), source }
     }
 }
 

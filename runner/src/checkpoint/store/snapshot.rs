@@ -25,7 +25,7 @@ impl Store {
     /// # Errors
     /// The workspace cannot be looked at, the store cannot be written or is full, or whoever waits gave up. Nothing counts as taken then.
     pub fn take(&self, _held: &Lock, about: &About, pace: &Pace) -> Result<Snapshot, CheckpointError> {
-        self.snapshot(about, pace, false)
+        SnapshotTaker { store: self }.take(about, pace, false)
     }
 
     /// The same, but the last checkpoint serves if it was taken for the same session and nothing has changed since.
@@ -33,7 +33,7 @@ impl Store {
     /// # Errors
     /// As [`Self::take`].
     pub fn take_if_changed(&self, _held: &Lock, about: &About, pace: &Pace) -> Result<Snapshot, CheckpointError> {
-        self.snapshot(about, pace, true)
+        SnapshotTaker { store: self }.take(about, pace, true)
     }
 
     /// Reads the workspace into the store without taking a checkpoint: the first that is taken has little left to read then.
@@ -41,12 +41,21 @@ impl Store {
     /// # Errors
     /// As [`Self::take`].
     pub fn read_ahead(&self, _held: &Lock, pace: &Pace) -> Result<(), CheckpointError> {
-        let read = self.read_now(&self.repository()?, pace)?;
-        self.settle(&read, false)
+        let taker = SnapshotTaker { store: self };
+        let read = taker.read_now(&self.repository()?, pace)?;
+        taker.settle(&read, false)
     }
+}
 
-    fn snapshot(&self, about: &About, pace: &Pace, reuse: bool) -> Result<Snapshot, CheckpointError> {
-        let repository = self.repository()?;
+/// Reads a workspace into its store, and makes a checkpoint of what was read.
+#[derive(Clone, Copy)]
+pub(super) struct SnapshotTaker<'s> {
+    pub(super) store: &'s Store,
+}
+
+impl SnapshotTaker<'_> {
+    fn take(self, about: &About, pace: &Pace, reuse: bool) -> Result<Snapshot, CheckpointError> {
+        let repository = self.store.repository()?;
         let start = SystemTime::now();
         let read = self.read_now(&repository, pace)?;
         self.keep_as(&repository, read, about, start, reuse)
@@ -54,7 +63,7 @@ impl Store {
 
     /// Makes a checkpoint of what was read.
     pub(super) fn keep_as(
-        &self,
+        self,
         repository: &Repository,
         mut read: Read,
         about: &About,
@@ -62,7 +71,7 @@ impl Store {
         reuse: bool,
     ) -> Result<Snapshot, CheckpointError> {
         let lists = Lists::of(&read);
-        let mut all = self.list()?;
+        let mut all = self.store.list()?;
         let count = all.len();
         let same = match all.pop() {
             Some(last) => lists.tree_of(repository, &last)?.map(|tree| (last, tree)),
@@ -92,7 +101,7 @@ impl Store {
             bytes: sizes.iter().sum(),
             uncovered: read.tree.uncovered.len() as u64,
         };
-        let objects = if self.holds == Holds::Bytes { objects } else { BTreeSet::new() };
+        let objects = if self.store.holds == Holds::Bytes { objects } else { BTreeSet::new() };
         // What holds the very same is one tree: only the commit is new.
         let tree = match same {
             Some(tree) => tree,
@@ -105,31 +114,32 @@ impl Store {
     }
 
     /// Everything that is in the workspace now, with what of it was not known written to the store.
-    pub(super) fn read_now(&self, repository: &Repository, pace: &Pace) -> Result<Read, CheckpointError> {
+    pub(super) fn read_now(self, repository: &Repository, pace: &Pace) -> Result<Read, CheckpointError> {
         let start = SystemTime::now();
-        let (root, mut tree) = self.walk()?;
-        let (entries, is_known) = self.read_changed(repository, &root, &mut tree, self.cache(), start, pace)?;
+        let (root, mut tree) = self.store.walk()?;
+        let (entries, is_known) =
+            self.read_changed(repository, &root, &mut tree, self.store.side_files().cache(), start, pace)?;
         // In whatever order a directory tells of them.
         tree.uncovered.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(Read { tree, entries, is_known })
     }
 
     /// Lets what was read count as known. One call for all objects, before anybody relies on them.
-    fn settle(&self, read: &Read, is_new: bool) -> Result<(), CheckpointError> {
+    fn settle(self, read: &Read, is_new: bool) -> Result<(), CheckpointError> {
         if is_new || !read.is_known {
-            let synced = File::open(&self.directory).and_then(|file| Ok(rustix::fs::syncfs(&file)?));
-            synced.map_err(|error| self.failed(error))?;
+            let synced = File::open(&self.store.directory).and_then(|file| Ok(rustix::fs::syncfs(&file)?));
+            synced.map_err(|error| self.store.failed(error))?;
         }
         if read.is_known {
             return Ok(());
         }
         let found = read.tree.found.iter();
-        self.keep(found.filter_map(|(name, found)| Some((name, &found.stamp, found.object?))))
+        self.store.side_files().keep(found.filter_map(|(name, found)| Some((name, &found.stamp, found.object?))))
     }
 
     /// The entries of everything that was found, with what of it had to be read now written to the store.
     fn read_changed(
-        &self,
+        self,
         repository: &Repository,
         root: &OwnedFd,
         walked: &mut Tree,
@@ -168,16 +178,16 @@ impl Store {
 
     /// The tree of a checkpoint, all of whose objects are kept: what was known may have been lost since. The library would look into each.
     fn tree<'r>(
-        &self,
+        self,
         repository: &'r Repository,
         objects: &BTreeSet<Oid>,
         lists: &Lists,
     ) -> Result<git2::Tree<'r>, CheckpointError> {
-        if !self.objects(repository)?.hold(objects)? {
+        if !self.store.objects(repository)?.hold(objects)? {
             return Err(CheckpointError::Damaged);
         }
         let odb = repository.odb()?;
-        let listed = |tree: ListedTree| self.written(odb.write(ObjectType::Tree, &tree.0)?);
+        let listed = |tree: ListedTree| self.store.written(odb.write(ObjectType::Tree, &tree.0)?);
         // By their first byte, so that what has not changed is one object still.
         let (mut content, mut all) = (ListedTree::default(), objects.iter().peekable());
         while let Some(first) = all.peek().and_then(|object| object.as_bytes().first()).copied() {
@@ -189,21 +199,16 @@ impl Store {
         }
         let mut top = ListedTree::default();
         top.push(TREE, "content", listed(content)?);
-        top.push(FILE, "manifest", self.written(repository.blob(&lists.manifest)?)?);
-        top.push(FILE, "uncovered", self.written(repository.blob(&lists.uncovered)?)?);
+        top.push(FILE, "manifest", self.store.written(repository.blob(&lists.manifest)?)?);
+        top.push(FILE, "uncovered", self.store.written(repository.blob(&lists.uncovered)?)?);
         Ok(repository.find_tree(listed(top)?)?)
     }
 
-    fn commit(
-        &self,
-        repository: &Repository,
-        tree: &git2::Tree<'_>,
-        message: &Message,
-    ) -> Result<Oid, CheckpointError> {
+    fn commit(self, repository: &Repository, tree: &git2::Tree<'_>, message: &Message) -> Result<Oid, CheckpointError> {
         let time = git2::Time::new(message.taken_ms / 1000, 0);
         let author = Signature::new("palisade", "palisade", &time)?;
         let text = serde_json::to_string(message).map_err(|_| CheckpointError::Damaged)?;
-        self.written(repository.commit(None, &author, &author, &text, tree, &[])?)
+        self.store.written(repository.commit(None, &author, &author, &text, tree, &[])?)
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::time::SystemTime;
 
+use super::snapshot::SnapshotTaker;
 use super::{About, Lock, Store};
 use crate::checkpoint::changes::Changes;
 use crate::checkpoint::ledger::Ledger;
@@ -40,7 +41,8 @@ impl Store {
         let repository = self.repository()?;
         let objects = self.objects(&repository)?;
         let start = SystemTime::now();
-        let mut read = self.with(touched.clone()).read_now(&repository, &Pace::default())?;
+        let wide = self.with(touched.clone());
+        let mut read = SnapshotTaker { store: &wide }.read_now(&repository, &Pace::default())?;
         let mut left_out = changes.left_out.clone();
         let (mut written, mut unread) = (BTreeMap::new(), BTreeSet::new());
         for (name, found) in &changes.found {
@@ -66,8 +68,8 @@ impl Store {
             ledger.note(name, base.state(name).flatten());
         }
         let about = About { beyond: true, ..about.clone() };
-        let checkpoint = self.keep_as(&repository, read, &about, start, false)?.checkpoint;
-        self.keep_ledger(&about.session, &ledger)?;
+        let checkpoint = SnapshotTaker { store: self }.keep_as(&repository, read, &about, start, false)?.checkpoint;
+        self.side_files().keep_ledger(&about.session, &ledger)?;
         Ok(Viewed { checkpoint, left_out })
     }
 

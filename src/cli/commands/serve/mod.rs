@@ -90,7 +90,7 @@ impl House {
     async fn keep(&mut self, context: &Context, policies: reload::SettingsReading, secrets: reload::Secrets) {
         tokio::select! {
             () = reload::watch(&self.pipeline, context, policies, secrets, &mut self.hangup) => {}
-            ((), ()) = async { tokio::join!(self.pipeline.keep_house(), self.pipeline.read_ahead()) } => {}
+            ((), ()) = async { tokio::join!(self.pipeline.keep_house(), self.pipeline.checkpoints().read_ahead()) } => {}
             () = self.door.keep(&self.pipeline) => {}
         }
     }
