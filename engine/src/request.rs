@@ -630,7 +630,7 @@ impl<'a> RequestBuilder<'a> {
             ("depth", long(exec.depth)),
             ("system", outward(|outward| &outward.system)),
             ("scope", outward(|outward| &outward.narrowest)),
-            ("scopes", strings(&scopes.collect::<Vec<_>>())),
+            ("scopes", strings(scopes.collect::<Vec<_>>())),
             ("target", outward(|outward| &outward.target)),
         ];
         let tags = exec.options.iter().map(|(name, values)| (name.clone(), strings(values)));
