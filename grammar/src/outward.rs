@@ -198,6 +198,8 @@ struct WordReading<'a> {
     settled: Option<usize>,
     /// A word may be any option.
     open: bool,
+    /// The table knows too few of the options to tell what is what.
+    lost: bool,
 }
 
 /// An option's value.
@@ -211,96 +213,161 @@ enum Given<'a> {
 /// Unknown options of one command that are read both ways, with and without a value behind them.
 const MAX_UNKNOWN: usize = 4;
 
-/// Sorts the words. An option that the table does not know may take the next word or not: both readings count.
+/// A way to read the words, up to one of them.
+#[derive(Clone, Debug, Default)]
+struct Start<'a> {
+    reading: WordReading<'a>,
+    /// The next word.
+    at: usize,
+    /// Letters of the word before it that are not read yet.
+    letters: &'a str,
+    /// How many options so far the table does not know.
+    unknown: usize,
+}
+
+/// Sorts the words. An option that the table does not know may take what follows or not: both readings count.
 fn readings<'a>(table: &'a Tool, words: &[Word<'a>]) -> Vec<WordReading<'a>> {
     let mut done = Vec::new();
-    let mut open = vec![(0, WordReading::default(), 0)];
-    while let Some((mut at, mut reading, mut unknown)) = open.pop() {
-        while let Some(word) = words.get(at) {
-            at += 1;
-            let text = match *word {
-                Word::Known(text) => text,
-                Word::Operand => {
-                    reading.positional.push(None);
-                    continue;
-                }
-                Word::Valued(name) => {
-                    reading.options.push((table.canonical(name), Given::Hidden));
-                    continue;
-                }
-                Word::Operands | Word::Any => {
-                    reading.settled.get_or_insert(reading.positional.len());
-                    reading.open |= matches!(word, Word::Any);
-                    reading.positional.push(None);
-                    continue;
-                }
-            };
-            if text == "--" {
-                reading.positional.extend(words.iter().skip(at).map(|word| match word {
-                    Word::Known(text) => Some(*text),
-                    Word::Operand | Word::Operands | Word::Valued(_) | Word::Any => None,
-                }));
-                break;
-            }
-            if !text.starts_with('-') || text.len() < 2 {
-                reading.positional.push(Some(text));
-                continue;
-            }
-            // What the last option of the word is, and whether the next word is its value.
-            let last = if text.starts_with("--") || table.single_dash {
-                let (name, value) = text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value)));
-                let arity = table.arity(name);
-                match value {
-                    Some(value) => {
-                        reading.options.push((table.canonical(name), Given::Value(value)));
-                        continue;
-                    }
-                    None => (table.canonical(name), arity),
-                }
-            } else {
-                let mut rest = text.get(1..).unwrap_or_default();
-                loop {
-                    let Some(letter) = rest.chars().next() else { break (text, Some(Arity::None)) };
-                    let (name, behind) = rest.split_at(letter.len_utf8());
-                    let arity = table.short(name);
-                    let option = table.canonical_short(name).unwrap_or(text);
-                    match arity {
-                        Some(Arity::Value | Arity::Optional) if !behind.is_empty() => {
-                            let value = behind.strip_prefix('=').unwrap_or(behind);
-                            reading.options.push((option, Given::Value(value)));
-                            break (text, Some(Arity::None));
-                        }
-                        _ if behind.is_empty() => break (option, arity),
-                        Some(_) => reading.options.push((option, Given::Nothing)),
-                        // What stands behind an unknown letter may be its value.
-                        None => break (option, Some(Arity::None)),
-                    }
-                    rest = behind;
-                }
-            };
-            match last {
-                (option, Some(Arity::Value)) => {
-                    let value = match words.get(at) {
-                        Some(Word::Known(value)) => Given::Value(value),
-                        Some(_) => Given::Hidden,
-                        None => Given::Nothing,
-                    };
-                    at += 1;
-                    reading.options.push((option, value));
-                }
-                (option, Some(Arity::None | Arity::Optional)) => reading.options.push((option, Given::Nothing)),
-                (option, None) => {
-                    reading.options.push((option, Given::Nothing));
-                    if unknown < MAX_UNKNOWN {
-                        open.push((at + 1, reading.clone(), unknown + 1));
-                    }
-                    unknown += 1;
-                }
-            }
+    let mut open = vec![Start::default()];
+    while let Some(mut start) = open.pop() {
+        while let Some(other) = start.step(table, words) {
+            open.extend(other);
         }
-        done.push(reading);
+        done.push(start.reading);
     }
     done
+}
+
+impl<'a> Start<'a> {
+    /// Reads one word, or one letter of a cluster. None: all is read. Some: the other ways to read it, if there are any.
+    fn step(&mut self, table: &'a Tool, words: &[Word<'a>]) -> Option<Option<Self>> {
+        if let Some(letter) = self.letters.chars().next() {
+            let (name, behind) = self.letters.split_at(letter.len_utf8());
+            self.letters = behind;
+            return Some(self.letter(table, name, words));
+        }
+        let word = words.get(self.at)?;
+        self.at += 1;
+        let text = match *word {
+            Word::Known(text) => text,
+            Word::Operand | Word::Operands | Word::Any => {
+                self.hidden(*word);
+                return Some(None);
+            }
+            Word::Valued(name) => {
+                self.reading.options.push((table.canonical(name), Given::Hidden));
+                return Some(None);
+            }
+        };
+        if text == "--" {
+            while let Some(word) = words.get(self.at) {
+                self.at += 1;
+                match word {
+                    Word::Known(text) => self.reading.positional.push(Some(text)),
+                    Word::Operand | Word::Operands | Word::Valued(_) | Word::Any => self.hidden(*word),
+                }
+            }
+            return Some(None);
+        }
+        if !text.starts_with('-') || text.len() < 2 {
+            self.reading.positional.push(Some(text));
+            return Some(None);
+        }
+        if !text.starts_with("--") && !table.single_dash {
+            self.letters = text.get(1..).unwrap_or_default();
+            return Some(None);
+        }
+        let (name, value) = text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value)));
+        let option = table.canonical(name);
+        Some(match (value, table.arity(name)) {
+            (Some(value), _) => {
+                self.reading.options.push((option, Given::Value(value)));
+                None
+            }
+            (None, Some(Arity::Value)) => {
+                self.takes_next(option, words);
+                None
+            }
+            (None, Some(Arity::None | Arity::Optional)) => {
+                self.reading.options.push((option, Given::Nothing));
+                None
+            }
+            (None, None) => self.unknown(table, option, words),
+        })
+    }
+
+    /// Reads one letter of a cluster, behind which `self.letters` stands.
+    fn letter(&mut self, table: &'a Tool, name: &'a str, words: &[Word<'a>]) -> Option<Self> {
+        let option = table.canonical_short(name).unwrap_or(name);
+        match table.short(name) {
+            Some(Arity::Value | Arity::Optional) if !self.letters.is_empty() => {
+                let value = self.letters.strip_prefix('=').unwrap_or(self.letters);
+                self.letters = "";
+                self.reading.options.push((option, Given::Value(value)));
+                None
+            }
+            Some(Arity::Value) => {
+                self.takes_next(option, words);
+                None
+            }
+            Some(Arity::None | Arity::Optional) => {
+                self.reading.options.push((option, Given::Nothing));
+                None
+            }
+            None if self.letters.is_empty() => self.unknown(table, option, words),
+            // The other letters are options too, or its value.
+            None => {
+                self.reading.options.push((option, Given::Nothing));
+                let mut other = self.clone();
+                other.letters = "";
+                self.counted(other)
+            }
+        }
+    }
+
+    /// An option of which the table says nothing. Behind all words of any verb that may be meant it does not matter what it takes.
+    fn unknown(&mut self, table: &Tool, option: &'a str, words: &[Word<'a>]) -> Option<Self> {
+        self.reading.options.push((option, Given::Nothing));
+        if self.at >= words.len() || !table.goes_on(&self.reading.positional) {
+            return None;
+        }
+        let mut other = self.clone();
+        other.at += 1;
+        self.counted(other)
+    }
+
+    /// The other reading, if there are not too many; then nothing is known of the command.
+    fn counted(&mut self, mut other: Self) -> Option<Self> {
+        self.unknown += 1;
+        other.unknown += 1;
+        self.reading.lost |= self.unknown > MAX_UNKNOWN;
+        (self.unknown <= MAX_UNKNOWN).then_some(other)
+    }
+
+    /// The next word is the value of an option.
+    fn takes_next(&mut self, option: &'a str, words: &[Word<'a>]) {
+        let given = match words.get(self.at) {
+            Some(Word::Known(value)) => Given::Value(value),
+            Some(Word::Operand | Word::Valued(_)) => Given::Hidden,
+            // The first of these words is the value; what the others are is open.
+            Some(word @ (Word::Operands | Word::Any)) => {
+                self.reading.settled.get_or_insert(self.reading.positional.len());
+                self.reading.open |= matches!(word, Word::Any);
+                Given::Hidden
+            }
+            None => Given::Nothing,
+        };
+        self.at += 1;
+        self.reading.options.push((option, given));
+    }
+
+    fn hidden(&mut self, word: Word<'_>) {
+        if matches!(word, Word::Operands | Word::Any) {
+            self.reading.settled.get_or_insert(self.reading.positional.len());
+        }
+        self.reading.open |= matches!(word, Word::Any);
+        self.reading.positional.push(None);
+    }
 }
 
 /// Whether a row fits.
@@ -381,6 +448,9 @@ fn judge(table: &'static Tool, words: &[Word<'_>]) -> Outward {
         outward.effects.extend(sure().map(|(row, _)| row.effect));
         outward.possible.extend(maybe().map(|(row, _)| row.effect));
         outward.rows.extend(sure().chain(maybe()).map(|(row, _)| row.text.as_str()));
+        if reading.lost {
+            outward.effects.extend(OutwardEffect::ALL);
+        }
         if best.is_none() && !table.local {
             let unknown: &mut BTreeSet<_> =
                 if reading.open || maybe().next().is_some() { &mut outward.possible } else { &mut outward.effects };

@@ -273,6 +273,14 @@ impl Tool {
         })
     }
 
+    /// Whether a further word can make the command one of more effects, or one that no row fits.
+    pub(super) fn goes_on(&self, words: &[Option<&str>]) -> bool {
+        let may_fit = |(term, word): (&Term, &Option<&str>)| word.is_none_or(|word| term.fits(word));
+        let all = || self.rows.iter().filter(|row| row.terms.iter().zip(words).all(may_fit));
+        let known = all().any(|row| row.terms.len() <= words.len() && !row.ends);
+        all().any(|row| row.terms.len() > words.len() && (row.effect != OutwardEffect::Observe || !known))
+    }
+
     /// The canonical form of an option that a row names.
     fn known(&self, form: &str) -> Result<String, String> {
         let known = self.options.get(form).map(|(_, canonical)| canonical.clone());

@@ -78,6 +78,11 @@ fn what_is_not_known_may_be_anything() {
         ("kubectl get \"$kind\" x -o yaml", "observe", "credential"),
         ("gh api repos/o/r -X $method", "", "all"),
         ("gh api \"repos/$o/pulls\"", "observe", ""),
+        ("gh api -ZXDELETE repos/o/r", "destroy observe", ""),
+        ("kubectl -n $x get secret db", "", "all"),
+        ("kubectl get -- $x", "observe", ""),
+        ("aws ec2 describe-instances --a 1 --b 2 --c 3 --d 4 --e 5 --f 6", "observe", ""),
+        ("kubectl --a --b --c --d --e get pods", "all", ""),
         ("cargo nextest run", "", ""),
         ("cargo $x", "", "rest"),
     ] {
