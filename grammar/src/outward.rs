@@ -215,7 +215,7 @@ const MAX_UNKNOWN: usize = 4;
 
 /// A way to read the words, up to one of them.
 #[derive(Clone, Debug, Default)]
-struct Start<'a> {
+struct WordCursor<'a> {
     reading: WordReading<'a>,
     /// The next word.
     at: usize,
@@ -228,7 +228,7 @@ struct Start<'a> {
 /// Sorts the words. An option that the table does not know may take what follows or not: both readings count.
 fn readings<'a>(table: &'a Tool, words: &[Word<'a>]) -> Vec<WordReading<'a>> {
     let mut done = Vec::new();
-    let mut open = vec![Start::default()];
+    let mut open = vec![WordCursor::default()];
     while let Some(mut start) = open.pop() {
         while let Some(other) = start.step(table, words) {
             open.extend(other);
@@ -238,7 +238,7 @@ fn readings<'a>(table: &'a Tool, words: &[Word<'a>]) -> Vec<WordReading<'a>> {
     done
 }
 
-impl<'a> Start<'a> {
+impl<'a> WordCursor<'a> {
     /// Reads one word, or one letter of a cluster. None: all is read. Some: the other ways to read it, if there are any.
     fn step(&mut self, table: &'a Tool, words: &[Word<'a>]) -> Option<Option<Self>> {
         if let Some(letter) = self.letters.chars().next() {
