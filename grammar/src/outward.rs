@@ -85,9 +85,9 @@ pub struct Outward {
     /// To what: the operands behind the verb.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub target: String,
-    /// The table, and the rows of it that say so; none: no row fits.
+    /// The file of the table.
     pub table: &'static str,
-    /// See `table`.
+    /// Its rows that say so. Empty: no row fits, or too many may.
     pub rows: Vec<&'static str>,
     /// Variables that say where, by scope word, for [`Self::with_variables`].
     #[serde(skip)]
@@ -142,6 +142,9 @@ const SCOPES: [&str; 24] = [
     "hostname",
     "region",
 ];
+
+/// Rows that are told of those that may fit.
+const MAX_TOLD: usize = 8;
 
 /// What a program of this name does with these words; none: no table is about it.
 ///
@@ -447,7 +450,11 @@ fn judge(table: &'static Tool, words: &[Word<'_>]) -> Outward {
         let maybe = || fits.iter().filter(|(row, fit)| *fit == Fit::Maybe && best.is_none_or(|best| row.rank >= best));
         outward.effects.extend(sure().map(|(row, _)| row.effect));
         outward.possible.extend(maybe().map(|(row, _)| row.effect));
-        outward.rows.extend(sure().chain(maybe()).map(|(row, _)| row.text.as_str()));
+        outward.rows.extend(sure().map(|(row, _)| row.text.as_str()));
+        // Where the verb itself is hidden, most rows of a table may fit, and naming them tells nothing.
+        if maybe().nth(MAX_TOLD).is_none() {
+            outward.rows.extend(maybe().map(|(row, _)| row.text.as_str()));
+        }
         if reading.lost {
             outward.effects.extend(OutwardEffect::ALL);
         }
