@@ -5,9 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
-use crate::support::world::repository;
+use crate::support::world::{cargo, repository};
 
 /// What a crate depends on in the product, itself left out, by name.
 fn dependencies(package: &str, depth: &str) -> Vec<String> {
@@ -15,10 +14,10 @@ fn dependencies(package: &str, depth: &str) -> Vec<String> {
 }
 
 fn tree(of: &[&str], depth: &str) -> Vec<String> {
-    let mut cargo = Command::new(env!("CARGO"));
+    let mut cargo = cargo();
     cargo.arg("tree").args(of).args(["--edges", "normal", "--prefix", "none", "--format", "{p}"]);
     cargo.args(["--depth", depth, "--locked", "--offline"]);
-    let output = cargo.current_dir(repository()).output().expect("cargo runs");
+    let output = cargo.output().expect("cargo runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).expect("text");
     let names = text.lines().skip(1).filter_map(|line| line.split(' ').next());

@@ -126,6 +126,20 @@ impl Ended {
     }
 }
 
+/// The cargo that runs the tests, as a person would start it. What it tells a test of the test's own package would make build scripts that read it
+/// (ring's) run again, and with them most of the workspace would be built anew, here and by the next build.
+pub(crate) fn cargo() -> Command {
+    const OF_THE_TEST: [&str; 4] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_", "CARGO_BIN_"];
+    let mut cargo = Command::new(env!("CARGO"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| OF_THE_TEST.iter().any(|of| name.starts_with(of))) {
+            cargo.env_remove(name);
+        }
+    }
+    cargo.current_dir(repository());
+    cargo
+}
+
 /// This repository.
 pub(crate) fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
