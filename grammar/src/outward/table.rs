@@ -166,7 +166,7 @@ enum ScopeSource {
 }
 
 impl ScopePlace {
-    /// What is told there.
+    /// The word that stands at this place, if it is there.
     pub(super) fn value<'a>(
         &self,
         words: &[Option<&'a str>],

@@ -216,7 +216,7 @@ impl ApprovalRequests<'_> {
         )
     }
 
-    /// What is asked before a session at a target is opened.
+    /// The request that a policy decides before a session at a target opens.
     pub(super) fn visit_in_words(self, place: &RemoteSite) -> Redacted {
         self.state.redact(&format!("open a session at the target {}", place.name))
     }
@@ -257,7 +257,7 @@ impl ApprovalRequests<'_> {
         })
     }
 
-    /// Waits until a request is answered; false if that takes longer, or whoever waits is told to stop.
+    /// Waits until a person answers a request. False: the time ran out, or the caller was told to stop.
     pub(super) async fn settled_until(
         self,
         id: RequestId,

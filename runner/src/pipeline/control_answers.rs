@@ -1,6 +1,6 @@
 //! What people do to a running server over its control socket: see what waits, say yes or no to it, see what lives, stop it.
 //!
-//! Decides which part answers what is asked, and that nobody sees what policy does not let them see.
+//! Decides which part answers a call at the control socket. Each person sees only what policy lets them see.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ pub(super) struct ControlAnswers<'a> {
 }
 
 impl ControlAnswers<'_> {
-    /// Answers somebody who has connected to the control socket.
+    /// Answers a person who has connected to the control socket.
     pub(super) async fn attend(self, ask: Ask, peer: &Peer) -> Answer<Redacted> {
         let person = self.state.overseers().person(peer);
         if matches!(ask, Ask::List | Ask::Show { .. } | Ask::Answer { .. }) {
@@ -62,7 +62,7 @@ impl ControlAnswers<'_> {
         }
     }
 
-    /// What waits, for somebody who may see all of it, or who may approve some of it.
+    /// The requests that wait, for a person who may see all of them or approve some of them.
     fn list(self, person: &Approval) -> Answer<Redacted> {
         let all = self.state.approvals().waiting();
         let Some(no) = self.state.overseers().observed(person, "see or answer what waits here") else {
@@ -71,7 +71,7 @@ impl ControlAnswers<'_> {
         let is_empty = all.is_empty();
         let own = all.into_iter().filter(|(id, _)| self.state.approvals().is_for(&id.to_string(), person));
         let own: Vec<Waiting<Redacted>> = own.map(|(_, waiting)| waiting).collect();
-        // Whoever may approve what there will be is not told from a stranger before there is something.
+        // Before a request waits, an approver and a stranger get the same answer.
         if own.is_empty() && !is_empty { no } else { Answer::Waiting(own) }
     }
 
