@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use crate::support::world::{cargo, repository};
+use crate::support::world::{cargo, features, repository};
 
 #[test]
 fn what_would_break_a_promise_does_not_compile() {
@@ -38,7 +38,9 @@ fn cases() -> BTreeMap<PathBuf, BTreeSet<String>> {
 /// The libraries as they were built for the tests of the whole workspace.
 fn libraries() -> BTreeMap<String, PathBuf> {
     let mut cargo = cargo();
-    cargo.args(["test", "--workspace", "--test=main", "--no-run", "--locked", "--offline", "--message-format=json"]);
+    cargo
+        .args(["test", "--workspace", "--test=main", "--no-run", "--locked", "--offline", "--message-format=json"])
+        .args(features());
     let output = cargo.output().expect("cargo runs");
     let mut libraries = BTreeMap::new();
     for artifact in lines(&output.stdout).filter(|line| line["profile"]["test"] == false) {

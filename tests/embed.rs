@@ -7,13 +7,13 @@ use std::process::Command;
 
 use crate::support::services::{Docker, Sshd};
 use crate::support::site::{POLICY, real, ssh_target, with_key};
-use crate::support::world::{Ended, World, cargo, repository};
+use crate::support::world::{Ended, World, cargo, features, repository};
 
 /// An example, built with the tests: by `cargo test` without a selection, else here, by the same cargo and from what it has built.
 fn example(name: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_BIN_EXE_palisade")).with_file_name("examples").join(name);
     let mut cargo = cargo();
-    cargo.args(["build", "--workspace", "--locked", "--offline", "--quiet", "--example", name]);
+    cargo.args(["build", "--workspace", "--locked", "--offline", "--quiet", "--example", name]).args(features());
     let built = cargo.status();
     assert!(built.is_ok_and(|status| status.success()) && path.is_file(), "{}", path.display());
     path

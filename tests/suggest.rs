@@ -63,6 +63,7 @@ const ADVICE: &[(&str, &str, &str, &str, Tried)] = &[
     ("ask-elsewhere", "developer", "terraform apply", "terraform plan", Allowed),
     ("ask-write-outside-workspace", "developer", "touch /opt/x", "touch x; touch $TMPDIR/x", Runs),
     ("ro-looking-only", "readonly", "make", "cat file; grep x file; find . -name file; git status", Runs),
+    ("ro-changes-elsewhere", "readonly", "kubectl delete pod x", "kubectl get pods; aws ec2 describe-instances", Allowed),
     ("ro-no-code", "readonly", "eval $x", "ls", Runs),
     ("ro-no-changes", "readonly", "sort file > sorted", "sort file", Runs),
     ("ro-no-network", "readonly", "git fetch https://git.example.com/x", "git status", Runs),
@@ -78,7 +79,6 @@ const ADVICE: &[(&str, &str, &str, &str, Tried)] = &[
 #[rustfmt::skip]
 const PERMITS: &[(&str, &str, &str, &str, Tried)] = &[
     ("dev-files-in-workspace", "developer", "cat ~/notes", "cat file", Runs),
-    ("ro-env", "readonly", "FOO=1 ls", "LC_ALL=C PAGER=cat ls", Runs),
     ("reg-toolchain", "regulated", "cd /usr && gcc -c file", "gcc -c file", Runs),
 ];
 
@@ -109,13 +109,16 @@ const FOR_PEOPLE: &[&str] = &[
     "ask-install-other",
     "ask-credential",
     "ask-host",
-    "ask-forge-changes",
     "ask-inline-code",
     "ask-container-daemon",
     "ask-restore",
     "ask-typing-into-interpreters",
     "ro-read-only-commands",
+    "ro-env",
+    "ro-named-hosts",
+    "ro-forge-api",
     "reg-env",
+    "reg-four-eyes",
     "reg-approved-hosts",
     "reg-time-box",
     "reg-deploy-hours",

@@ -59,7 +59,9 @@ pub(crate) fn uids<T: AsRef<str>>(kind: &str, ids: impl IntoIterator<Item = T>) 
     Ok(RestrictedExpression::new_set(set))
 }
 
-pub(crate) fn named<const N: usize>(pairs: [(&str, RestrictedExpression); N]) -> Vec<(String, RestrictedExpression)> {
+pub(crate) fn named<'n>(
+    pairs: impl IntoIterator<Item = (&'n str, RestrictedExpression)>,
+) -> Vec<(String, RestrictedExpression)> {
     pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 

@@ -103,6 +103,11 @@ const ARITHMETIC: Rule = rule(
     Severity::Warning,
     "Numbers that overflow make the policy err, which denies whatever it was asked about.",
 );
+const DESTROYS_ANYWHERE: Rule = rule(
+    "destroys-anywhere",
+    Severity::Warning,
+    "A permit for what destroys holds for every system and every scope, unless it reads `scope`, `scopes`, `target`, `peer` or `http`.",
+);
 const NOT_FOR_KERNEL: Rule = rule(
     "not-for-kernel",
     Severity::Note,
@@ -146,6 +151,7 @@ pub const RULES: &[Rule] = &[
     ALWAYS,
     LIKE_ON_TEXT,
     ARITHMETIC,
+    DESTROYS_ANYWHERE,
     NOT_FOR_KERNEL,
     NO_REASON,
     NO_TREE,
@@ -336,6 +342,13 @@ impl Linter<'_> {
         }
         if facts.arithmetic {
             self.add(ARITHMETIC, "it calculates with an attribute; compare it with a number".to_owned());
+        }
+        let says_where = |attribute: &str| facts.attributes.contains(&("resource".to_owned(), attribute.to_owned()));
+        if self.is_permit()
+            && names_effect(self.json, "destroy")
+            && !["scope", "scopes", "target", "peer", "http"].into_iter().any(says_where)
+        {
+            self.add(DESTROYS_ANYWHERE, "this permit covers what destroys, and does not say where".to_owned());
         }
         self.options(&facts);
         if self.touches_files() {
@@ -632,6 +645,26 @@ fn rests_on(policy: &Value, attribute: &str) -> bool {
     })
 }
 
+/// Whether a policy names an effect in its scope, or in a condition that asks for it.
+fn names_effect(policy: &Value, effect: &str) -> bool {
+    fn named(value: &Value, effect: &str) -> bool {
+        let is_it = |entity: &Value| {
+            entity.get("type").and_then(Value::as_str) == Some("Effect")
+                && entity.get("id").and_then(Value::as_str) == Some(effect)
+        };
+        match value {
+            Value::Array(values) => values.iter().any(|value| named(value, effect)),
+            Value::Object(fields) => {
+                is_it(value) || fields.iter().any(|(operator, inner)| operator != "!" && named(inner, effect))
+            }
+            _ => false,
+        }
+    }
+    let conditions = policy.get("conditions").and_then(Value::as_array).into_iter().flatten();
+    let mut asked = conditions.filter(|condition| condition.get("kind").and_then(Value::as_str) == Some("when"));
+    policy.get("resource").is_some_and(|scope| named(scope, effect)) || asked.any(|condition| named(condition, effect))
+}
+
 /// `holds` is what the expression has to be for the policy to hold; `None` where either may do.
 fn can_help(value: &Value, attribute: &str, holds: Option<bool>) -> bool {
     match value {
@@ -781,6 +814,16 @@ mod tests {
                 exec("forbid", "when { resource.program == \"rm\" && resource.flags.contains(\"-r\") }"),
                 // `ar` has an option of that name.
                 exec("forbid", "when { (resource.program == \"rm\" || resource.program == \"ar\") && resource.flags.contains(\"-r\") }"),
+            ),
+            (
+                "destroys-anywhere",
+                within("Effect::\"destroy\""),
+                format!("@id(\"p\") permit ({EXEC} in Effect::\"destroy\") when {{ resource.scope == \"dev\" }};"),
+            ),
+            (
+                "destroys-anywhere",
+                exec("permit", "when { resource in [Effect::\"change\", Effect::\"destroy\"] }"),
+                exec("permit", "when { !(resource in [Effect::\"change\", Effect::\"destroy\"]) }"),
             ),
             (
                 "no-tree",

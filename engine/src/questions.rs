@@ -16,7 +16,7 @@ use crate::facts::{AtExecve, Crowd, Facts, Machine, Origin, Program};
 use crate::no_gain;
 use crate::path::AbsolutePath;
 use crate::replay_input::{
-    Exec, Files, Host, Item, Neighbours, Outward, Peer, REPLAY_INPUT_VERSION, ReplayInput, Script, SessionInput,
+    Exec, Files, Host, Http, Item, Neighbours, Outward, Peer, REPLAY_INPUT_VERSION, ReplayInput, Script, SessionInput,
     Variable, What, Who,
 };
 
@@ -299,6 +299,12 @@ impl Reader<'_> {
                 scope: outward.scope.iter().map(|(word, place)| (word.clone(), place.clone())).collect(),
                 narrowest: outward.narrowest().to_owned(),
                 target: outward.target.clone(),
+                http: outward.request.as_ref().map(|request| Http {
+                    method: request.method.clone(),
+                    host: request.host.clone(),
+                    path: request.path.clone(),
+                }),
+                hosts: outward.hosts.clone(),
             }),
         };
         self.question(command, command.span, What::Exec(Box::new(exec)))

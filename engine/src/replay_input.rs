@@ -268,6 +268,23 @@ pub struct Outward<T> {
     pub narrowest: T,
     /// The operands behind the verb.
     pub target: T,
+    /// What it asks a server of HTTP for; none: it is no client of HTTP.
+    #[serde(default = "Option::default", skip_serializing_if = "Option::is_none")]
+    pub http: Option<Http<T>>,
+    /// Every host that it talks to, or directory of its socket; none: its words do not tell.
+    #[serde(default = "Vec::new", skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<T>,
+}
+
+/// A request of HTTP: see [`palisade_grammar::HttpRequest`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Http<T> {
+    /// `GET`, in capitals.
+    pub method: T,
+    /// The host, without a port.
+    pub host: T,
+    /// The path, without query and fragment.
+    pub path: T,
 }
 
 impl Outward<String> {
@@ -633,6 +650,12 @@ impl<T> Exec<T> {
                     .collect(),
                 narrowest: one(Field::Operands, &outward.narrowest),
                 target: one(Field::Operands, &outward.target),
+                http: outward.http.as_ref().map(|http| Http {
+                    method: one(Field::Operands, &http.method),
+                    host: one(Field::Operands, &http.host),
+                    path: one(Field::Operands, &http.path),
+                }),
+                hosts: many(Field::Operands, &outward.hosts, one),
             }),
         }
     }

@@ -597,13 +597,17 @@ impl<'a> RequestBuilder<'a> {
         let outward = |of: fn(&Outward<String>) -> &str| string(exec.outward.as_ref().map_or("", of));
         let scopes =
             exec.outward.iter().flat_map(|outward| &outward.scope).map(|(word, place)| format!("{word}={place}"));
+        let peer = match exec.outward.as_ref().map(|outward| outward.hosts.as_slice()) {
+            Some([host]) => host.as_str(),
+            _ => "",
+        };
         let shown = exec.text.as_deref().ok_or("the command's text is not there")?;
         let shown = if exec.unread { Opaque::quoted(shown) } else { shown };
         let first = exec.operands.first().map_or("", String::as_str);
         let last = exec.operands.last().map_or("", String::as_str);
         let (upstream, upstream_groups) = self.neighbours(&exec.upstream)?;
         let (downstream, downstream_groups) = self.neighbours(&exec.downstream)?;
-        let attributes = [
+        let mut attributes = vec![
             ("program", string(exec.words.first().map_or("", String::as_str))),
             ("groups", uids("CommandGroup", &exec.groups)?),
             ("path", string(exec.path.as_deref().unwrap_or_default())),
@@ -632,7 +636,12 @@ impl<'a> RequestBuilder<'a> {
             ("scope", outward(|outward| &outward.narrowest)),
             ("scopes", strings(scopes.collect::<Vec<_>>())),
             ("target", outward(|outward| &outward.target)),
+            ("peer", string(peer)),
         ];
+        if let Some(http) = exec.outward.as_ref().and_then(|outward| outward.http.as_ref()) {
+            let parts = [("method", string(&http.method)), ("host", string(&http.host)), ("path", string(&http.path))];
+            attributes.push(("http", RestrictedExpression::new_record(named(parts)).map_err(text)?));
+        }
         let tags = exec.options.iter().map(|(name, values)| (name.clone(), strings(values)));
         let entity = Entity::new_with_tags(uid("Command", &id)?, named(attributes), parents, tags).map_err(text)?;
         let free = self.no_gain() && no_gain::exec(&self.policies.bundle.privileged, exec, self.facts);
@@ -650,10 +659,26 @@ impl<'a> RequestBuilder<'a> {
     /// permit. A word that is not known yet is known at `execve`, where a guard asks again; without one it may be any.
     fn effects(&self, exec: &Exec<String>) -> BTreeSet<OutwardEffect> {
         let Some(outward) = &exec.outward else { return BTreeSet::new() };
+        // What goes to a server that the session itself runs stays in it.
+        let answers = |host: &String| self.answers_itself(host);
+        let stays = self.facts.session.own_network && !outward.hosts.is_empty() && outward.hosts.iter().all(answers);
         let own = matches!(exec.origin, Origin::Workspace | Origin::Temp);
         let later = outward.possible.iter().filter(|_| !self.facts.session.guarded);
         let effects = outward.effects.iter().chain(later).copied();
-        effects.filter(|effect| !own || *effect != OutwardEffect::Observe).collect()
+        let effects: BTreeSet<_> = effects.filter(|effect| !own || *effect != OutwardEffect::Observe).collect();
+        if stays && effects.iter().any(|effect| *effect != OutwardEffect::Observe) { BTreeSet::new() } else { effects }
+    }
+
+    /// Whether nothing but the session can answer at a host, or at a socket in a directory, if its network is its own.
+    fn answers_itself(&self, host: &str) -> bool {
+        if host.starts_with('/') {
+            let directory = AbsolutePath::new(host);
+            return directory
+                .is_some_and(|path| self.facts.is_temporary(&path) || path.is_within(&self.facts.workspace));
+        }
+        let name = crate::host::canonical(host).unwrap_or_default();
+        name == "localhost"
+            || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback() || address.is_unspecified())
     }
 
     /// The programs at the other end of a pipe and their groups; of one that is not known, all that a policy names.

@@ -62,7 +62,7 @@ pub use inventory::{
     Redirection, Resolved, Shell, Via,
 };
 pub use opaque::OpaqueReason;
-pub use outward::{Outward, OutwardEffect, outward_tools};
+pub use outward::{HttpRequest, Outward, OutwardEffect, outward_tools};
 pub use program::catalogue::Catalogue;
 pub use program::peer::{RemoteLocation, remote_location};
 pub use span::Span;

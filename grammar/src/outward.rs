@@ -6,6 +6,9 @@
 //! A verb without a row counts as every effect. So a table that lacks a new verb, or a plugin, makes a command that is asked about, and never one
 //! that is allowed.
 
+mod mongo;
+mod request;
+mod sql;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -14,7 +17,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use self::table::{Arity, OptionTerm, Tool, VerbRow};
+pub use self::request::HttpRequest;
+use self::table::{Arity, Language, OptionTerm, PeerPlaces, StatementPlaces, Tool, VerbRow};
 use crate::ast::Count;
 use crate::program::{self, Arg};
 use crate::word::Value;
@@ -85,10 +89,19 @@ pub struct Outward {
     /// To what: the operands behind the verb.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub target: String,
+    /// What it asks a server of HTTP for; none: it is no client of HTTP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request: Option<HttpRequest>,
+    /// Every host that it talks to, or directory of its socket. Empty: the words do not tell, or not all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
     /// The file of the table.
     pub table: &'static str,
     /// Its rows that say so. Empty: no row fits, or too many may.
     pub rows: Vec<&'static str>,
+    /// It concerns a file, which it reads alone if it only looks.
+    #[serde(skip)]
+    pub(crate) file: bool,
     /// Variables that say where, by scope word, for [`Self::with_variables`].
     #[serde(skip)]
     variables: Vec<(&'static str, &'static str)>,
@@ -150,18 +163,44 @@ const MAX_TOLD: usize = 8;
 ///
 /// # Errors
 /// What is wrong with the table.
-pub(crate) fn of(name: &str, args: &[Arg]) -> Result<Option<Outward>, &'static str> {
-    let Some(table) = table::find(name)? else { return Ok(None) };
+///
+/// `stdin` is all of its standard input, where the text tells it.
+pub(crate) fn of(name: &str, args: &[Arg], stdin: Option<&str>) -> Result<Option<Outward>, &'static str> {
     let words = args.iter().skip(1).map(Word::of).collect::<Vec<_>>();
-    Ok(Some(judge(table, &words)))
+    if let Some(table) = table::find(name)? {
+        return Ok(Some(judge(table, &words, stdin)));
+    }
+    let Some((module, words)) = python_module(name, &words) else { return Ok(None) };
+    let Some(table) = table::find(module)? else { return Ok(None) };
+    let mut outward = judge(table, words, stdin);
+    // Python takes a module of this name from the directory that it stands in, before any other.
+    outward.effects.remove(&OutwardEffect::Observe);
+    Ok(Some(outward))
+}
+
+/// The module that Python runs (`python3 -m twine upload`), and what stands behind it.
+fn python_module<'w, 'a>(name: &str, words: &'w [Word<'a>]) -> Option<(&'a str, &'w [Word<'a>])> {
+    let version = name.strip_prefix("python")?;
+    if !version.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+        return None;
+    }
+    let at = words.iter().position(|word| matches!(word, Word::Known("-m")))?;
+    let (options, rest) = words.split_at(at);
+    let options_alone = options.iter().all(|word| matches!(word, Word::Known(text) if text.starts_with('-')));
+    match rest {
+        [_, Word::Known(module), behind @ ..] if options_alone => Some((module, behind)),
+        _ => None,
+    }
 }
 
 /// One word, as far as the text tells it.
 #[derive(Clone, Copy, Debug)]
 enum Word<'a> {
     Known(&'a str),
-    /// One word that is no option.
-    Operand,
+    /// One word that is no option, and how it begins.
+    Operand(&'a str),
+    /// One word, an option or not.
+    One,
     /// Words that are no options.
     Operands,
     /// A long option whose value is not known: `--output=$x`.
@@ -174,18 +213,21 @@ impl<'a> Word<'a> {
     fn of(arg: &'a Arg) -> Self {
         match &arg.word.value {
             Value::Literal(text) if arg.count == Count::One => Self::Known(text),
-            Value::Home(_) | Value::Pipe { .. } | Value::Below(_) if arg.count == Count::One => Self::Operand,
+            Value::Home(_) | Value::Pipe { .. } | Value::Below(_) if arg.count == Count::One => Self::Operand(""),
+            // `?` in a URL looks like a pattern of files, and stays as it is.
+            Value::Pattern { prefix } if prefix.contains("://") => Self::Known(prefix),
             Value::Dynamic { prefix } | Value::Pattern { prefix } if prefix.starts_with("--") => {
                 prefix.split_once('=').map_or(Self::Any, |(name, _)| Self::Valued(name))
             }
             Value::Dynamic { prefix } | Value::Pattern { prefix } if !prefix.is_empty() && !prefix.starts_with('-') => {
                 if arg.count == Count::One {
-                    Self::Operand
+                    Self::Operand(prefix)
                 } else {
                     Self::Operands
                 }
             }
             Value::Pattern { .. } if program::is_file_pattern(&arg.word) => Self::Operands,
+            Value::Dynamic { prefix } if prefix.is_empty() && arg.count == Count::One => Self::One,
             _ => Self::Any,
         }
     }
@@ -197,6 +239,8 @@ struct WordReading<'a> {
     /// None: a word that is not known.
     positional: Vec<Option<&'a str>>,
     options: Vec<(&'a str, Given<'a>)>,
+    /// How words begin that are not known.
+    begun: Vec<&'a str>,
     /// How many of `positional` stand for certain where they stand.
     settled: Option<usize>,
     /// A word may be any option.
@@ -253,7 +297,7 @@ impl<'a> WordCursor<'a> {
         self.at += 1;
         let text = match *word {
             Word::Known(text) => text,
-            Word::Operand | Word::Operands | Word::Any => {
+            Word::Operand(_) | Word::One | Word::Operands | Word::Any => {
                 self.hidden(*word);
                 return Some(None);
             }
@@ -267,7 +311,7 @@ impl<'a> WordCursor<'a> {
                 self.at += 1;
                 match word {
                     Word::Known(text) => self.reading.positional.push(Some(text)),
-                    Word::Operand | Word::Operands | Word::Valued(_) | Word::Any => self.hidden(*word),
+                    Word::Operand(_) | Word::One | Word::Operands | Word::Valued(_) | Word::Any => self.hidden(*word),
                 }
             }
             return Some(None);
@@ -276,7 +320,9 @@ impl<'a> WordCursor<'a> {
             self.reading.positional.push(Some(text));
             return Some(None);
         }
-        if !text.starts_with("--") && !table.single_dash {
+        // `wget -np` is one option, whatever `-n` and `-p` are.
+        let of_its_own = table.single_dash || text.len() > 2 && table.arity(text).is_some();
+        if !text.starts_with("--") && !of_its_own {
             self.letters = text.get(1..).unwrap_or_default();
             return Some(None);
         }
@@ -321,6 +367,9 @@ impl<'a> WordCursor<'a> {
             // The other letters are options too, or its value.
             None => {
                 self.reading.options.push((option, Given::Nothing));
+                if table.only_looks(&self.reading.positional) {
+                    return None;
+                }
                 let mut other = self.clone();
                 other.letters = "";
                 self.counted(other)
@@ -351,7 +400,11 @@ impl<'a> WordCursor<'a> {
     fn takes_next(&mut self, option: &'a str, words: &[Word<'a>]) {
         let given = match words.get(self.at) {
             Some(Word::Known(value)) => Given::Value(value),
-            Some(Word::Operand | Word::Valued(_)) => Given::Hidden,
+            Some(Word::Operand(begin)) => {
+                self.reading.begun.push(begin);
+                Given::Hidden
+            }
+            Some(Word::Valued(_) | Word::One) => Given::Hidden,
             // The first of these words is the value; what the others are is open.
             Some(word @ (Word::Operands | Word::Any)) => {
                 self.reading.settled.get_or_insert(self.reading.positional.len());
@@ -364,11 +417,14 @@ impl<'a> WordCursor<'a> {
         self.reading.options.push((option, given));
     }
 
-    fn hidden(&mut self, word: Word<'_>) {
-        if matches!(word, Word::Operands | Word::Any) {
+    fn hidden(&mut self, word: Word<'a>) {
+        if let Word::Operand(begin) = word {
+            self.reading.begun.push(begin);
+        }
+        if matches!(word, Word::One | Word::Operands | Word::Any) {
             self.reading.settled.get_or_insert(self.reading.positional.len());
         }
-        self.reading.open |= matches!(word, Word::Any);
+        self.reading.open |= matches!(word, Word::One | Word::Any);
         self.reading.positional.push(None);
     }
 }
@@ -415,6 +471,8 @@ fn option_fit(term: &OptionTerm, reading: &WordReading<'_>) -> Fit {
     let given = reading.options.iter().filter(|(name, _)| *name == term.name).map(|(_, given)| *given);
     let there = given.fold(Fit::No, |found, given| {
         found.max(match (&term.value, given) {
+            // `--dry-run=false` says the same as no option.
+            (None, Given::Value("false" | "False" | "0" | "no")) if term.flag => Fit::No,
             (None, _) => Fit::Yes,
             (Some(_), Given::Nothing) => Fit::No,
             (Some(_), Given::Hidden) => Fit::Maybe,
@@ -431,34 +489,145 @@ fn option_fit(term: &OptionTerm, reading: &WordReading<'_>) -> Fit {
     }
 }
 
-fn judge(table: &'static Tool, words: &[Word<'_>]) -> Outward {
+/// What the statements of one reading do.
+#[derive(Default)]
+struct StatementEffects {
+    /// None: there are none.
+    effects: Option<BTreeSet<OutwardEffect>>,
+    possible: BTreeSet<OutwardEffect>,
+}
+
+impl StatementPlaces {
+    fn read(&self, reading: &WordReading<'_>, stdin: Option<&str>, knows: impl Fn(&str) -> bool) -> StatementEffects {
+        let mut found = StatementEffects::default();
+        let options = self.options.iter().flat_map(|option| reading.values(option));
+        let operands =
+            self.operands.checked_sub(1).into_iter().flat_map(|from| reading.positional.iter().skip(from).copied());
+        let mut texts: Vec<Option<&str>> = options.chain(operands).collect();
+        if reading.options.iter().any(|(name, _)| !knows(name) || self.code.iter().any(|option| option == name)) {
+            found.effects.get_or_insert_default().extend(OutwardEffect::ALL);
+        }
+        if texts.is_empty() && found.effects.is_none() && !reading.open {
+            texts.extend(stdin.map(Some));
+        }
+        for text in texts {
+            let Some(text) = text else {
+                found.effects.get_or_insert_default();
+                found.possible.extend(OutwardEffect::ALL);
+                let begun = reading.begun.iter().flat_map(|begin| match self.language {
+                    Language::Sql => sql::begun(begin),
+                    Language::Mongo => mongo::begun(begin),
+                });
+                found.effects.get_or_insert_default().extend(begun);
+                continue;
+            };
+            let effects = match self.language {
+                Language::Sql => sql::effects(text),
+                Language::Mongo => mongo::effects(text),
+            };
+            found.effects.get_or_insert_default().extend(effects.unwrap_or_else(|| OutwardEffect::ALL.into()));
+        }
+        found
+    }
+}
+
+impl PeerPlaces {
+    /// The one host of a command; none: its words do not tell.
+    fn host<'a>(&'a self, reading: &WordReading<'a>) -> Option<&'a str> {
+        let says_it = |word: &Option<&str>| word.is_none_or(|word| word.contains("://") || word.contains('='));
+        let elsewhere = reading.options.iter().any(|(name, _)| self.elsewhere.iter().any(|option| option == name));
+        if elsewhere || reading.open || reading.lost || self.operands && reading.positional.iter().any(says_it) {
+            return None;
+        }
+        let given = |options: &'a [String]| options.iter().flat_map(|option| reading.values(option)).last();
+        match (given(&self.sockets), given(&self.options)) {
+            (Some(socket), None) => socket.filter(|socket| socket.starts_with('/')),
+            (None, Some(host)) => host.filter(|host| !host.contains(['=', ',', '/']) || host.starts_with('/')),
+            (None, None) => self.default.as_deref().filter(|_| given(&self.ports).is_some()),
+            (Some(_), Some(_)) => None,
+        }
+    }
+}
+
+impl Tool {
+    /// Whether the command only shows how the tool is used.
+    fn helps(&self, reading: &WordReading<'_>) -> bool {
+        let help = self.canonical("--help");
+        self.help && !reading.open && !reading.lost && reading.options.contains(&(help, Given::Nothing))
+    }
+}
+
+fn judge(table: &'static Tool, words: &[Word<'_>], stdin: Option<&str>) -> Outward {
     let mut outward = Outward {
         system: table.system.clone(),
         effects: BTreeSet::new(),
         possible: BTreeSet::new(),
         scope: BTreeMap::new(),
         target: String::new(),
+        request: None,
+        hosts: Vec::new(),
         table: &table.file,
         rows: Vec::new(),
+        file: table.statement.as_ref().is_some_and(|places| places.file),
         variables: Vec::new(),
     };
+    let mut looks = true;
     for (number, reading) in readings(table, words).iter().enumerate() {
         let fits: Vec<(&'static VerbRow, Fit)> =
             table.rows.iter().map(|row| (row, fit(row, reading))).filter(|(_, fit)| *fit != Fit::No).collect();
         let best = fits.iter().filter(|(_, fit)| *fit == Fit::Yes).map(|(row, _)| row.rank).max();
         let sure = || fits.iter().filter(|(row, fit)| *fit == Fit::Yes && Some(row.rank) == best);
         let maybe = || fits.iter().filter(|(row, fit)| *fit == Fit::Maybe && best.is_none_or(|best| row.rank >= best));
-        outward.effects.extend(sure().map(|(row, _)| row.effect));
-        outward.possible.extend(maybe().map(|(row, _)| row.effect));
+        if best.is_some()
+            && table.helps(reading)
+            && !fits.iter().any(|(row, _)| row.effect == Some(OutwardEffect::Execute))
+        {
+            outward.effects.extend((!table.local).then_some(OutwardEffect::Observe));
+            continue;
+        }
+        // A look is one only if each way to read the words makes it one.
+        let hides = maybe().any(|(row, _)| row.effect.is_none());
+        let writes = reading.options.iter().any(|(name, _)| table.writes.iter().any(|option| option == name));
+        looks &= !hides && !writes && !(table.local && best.is_none());
+        outward.effects.extend(sure().filter_map(|(row, _)| row.effect));
+        outward.possible.extend(maybe().filter_map(|(row, _)| row.effect));
         outward.rows.extend(sure().map(|(row, _)| row.text.as_str()));
         // Where the verb itself is hidden, most rows of a table may fit, and naming them tells nothing.
         if maybe().nth(MAX_TOLD).is_none() {
             outward.rows.extend(maybe().map(|(row, _)| row.text.as_str()));
         }
         if reading.lost {
-            outward.effects.extend(OutwardEffect::ALL);
+            outward.effects.extend(table.effects_of_any(&reading.positional));
         }
-        if best.is_none() && !table.local {
+        let requests = table.request.as_ref().and_then(|places| places.read(reading, |option| table.knows(option)));
+        let statements = table
+            .statement
+            .as_ref()
+            .map(|places| places.read(reading, stdin, |option| table.knows(option)))
+            .unwrap_or_default();
+        let told = requests.as_ref().filter(|_| best.is_none()).and_then(|requests| requests.effects.as_ref());
+        outward.effects.extend(told.into_iter().flatten());
+        outward.effects.extend(statements.effects.iter().flatten());
+        outward.possible.extend(&statements.possible);
+        let is_told = best.is_some() || told.is_some() || statements.effects.is_some() && !reading.open;
+        if let Some(requests) = requests {
+            if number == 0 {
+                outward.hosts = requests.hosts.unwrap_or_default();
+                outward.request = Some(requests.told);
+            } else if outward.request.as_ref() != Some(&requests.told) {
+                outward.hosts.clear();
+                outward.request = Some(HttpRequest::default());
+            }
+        }
+        if let Some(places) = &table.peer {
+            let host = places.host(reading).map(str::to_owned);
+            if number == 0 {
+                outward.hosts.extend(host);
+            } else if outward.hosts.first() != host.as_ref() {
+                outward.hosts.clear();
+            }
+        }
+        if !is_told && !table.local {
             let unknown: &mut BTreeSet<_> =
                 if reading.open || maybe().next().is_some() { &mut outward.possible } else { &mut outward.effects };
             unknown.extend(OutwardEffect::ALL);
@@ -479,10 +648,16 @@ fn judge(table: &'static Tool, words: &[Word<'_>]) -> Outward {
             }
         }
     }
-    if table.local {
-        // A build or a script of the project runs here: it is no mere look at a system.
+    if !looks {
         outward.effects.remove(&OutwardEffect::Observe);
-        outward.possible.remove(&OutwardEffect::Observe);
+    }
+    if outward.file {
+        let looks =
+            outward.effects.iter().all(|effect| *effect == OutwardEffect::Observe) && outward.possible.is_empty();
+        if !looks {
+            outward.effects.clear();
+            outward.possible.clear();
+        }
     }
     outward.possible.retain(|effect| !outward.effects.contains(effect));
     outward.rows.sort_unstable();

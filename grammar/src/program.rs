@@ -25,7 +25,7 @@ use std::ops::RangeInclusive;
 use crate::ast::{Count, Note};
 use crate::inventory::{Assignment, Effect, EffectKind, Invocation, POSSIBLE_OPTION, Resolved};
 use crate::opaque::OpaqueReason;
-use crate::outward;
+use crate::outward::{self, Outward, OutwardEffect};
 use crate::span::Span;
 use crate::word::{Value, Word};
 use table::{Arity, Bond, Builtin, DirectoryRole, Entry, Implied, OperandFlag, Opt, Role, Slot, Unknown};
@@ -124,8 +124,14 @@ pub(crate) fn read(args: &[Arg], shell: bool, stdin: Option<&str>) -> Reading {
         }
     };
     if !builtin {
-        match outward::of(&name, args) {
-            Ok(outward) => reading.invocation.outward = outward,
+        match outward::of(&name, args, stdin) {
+            Ok(outward) => {
+                let reads = |outward: &Outward| outward.file && outward.effects.contains(&OutwardEffect::Observe);
+                if outward.as_ref().is_some_and(reads) {
+                    reading.effects.retain(|effect| effect.kind != EffectKind::Write);
+                }
+                reading.invocation.outward = outward;
+            }
             Err(error) => {
                 reading.note(OpaqueReason::UnknownSyntax, program.word.span, format!("the effect tables: {error}"));
             }

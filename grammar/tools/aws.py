@@ -24,8 +24,8 @@ from botocore import xform_name
 
 BOTOCORE = botocore.__version__
 
-LETTERS = {"o": "observe", "c": "create", "m": "change", "d": "destroy", "p": "publish", "k": "credential", "x": "execute"}
-ORDER = ["observe", "create", "change", "destroy", "publish", "credential", "execute"]
+LETTERS = {"o": "observe", "c": "create", "m": "change", "d": "destroy", "p": "publish", "k": "credential", "x": "execute", "h": "here"}
+ORDER = ["observe", "create", "change", "destroy", "publish", "credential", "execute", "here"]
 
 # The first word of a verb -> its effects. `batch`, `admin` and `bulk` look at the words behind.
 FIRST = {}
@@ -433,7 +433,9 @@ sns verify-* m
 sns opt-in-phone-number m
 sns check-* o
 sqs purge-queue d
-sqs receive-message o
+sqs receive-message m
+s3api get-object|get-object-torrent h
+mediastore-data get-object h
 sqs change-message-visibility* m
 sqs delete-message* d
 swf poll-for-* mx
@@ -560,7 +562,8 @@ HOST = {"deploy install|uninstall"}  # these set up the CodeDeploy agent on this
 
 S3_COPY = """s3 cp: s3 cp|sync = ocm
 s3 cp|sync * s3://* = cm
-s3 cp|sync s3://* * = o
+s3 cp|sync s3://* * = h
+s3 cp s3://* - = o
 s3 cp|sync s3://* s3://* = cm
 s3 cp|sync * s3://* --acl=public*|authenticated-read = cmp
 s3 cp|sync s3://* s3://* --acl=public*|authenticated-read = cmp

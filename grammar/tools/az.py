@@ -15,7 +15,7 @@ import tempfile
 from fnmatch import fnmatchcase
 
 LETTERS = {"o": "observe", "c": "create", "m": "change", "d": "destroy", "p": "publish", "k": "credential", "x": "execute", "h": "host"}
-ORDER = ["observe", "create", "change", "destroy", "publish", "credential", "execute", "host"]
+ORDER = ["observe", "create", "change", "destroy", "publish", "credential", "execute", "host", "here"]
 
 FIRST = {}
 for effects, words in {
@@ -239,7 +239,8 @@ provider unregister md
 provider operation * o
 # data
 storage blob upload*|storage file upload*|storage fs file upload|storage fs directory upload|storage azcopy blob upload cm
-storage blob download*|storage file download*|storage fs *download|storage azcopy blob download|storage blob query|storage blob show|storage blob url o
+storage blob download*|storage file download*|storage fs *download|storage azcopy blob download h
+storage blob query|storage blob show|storage blob url o
 storage blob sync|storage azcopy blob sync cmd
 storage copy cm
 storage remove d

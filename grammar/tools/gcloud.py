@@ -14,7 +14,7 @@ import sys
 from fnmatch import fnmatchcase
 
 LETTERS = {"o": "observe", "c": "create", "m": "change", "d": "destroy", "p": "publish", "k": "credential", "x": "execute", "h": "host"}
-ORDER = ["observe", "create", "change", "destroy", "publish", "credential", "execute", "host"]
+ORDER = ["observe", "create", "change", "destroy", "publish", "credential", "execute", "host", "here"]
 
 FIRST = {}
 for effects, words in {
@@ -533,7 +533,8 @@ vmware dns-bind-permission grant mk
 """.strip().splitlines()
 
 S3 = """storage cp|rsync * gs://*|s3://* = cm
-storage cp|rsync gs://*|s3://* * = o
+storage cp|rsync gs://*|s3://* * = h
+storage cp gs://*|s3://* - = o
 storage cp|rsync gs://*|s3://* gs://*|s3://* = cm
 storage cp|rsync * gs://* --predefined-acl=public*|authenticatedRead = cmp
 storage cp|rsync gs://* gs://* --predefined-acl=public*|authenticatedRead = cmp

@@ -13,8 +13,8 @@ from fnmatch import fnmatchcase
 
 os.environ["LINODE_CLI_TOKEN"] = "none"
 
-LETTERS = {"o": "observe", "c": "create", "m": "change", "d": "destroy", "p": "publish", "k": "credential", "x": "execute", "h": "host"}
-ORDER = ["observe", "create", "change", "destroy", "publish", "credential", "execute", "host"]
+LETTERS = {"o": "observe", "w": "here", "c": "create", "m": "change", "d": "destroy", "p": "publish", "k": "credential", "x": "execute", "h": "host"}
+ORDER = ["observe", "here", "create", "change", "destroy", "publish", "credential", "execute", "host"]
 METHOD = {"GET": "o", "POST": "c", "PUT": "m", "DELETE": "d"}
 
 # Verbs by hand: group pattern, verb patterns, effects.
@@ -100,29 +100,32 @@ volumes detach md
 """.strip().splitlines()
 
 # The package's plugins and own commands.
+# The plugin `obj` makes a key of its own where it has none.
 EXTRA = """--help = o
 $ --version = o
 $ = o
 configure = mk
 remove-user|set-user = mk
-show-users|list-commands|completion|metadata|region-table|env-vars|shell|commands|set-custom-aliases|regions-table = o
+show-users|list-commands|completion|metadata|region-table|env-vars|commands|regions-table = o
+set-custom-aliases = w
+metadata user-data|userdata = k
 register-plugin|remove-plugin = h
 firewall-editor = md
 get-kubeconfig = mk
 image-upload = c
 monitor-api = o
 ssh = kx
-obj ls|du|info = o
+obj ls|du|info = ok
 obj signurl = k
 obj mb = c
 obj put = cm
 obj put --acl-public = cmp
-obj get = o
+obj get = wk
 obj rb|del|rm = d
 obj setacl = mpk
 obj ws-create = mp
 obj ws-delete = d
-obj ws-info = o
+obj ws-info = ok
 obj regenerate-keys = mk
 obj configure = mk
 plugins = o""".splitlines()
@@ -158,6 +161,9 @@ linode-cli configure | change credential
 linode-cli register-plugin x | host
 linode-cli remove-plugin x | host
 linode-cli --suppress-warnings register-plugin y | host
+linode-cli obj ls | observe credential
+linode-cli obj get b x.txt | credential
+linode-cli set-custom-aliases |
 linode-cli frobnicate list | unknown
 """.strip().splitlines()
 
@@ -210,7 +216,7 @@ def main():
         out += ["  " + quote(r) + "," for r in rows[e]]
         out.append("]")
     for line in EXAMPLES:
-        command, effects, *scope = [x.strip() for x in line.split(" | ")]
+        command, effects, *scope = [x.strip() for x in f"{line} ".split(" | ")]
         out += ["", "[[example]]", "command = " + quote(command), "effects = [" + ", ".join(map(quote, effects.split())) + "]"]
         if scope:
             out.append("scope = { " + ", ".join(k + " = " + quote(v) for k, v in (x.split("=") for x in scope[0].split())) + " }")

@@ -3,18 +3,33 @@ import json, pathlib, sys, tomllib
 
 data = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).parent.parent / "effects")
 base = tomllib.loads((data / "terraform.toml").read_text())
-ORDER = ["observe", "create", "change", "destroy", "publish", "credential", "execute", "host"]
+ORDER = ["observe", "here", "create", "change", "destroy", "publish", "credential", "execute", "host"]
+# Behind `--` the options of Terraform are words like others.
+MIGRATE = [f"{verb} init {'* ' * words}*force-copy*|*migrate-state*" for verb in ["run|run-all|graph", "stack run"] for words in range(4)]
 OWN = {
     "observe": [
-        "find|list|ls|catalog|scaffold|hclfmt|hclvalidate|validate-inputs|render|render-json|terragrunt-info|graph-dependencies|output-module-groups|aws-provider-patch|info|help-all",
-        "hcl|dag|backend|stack|run|run-all|graph $", "hcl fmt|validate|format", "dag graph", "info print|strict", "info strict list|ls", "stack generate|clean", "plan-all|validate-all",
+        "find|list|ls|hclvalidate|validate-inputs|render|terragrunt-info|graph-dependencies|output-module-groups|info|help-all",
+        "hcl|dag|backend|stack|run|run-all|graph $", "hclfmt --check !--check=false", "hcl fmt|format --check !--check=false", "hcl validate", "dag graph", "info print|strict", "info strict list|ls", "plan-all|validate-all",
         "find|list|ls|catalog|scaffold|hclfmt|render|info --help", "hcl fmt|validate --help", "stack generate|clean|output|run --help", "backend bootstrap|delete|migrate --help", "run|run-all|graph --help $",
     ],
-    "create": ["apply-all|spin-up", "backend bootstrap|migrate", "plan|init|validate|output --backend-bootstrap !--backend-bootstrap=false", "run|run-all plan|init|validate|output --backend-bootstrap !--backend-bootstrap=false"],
-    "change": ["apply-all|spin-up", "backend bootstrap|migrate", "exec"],
-    "destroy": ["apply-all|spin-up|destroy-all|tear-down", "backend delete|migrate"],
-    "credential": ["output-all", "stack output", "exec"],
-    "execute": ["exec"],
+    "here": [
+        "catalog|scaffold|hclfmt|render-json|aws-provider-patch", "hcl fmt|format", "stack generate|clean", "render --write", "render --out",
+        *(f"{verb} {option}" for verb in ["plan", "plan-all", "run|run-all|graph plan", "stack run plan"] for option in ["--out-dir", "--json-out-dir", "--report-file"]),
+        *(f"{verb} plan {'* ' * words}*out=*" for verb in ["run|run-all|graph", "stack run"] for words in range(4)),
+    ],
+    "create": [*MIGRATE, "apply-all|spin-up", "backend bootstrap|migrate", "plan|init|validate|output --backend-bootstrap !--backend-bootstrap=false", "run|run-all plan|init|validate|output --backend-bootstrap !--backend-bootstrap=false"],
+    "change": [*MIGRATE, "apply-all|spin-up", "backend bootstrap|migrate", "exec"],
+    "destroy": [*MIGRATE, "apply-all|spin-up|destroy-all|tear-down", "backend delete|migrate"],
+    "credential": [
+        "output-all", "stack output", "exec",
+        *(f"{verb} show|plan|query {'* ' * words}*json|*json=t*|*show-sensitive*" for verb in ["run|run-all|graph", "stack run"] for words in range(4)),
+    ],
+    "execute": [
+        "exec",
+        *(f"{verb} {option}" for verb in [
+            "plan-all|validate-all", "version|validate|modules|help|plan|query|providers", "run|run-all|graph version|validate|graph|modules|help|plan|query|providers", "stack run version|validate|graph|modules|help|plan|query|providers",
+        ] for option in ["--tf-path", "--auth-provider-cmd"]),
+    ],
 }
 VALUES = [
     "--working-dir --terragrunt-working-dir", "--config --terragrunt-config", "--terragrunt-source", "--source", "--source-map", "--terragrunt-source-map", "--terragrunt-include-dir", "--terragrunt-exclude-dir",
@@ -49,7 +64,7 @@ for e in ORDER:
 
 EXAMPLES = [
     ("terragrunt plan", ["observe"], {}), ("terragrunt run-all plan --terragrunt-working-dir envs/prod", ["observe"], {"directory": "envs/prod"}),
-    ("terragrunt run --all -- plan -out=tfplan", ["observe"], {}), ("terragrunt hcl fmt --check", ["observe"], {}), ("terragrunt stack generate", ["observe"], {}),
+    ("terragrunt run --all -- plan -out=tfplan", [], {}), ("terragrunt run --all -- plan -lock=false -out=tfplan", [], {}), ("terragrunt run --all -- plan", ["observe"], {}), ("terragrunt plan -out=tfplan", [], {}), ("terragrunt hcl fmt", [], {}), ("terragrunt run -- show -json", ["credential"], {}), ("terragrunt run -- init -force-copy", ["create", "change", "destroy"], {}), ("terragrunt run --tf-path ./x plan", ["execute"], {}), ("terragrunt hcl fmt --check", ["observe"], {}), ("terragrunt stack generate", [], {}),
     ("terragrunt apply -auto-approve", ["create", "change", "destroy"], {}), ("terragrunt run --all --non-interactive apply", ["create", "change", "destroy"], {}),
     ("terragrunt --working-dir envs/prod run-all apply --terragrunt-non-interactive", ["create", "change", "destroy"], {"directory": "envs/prod"}), ("terragrunt stack run apply", ["create", "change", "destroy"], {}),
     ("terragrunt backend bootstrap --all", ["create", "change"], {}), ("terragrunt plan --backend-bootstrap", ["create"], {}),

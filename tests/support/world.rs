@@ -140,6 +140,11 @@ pub(crate) fn cargo() -> Command {
     cargo
 }
 
+/// The features that the tests were built with, for a cargo that is to build nothing anew.
+pub(crate) fn features() -> &'static [&'static str] {
+    if cfg!(feature = "blocking") { &["--features", "blocking"] } else { &[] }
+}
+
 /// This repository.
 pub(crate) fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

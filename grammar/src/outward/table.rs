@@ -56,14 +56,112 @@ pub(super) struct ToolFile {
     script: String,
     /// Options start with one dash however long they are (`terraform apply -auto-approve`).
     single_dash: bool,
+    /// With `--help` each verb only shows how it is used, but for those that run what follows.
+    help: bool,
     /// A verb without a row is a task or a plugin that runs here, and whatever that starts is decided by itself. `observe` stands for work that
-    /// changes nothing elsewhere, builds among it, and is not told as an effect.
+    /// changes nothing elsewhere, builds among it, and is not told as an effect; `look` is.
     pub(super) local: bool,
     values: Vec<String>,
     optional: Vec<String>,
     flags: Vec<String>,
+    /// Options that write a file, whatever the verb: with one of them it is no look.
+    writes: Vec<String>,
     scope: BTreeMap<String, Vec<String>>,
-    verbs: BTreeMap<OutwardEffect, Vec<String>>,
+    /// Effect, `here` or `look`, and patterns.
+    verbs: BTreeMap<String, Vec<String>>,
+    statement: Option<StatementPlaces>,
+    request: Option<RequestPlaces>,
+    peer: Option<PeerPlaces>,
+}
+
+/// The language of a data base's client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Language {
+    Sql,
+    Mongo,
+}
+
+/// Where a data base's client is given statements.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct StatementPlaces {
+    pub(super) language: Language,
+    /// Options whose value is a text of statements.
+    #[serde(default)]
+    pub(super) options: Vec<String>,
+    /// The operands from this number on, from 1, are such texts. 0: none is.
+    #[serde(default)]
+    pub(super) operands: usize,
+    /// Options that have it run what is not in the text, such as a file.
+    #[serde(default)]
+    pub(super) code: Vec<String>,
+    /// What it changes is a file, for which the rules of paths hold: only looking is told as an effect.
+    #[serde(default)]
+    pub(super) file: bool,
+}
+
+/// Where a client of HTTP is told its requests.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(super) struct RequestPlaces {
+    /// Words before the URL: `gh api`.
+    pub(super) verb: Vec<String>,
+    /// Options whose value is the method.
+    pub(super) method: Vec<String>,
+    /// Options whose value is a URL. Operands are URLs as well.
+    pub(super) url: Vec<String>,
+    /// A method may stand before the URL, and what stands behind it is a part of the request.
+    pub(super) items: bool,
+    /// Options that make it a HEAD, or a PUT, or a POST.
+    pub(super) head: Vec<String>,
+    pub(super) put: Vec<String>,
+    pub(super) send: Vec<String>,
+    /// Options that make it a GET after all.
+    pub(super) get: Vec<String>,
+    /// Options that part one request from the next.
+    pub(super) next: Vec<String>,
+    /// Options without which it sends what stands on its standard input, if no method is named.
+    pub(super) alone: Vec<String>,
+    /// Options that have it read its options from elsewhere.
+    pub(super) code: Vec<String>,
+    /// Options that have it connect to another host than the URL's.
+    pub(super) elsewhere: Vec<String>,
+    /// The host, where the URL is a path alone, and the options that name another.
+    pub(super) host: Option<String>,
+    pub(super) hostname: Vec<String>,
+}
+
+impl RequestPlaces {
+    fn options(&mut self) -> impl Iterator<Item = &mut String> {
+        let all = [
+            &mut self.method,
+            &mut self.url,
+            &mut self.head,
+            &mut self.put,
+            &mut self.send,
+            &mut self.get,
+            &mut self.next,
+            &mut self.alone,
+        ];
+        all.into_iter().chain([&mut self.code, &mut self.elsewhere, &mut self.hostname]).flatten()
+    }
+}
+
+/// Where a tool is told which server it talks to.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(super) struct PeerPlaces {
+    pub(super) options: Vec<String>,
+    /// Options that say in which directory, or file, its socket is.
+    pub(super) sockets: Vec<String>,
+    /// The server where one of `ports` alone is said.
+    pub(super) default: Option<String>,
+    pub(super) ports: Vec<String>,
+    /// Options that say it in another way.
+    pub(super) elsewhere: Vec<String>,
+    /// An operand may say it too: a URL, or `host=…`.
+    pub(super) operands: bool,
 }
 
 /// A command, and what is expected of it.
@@ -96,19 +194,25 @@ pub(super) struct Tool {
     pub(super) source: String,
     pub(super) single_dash: bool,
     pub(super) local: bool,
+    pub(super) help: bool,
     /// By form: how it takes a value, and the form that stands for all of the option's.
     options: HashMap<String, (Arity, String)>,
     pub(super) rows: Vec<VerbRow>,
     pub(super) scope: Vec<ScopePlace>,
     /// Scope words that a variable tells.
     pub(super) variables: Vec<(String, String)>,
+    pub(super) writes: Vec<String>,
+    pub(super) statement: Option<StatementPlaces>,
+    pub(super) request: Option<RequestPlaces>,
+    pub(super) peer: Option<PeerPlaces>,
 }
 
 /// One pattern of commands, and an effect.
 #[derive(Debug)]
 pub(super) struct VerbRow {
     pub(super) text: String,
-    pub(super) effect: OutwardEffect,
+    /// None: it changes files of this machine alone (`here`), which other rules are for.
+    pub(super) effect: Option<OutwardEffect>,
     pub(super) terms: Vec<Term>,
     pub(super) options: Vec<OptionTerm>,
     /// No further word may follow.
@@ -149,6 +253,8 @@ pub(super) struct OptionTerm {
     pub(super) name: String,
     pub(super) value: Option<Term>,
     pub(super) absent: bool,
+    /// It takes no value in a word of its own.
+    pub(super) flag: bool,
 }
 
 /// Where a scope word is told.
@@ -201,10 +307,15 @@ impl Tool {
             source: written.source,
             single_dash: written.single_dash,
             local: written.local,
+            help: written.help,
             options: HashMap::new(),
             rows: Vec::new(),
             scope: Vec::new(),
             variables: Vec::new(),
+            writes: Vec::new(),
+            statement: None,
+            request: None,
+            peer: None,
         };
         for (arity, rows) in
             [(Arity::Value, written.values), (Arity::Optional, written.optional), (Arity::None, written.flags)]
@@ -220,7 +331,16 @@ impl Tool {
                 }
             }
         }
-        for (effect, patterns) in written.verbs {
+        for (key, patterns) in written.verbs {
+            let effect = match key.as_str() {
+                "here" => None,
+                "observe" if table.local => None,
+                "look" => Some(OutwardEffect::Observe),
+                key => {
+                    let known = OutwardEffect::ALL.into_iter().find(|effect| effect.as_str() == key);
+                    Some(known.ok_or_else(|| format!("`{key}` is no effect"))?)
+                }
+            };
             for pattern in patterns {
                 let row = table.row(&pattern, effect)?;
                 table.rows.push(row);
@@ -232,7 +352,8 @@ impl Tool {
                     table.variables.push((word.clone(), variable.to_owned()));
                     continue;
                 }
-                let from = match place.rsplit_once(" @") {
+                let operand = place.strip_prefix('@').map(|number| ("", number)).or_else(|| place.rsplit_once(" @"));
+                let from = match operand {
                     Some((verb, number)) => {
                         let number = number.parse().map_err(|_| format!("`{place}`: which operand?"))?;
                         ScopeSource::Operand(verb.split_whitespace().map(Term::of).collect(), number)
@@ -242,20 +363,44 @@ impl Tool {
                 table.scope.push(ScopePlace { word: word.clone(), from });
             }
         }
+        table.writes = written.writes;
+        table.statement = written.statement;
+        table.request = written.request;
+        table.peer = written.peer;
+        table.name_options()?;
         Ok(table)
     }
 
-    fn row(&self, pattern: &str, effect: OutwardEffect) -> Result<VerbRow, String> {
+    /// Gives each option of `writes`, `[statement]`, `[request]` and `[peer]` its canonical form.
+    fn name_options(&mut self) -> Result<(), String> {
+        let options = &self.options;
+        let name = |form: &mut String| -> Result<(), String> {
+            let (_, canonical) =
+                options.get(form).ok_or_else(|| format!("`{form}` is in none of values, optional, flags"))?;
+            form.clone_from(canonical);
+            Ok(())
+        };
+        let statement = self.statement.iter_mut().flat_map(|of| of.options.iter_mut().chain(&mut of.code));
+        let peer = self
+            .peer
+            .iter_mut()
+            .flat_map(|of| of.options.iter_mut().chain(&mut of.sockets).chain(&mut of.ports).chain(&mut of.elsewhere));
+        let request = self.request.iter_mut().flat_map(RequestPlaces::options);
+        self.writes.iter_mut().chain(statement).chain(peer).chain(request).try_for_each(name)
+    }
+
+    fn row(&self, pattern: &str, effect: Option<OutwardEffect>) -> Result<VerbRow, String> {
         let (mut terms, mut options, mut ends) = (Vec::new(), Vec::new(), false);
         for word in pattern.split_whitespace() {
             match word.strip_prefix('!') {
                 None if word == "$" => ends = true,
-                None if !word.starts_with('-') => terms.push(Term::of(word)),
+                None if word == "-" || !word.starts_with('-') => terms.push(Term::of(word)),
                 absent => {
                     let term = absent.unwrap_or(word);
                     let (name, value) = term.split_once('=').map_or((term, None), |(name, value)| (name, Some(value)));
                     let name = self.known(name).map_err(|error| format!("`{pattern}`: {error}"))?;
-                    options.push(OptionTerm { name, value: value.map(Term::of), absent: absent.is_some() });
+                    let flag = self.arity(&name) != Some(Arity::Value);
+                    options.push(OptionTerm { name, value: value.map(Term::of), absent: absent.is_some(), flag });
                 }
             }
         }
@@ -278,7 +423,36 @@ impl Tool {
         let may_fit = |(term, word): (&Term, &Option<&str>)| word.is_none_or(|word| term.fits(word));
         let all = || self.rows.iter().filter(|row| row.terms.iter().zip(words).all(may_fit));
         let known = all().any(|row| row.terms.len() <= words.len() && !row.ends);
-        all().any(|row| row.terms.len() > words.len() && (row.effect != OutwardEffect::Observe || !known))
+        all().any(|row| {
+            row.terms.len() > words.len()
+                && (row.effect.is_some_and(|effect| effect != OutwardEffect::Observe) || !known)
+        })
+    }
+
+    /// Rows that the words may still come to.
+    fn begun(&self, words: &[Option<&str>]) -> impl Iterator<Item = &VerbRow> {
+        let may_fit = |(term, word): (&Term, &Option<&str>)| word.is_none_or(|word| term.fits(word));
+        self.rows.iter().filter(move |row| row.terms.iter().zip(words).all(may_fit))
+    }
+
+    /// Whether the words can only come to what looks, whatever follows.
+    pub(super) fn only_looks(&self, words: &[Option<&str>]) -> bool {
+        let named = self.begun(words).filter(|row| !row.terms.is_empty());
+        let mut effects = named.map(|row| row.effect).peekable();
+        !words.is_empty()
+            && effects.peek().is_some()
+            && effects.all(|effect| effect.is_none_or(|effect| effect == OutwardEffect::Observe))
+    }
+
+    /// What the words may come to, where nothing more is known of them.
+    pub(super) fn effects_of_any(&self, words: &[Option<&str>]) -> Vec<OutwardEffect> {
+        let named = self.begun(words).filter(|row| !row.terms.is_empty());
+        let effects: Vec<_> = named.map(|row| row.effect).collect();
+        if self.local && !effects.is_empty() {
+            effects.into_iter().flatten().collect()
+        } else {
+            OutwardEffect::ALL.to_vec()
+        }
     }
 
     /// The canonical form of an option that a row names.
@@ -290,6 +464,11 @@ impl Tool {
     /// How a long option takes its value; none: the table does not know it.
     pub(super) fn arity(&self, form: &str) -> Option<Arity> {
         self.entry(form).map(|(arity, _)| *arity)
+    }
+
+    /// Whether an option is known, by a form of its own or by its one letter.
+    pub(super) fn knows(&self, name: &str) -> bool {
+        self.arity(name).is_some() || self.short(name).is_some()
     }
 
     /// The form that stands for all forms of an option.

@@ -43,7 +43,13 @@ impl Parse<'_, '_> {
             return;
         }
         let target = arg.word.clone();
-        let peer = match target.value.literal().map(peer::url) {
+        let text = match &target.value {
+            // What follows the host does not change it.
+            Value::Dynamic { prefix } if arg.count == Count::One && names_host(prefix) => Some(prefix.as_str()),
+            Value::Pattern { prefix } if names_host(prefix) => Some(prefix.as_str()),
+            value => value.literal(),
+        };
+        let peer = match text.map(peer::url) {
             Some(peer::Url::File(path)) => return self.effect(EffectKind::Read, &decoded(arg, &path), false),
             Some(peer::Url::Peer(peer)) => peer,
             None => {
@@ -185,4 +191,9 @@ fn copied_as(source: &str, bare: bool) -> Option<String> {
         !name.is_empty() && name.bytes().all(plain) && !name.starts_with(['-', '.']) && path.contains(['/', ':']);
     let sure = sure || name == path && name.bytes().all(plain) && !name.is_empty() && !name.starts_with(['-', '.']);
     sure.then(|| if bare { format!("{name}.git") } else { name.to_owned() })
+}
+
+/// Whether the beginning of a URL tells its host for sure.
+fn names_host(begin: &str) -> bool {
+    begin.split_once("://").is_some_and(|(scheme, rest)| scheme.starts_with("http") && rest.contains('/'))
 }
