@@ -518,7 +518,11 @@ fn the_sandbox_is_explained_with_its_policies() {
     let rules = readonly["rules"].as_array().expect("rules");
     let own = rules.iter().find(|rule| rule["path"] == workspace.as_str()).expect("the workspace");
     assert_eq!(own["rights"], "r---");
-    assert_eq!(readonly["network"], "not-permitted");
+    assert_eq!(
+        readonly["network"],
+        if isolated { "proxy" } else { "off" },
+        "a host that the site names may be looked at"
+    );
     let held: Vec<&str> =
         readonly["limits"].as_array().expect("limits").iter().filter_map(|l| l["name"].as_str()).collect();
     assert_eq!(held, ["processes", "memory", "free-disk"], "without settings");

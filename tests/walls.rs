@@ -94,7 +94,11 @@ fn modules(source: &Path) -> Modules {
 
 /// What stands behind `crate::`, or behind as many `super::` as lead to the crate's root, in a file without its tests and comments.
 fn named_at_the_top(text: &str, file: &str) -> BTreeSet<String> {
-    let text = text.split("\n#[cfg(test)]\n").next().unwrap_or_default();
+    // Tests stand at the end; `mod tests;` stands where the modules are named.
+    let is_block = |tests: &str| tests.find('{').is_some_and(|block| tests.find(';').is_none_or(|end| block < end));
+    let ends =
+        text.match_indices("\n#[cfg(test)]\n").find(|(at, mark)| text.get(at + mark.len()..).is_some_and(is_block));
+    let text = ends.and_then(|(at, _)| text.get(..at)).unwrap_or(text);
     let code: String =
         text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n");
     let depth = file.matches('/').count() + usize::from(!file.ends_with("/mod.rs"));

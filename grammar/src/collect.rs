@@ -27,8 +27,9 @@ use crate::inventory::{
 };
 use crate::limits::{MAX_BYTES, MAX_DEPTH, PARSE_DEADLINE};
 use crate::opaque::OpaqueReason;
+use crate::peer;
 use crate::posix;
-use crate::program::{self, Child, Directory, Runs, peer};
+use crate::program::{self, Child, Directory, Runs};
 use crate::reader::{self, ReadError};
 use crate::span::{Frame, Span};
 use crate::word::{Value, Word, is_name};

@@ -13,7 +13,7 @@ pub(crate) use shell::Hazards;
 pub use shell::Shell;
 
 use crate::opaque::OpaqueReason;
-use crate::outward::Outward;
+use crate::outward_facts::Outward;
 use crate::span::Span;
 use crate::word::{Value, Word};
 

@@ -38,6 +38,7 @@
 
 #![forbid(unsafe_code)]
 
+mod argument;
 mod ast;
 mod brush;
 mod collect;
@@ -47,6 +48,8 @@ mod inventory;
 mod limits;
 mod opaque;
 mod outward;
+mod outward_facts;
+mod peer;
 mod posix;
 mod program;
 mod reader;
@@ -62,9 +65,10 @@ pub use inventory::{
     Redirection, Resolved, Shell, Via,
 };
 pub use opaque::OpaqueReason;
-pub use outward::{HttpRequest, Outward, OutwardEffect, outward_tools};
+pub use outward::outward_tools;
+pub use outward_facts::{HttpRequest, Outward, OutwardEffect};
+pub use peer::{RemoteLocation, remote_location};
 pub use program::catalogue::Catalogue;
-pub use program::peer::{RemoteLocation, remote_location};
 pub use span::Span;
 pub use word::{Value, Word};
 

@@ -12,7 +12,6 @@ mod embedded_commands;
     reason = "tests ask the installed programs for their help"
 )]
 mod help_check;
-pub(crate) mod peer;
 #[cfg(test)]
 mod project;
 mod role;
@@ -22,23 +21,20 @@ mod vouch;
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
+pub(crate) use crate::argument::Arg;
+use crate::argument::is_file_pattern;
 use crate::ast::{Count, Note};
 use crate::inventory::{Assignment, Effect, EffectKind, Invocation, POSSIBLE_OPTION, Resolved};
 use crate::opaque::OpaqueReason;
-use crate::outward::{self, Outward, OutwardEffect};
+use crate::outward;
+use crate::outward_facts::{Outward, OutwardEffect};
+use crate::peer;
 use crate::span::Span;
 use crate::word::{Value, Word};
 use table::{Arity, Bond, Builtin, DirectoryRole, Entry, Implied, OperandFlag, Opt, Role, Slot, Unknown};
 
 /// The group of what installs packages, bound to a lock file or not.
 const INSTALLS: &str = "package-install";
-
-/// A word as a program gets it, and how many words bash may make of it.
-#[derive(Clone, Debug)]
-pub(crate) struct Arg {
-    pub(crate) word: Word,
-    pub(crate) count: Count,
-}
 
 /// What one invocation comes to.
 #[derive(Default)]
@@ -219,13 +215,6 @@ const BUILTINS: [&str; 61] = [
     "unset",
     "wait",
 ];
-
-/// Whether a word is a pattern of names that end like a file's (`*.txt`). What it matches is no option without a value: no option
-/// has a point in its name.
-pub(crate) fn is_file_pattern(word: &Word) -> bool {
-    let ending = word.raw.rsplit(['*', '?', ']']).next().unwrap_or_default();
-    matches!(word.value, Value::Pattern { .. }) && ending.len() < word.raw.len() && ending.contains('.')
-}
 
 /// A program without a table: its words are judged as they are.
 fn leaf(mut reading: Reading, args: &[Arg], builtin: bool) -> Reading {

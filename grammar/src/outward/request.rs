@@ -2,22 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
-
 use super::table::RequestPlaces;
-use super::{Given, OutwardEffect, WordReading};
-use crate::program::peer::{self, Url};
-
-/// A request of HTTP. What is not told, or told of several requests in different ways, is empty.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HttpRequest {
-    /// `GET`, in capitals.
-    pub method: String,
-    /// The host's name or address, without a port.
-    pub host: String,
-    /// From the first `/` on, without query and fragment.
-    pub path: String,
-}
+use super::{Given, WordReading};
+use crate::outward_facts::{HttpRequest, OutwardEffect};
+use crate::peer::{self, Url};
 
 /// The requests of one command.
 pub(super) struct Requests {

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use super::OutwardEffect;
+use crate::outward_facts::OutwardEffect;
 
 /// What the statements of a text do together; none: this file cannot tell.
 pub(super) fn effects(text: &str) -> Option<BTreeSet<OutwardEffect>> {

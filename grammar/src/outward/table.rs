@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use serde::Deserialize;
 
-use super::OutwardEffect;
+use crate::outward_facts::OutwardEffect;
 
 /// `(file name, text)` of every table; `build.rs` lists the folder.
 const FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/effects.rs"));

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::{OutwardEffect, table};
+use super::table;
 use crate::inventory;
 use crate::inventory::Invocation;
+use crate::outward_facts::OutwardEffect;
 
 fn invocation(command: &str) -> Invocation {
     let inventory = inventory(command.as_bytes());
@@ -90,7 +91,7 @@ fn what_is_not_known_may_be_anything() {
         ("gh api \"repos/$o/pulls\"", "observe", ""),
         ("gh api -ZXDELETE repos/o/r", "destroy observe", ""),
         ("kubectl -n $x get secret db", "", "all"),
-        ("kubectl get -- $x", "observe", ""),
+        ("kubectl get -- $x", "", "observe"),
         ("aws ec2 describe-instances --a 1 --b 2 --c 3 --d 4 --e 5 --f 6", "observe", ""),
         ("kubectl --a --b --c --d --e get pods", "all", ""),
         ("cargo nextest run", "", ""),

@@ -9,10 +9,11 @@ mod peers;
 
 use self::files::only_begins;
 use super::table::{Check, Role, Stdin};
-use super::{Arg, Directory, Parse, decoded, peer, vouch};
+use super::{Arg, Directory, Parse, decoded, vouch};
 use crate::ast::Count;
 use crate::inventory::{Assignment, Effect, EffectKind, Resolved};
 use crate::opaque::OpaqueReason;
+use crate::peer;
 use crate::word::{Value, Word, is_name, starts_name};
 
 impl Parse<'_, '_> {

@@ -1,11 +1,12 @@
 //! Words that name who is talked to: addresses, URLs, remotes, hosts and what runs there.
 
-use super::super::{Arg, Child, Parse, decoded, peer};
+use super::super::{Arg, Child, Parse, decoded};
 use super::code::{guessed, literal_text};
 use super::unknown;
 use crate::ast::Count;
 use crate::inventory::{Effect, EffectKind, Peer};
 use crate::opaque::OpaqueReason;
+use crate::peer;
 use crate::word::{Value, Word};
 
 impl Parse<'_, '_> {
