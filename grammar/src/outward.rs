@@ -458,7 +458,7 @@ fn judge(table: &'static Tool, words: &[Word<'_>], stdin: Option<&str>) -> Outwa
         // A look is one only if each way to read the words makes it one.
         let hides = maybe().any(|(row, _)| row.effect.is_none());
         let writes = reading.options.iter().any(|(name, _)| table.writes.iter().any(|option| option == name));
-        looks &= !hides && !writes && !(table.local && best.is_none());
+        looks &= !(hides || writes || table.local && best.is_none());
         outward.effects.extend(sure().filter_map(|(row, _)| row.effect));
         outward.possible.extend(maybe().filter_map(|(row, _)| row.effect));
         outward.rows.extend(sure().map(|(row, _)| row.text.as_str()));
