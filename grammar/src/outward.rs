@@ -327,8 +327,13 @@ fn fit(row: &VerbRow, reading: &WordReading<'_>) -> Fit {
         }
         fit = Fit::Maybe;
     }
+    let looks = row.effect.is_none_or(|effect| effect == OutwardEffect::Observe);
     for term in &row.options {
         let found = option_fit(term, reading);
+        // What an option may take back counts until the option is there.
+        if found == Fit::Maybe && term.absent && !looks {
+            continue;
+        }
         if found == Fit::No {
             return Fit::No;
         }

@@ -94,6 +94,10 @@ impl Outward {
         for (word, variable) in &self.variables {
             if let Some(value) = value(variable).filter(|_| !self.scope.contains_key(*word)) {
                 self.scope.insert((*word).to_owned(), value.to_owned());
+                // It leads to another server than the words alone say.
+                if word.starts_with("host") {
+                    self.hosts.clear();
+                }
             }
         }
     }

@@ -127,10 +127,15 @@ impl RequestPlaces {
     }
 }
 
-/// Whether a client fetches by this URL, or sends what its own language says (`gopher://`, `telnet://`, `smtp://`).
+/// Whether a client fetches by this URL, or sends what another protocol has it send (`gopher://`, `telnet://`, `smtp://`).
 fn is_fetched(url: &str) -> bool {
-    let scheme = url.split_once("://").map_or("http", |(scheme, _)| scheme);
-    ["http", "https", "ftp", "ftps", "file"].iter().any(|known| scheme.eq_ignore_ascii_case(known))
+    // curl guesses the protocol of a host that is named like one.
+    const GUESSED: [&str; 5] = ["dict", "imap", "ldap", "pop3", "smtp"];
+    let is = |name: &str, known: &[&str]| known.iter().any(|known| name.eq_ignore_ascii_case(known));
+    match url.split_once("://") {
+        Some((scheme, _)) => is(scheme, &["http", "https", "ftp", "ftps", "file"]),
+        None => url.split_once('.').is_none_or(|(first, _)| !is(first, &GUESSED)),
+    }
 }
 
 /// Whether one of httpie's items is sent in the body: `a=b`, `a:=1`, `f@file`, and not `q==x` or `Header:x`.

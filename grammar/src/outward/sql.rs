@@ -111,6 +111,10 @@ impl Token {
 
 /// The tokens of a text; none: servers differ about where a string or a comment ends.
 fn tokens(text: &str) -> Option<Vec<Token>> {
+    // sqlcmd takes such a line for a command of its own (`!! rm x`, `:r file`).
+    if text.lines().any(|line| line.trim_start().starts_with(['!', ':'])) {
+        return None;
+    }
     let mut tokens = Vec::new();
     let mut rest = text;
     while let Some(first) = rest.chars().next() {

@@ -80,6 +80,9 @@ fn what_is_not_known_may_be_anything() {
         ("python3 -m twine upload dist/x", "publish", ""),
         ("curl \"https://h/$x\" -X DELETE", "destroy", ""),
         ("curl https://h/a?b=c", "observe", ""),
+        ("sqlcmd -Q 'SELECT 1\n!! rm x'", "all", ""),
+        ("mongosh --eval 'db.runCommand({ping: 1})'", "observe", ""),
+        ("mongosh --eval 'db.runCommand({drop: \"a\"})'", "all", ""),
         ("kubectl delete pod \"$name\"", "destroy", "observe"),
         ("kubectl delete pod \"web-$name\"", "destroy", ""),
         ("kubectl $verb pods", "", "all"),
@@ -94,6 +97,7 @@ fn what_is_not_known_may_be_anything() {
         ("kubectl get -- $x", "", "observe"),
         ("aws ec2 describe-instances --a 1 --b 2 --c 3 --d 4 --e 5 --f 6", "observe", ""),
         ("kubectl --a --b --c --d --e get pods", "all", ""),
+        ("redis-cli -n 2 del $keys", "destroy", ""),
         ("cargo nextest run", "", ""),
         ("cargo $x", "", "rest"),
     ] {
@@ -116,6 +120,32 @@ fn what_is_not_known_may_be_anything() {
 fn variables_say_where() {
     let outward = invocation("AWS_PROFILE=prod aws s3 rb s3://b").outward;
     assert_eq!(outward.map(|outward| outward.narrowest().to_owned()).as_deref(), Some("prod"));
+}
+
+#[test]
+fn requests_and_servers_are_told() {
+    for (command, request, hosts) in [
+        ("curl -X delete https://User@H.example/a/b?c=d", Some(("DELETE", "h.example", "/a/b")), "h.example"),
+        ("curl -d x https://h/a https://h/b", Some(("POST", "h", "")), "h h"),
+        ("curl -L https://h/a", Some(("GET", "", "")), ""),
+        ("curl --connect-to ::prod: https://h/a", Some(("GET", "", "")), ""),
+        ("http :3000/users a=b", Some(("POST", "localhost", "/users")), "localhost"),
+        ("gh api -X PATCH repos/o/r", Some(("PATCH", "api.github.com", "/repos/o/r")), "api.github.com"),
+        ("gh pr list", None, ""),
+        ("psql -h localhost app -c 'SELECT 1'", None, "localhost"),
+        ("psql -h localhost postgres://prod/app -c 'SELECT 1'", None, ""),
+        ("PGHOSTADDR=10.0.0.1 psql -h localhost app -c 'SELECT 1'", None, ""),
+        ("PGHOST=prod psql app -c 'SELECT 1'", None, ""),
+        ("redis-cli -p 7000 get a", None, "localhost"),
+        ("redis-cli get a", None, ""),
+        ("redis-cli -s /tmp/r.sock get a", None, "/tmp/r.sock"),
+    ] {
+        let outward = invocation(command).outward;
+        assert!(outward.is_some(), "{command}: no table");
+        let Some(outward) = outward else { continue };
+        let told = outward.request.as_ref().map(|of| (of.method.as_str(), of.host.as_str(), of.path.as_str()));
+        assert_eq!((told, outward.hosts.join(" ").as_str()), (request, hosts), "{command}");
+    }
 }
 
 #[test]
