@@ -115,7 +115,8 @@ fn arguments(text: &str) -> Option<(&str, &str)> {
             '(' | '[' | '{' => depth += 1,
             ')' if depth == 0 => return Some((text.get(..at)?, text.get(at + 1..)?)),
             ')' | ']' | '}' => depth = depth.checked_sub(1)?,
-            '`' | '=' | ';' | '+' | '?' => return None,
+            // In a regular expression or a comment, a quote begins no string.
+            '`' | '=' | ';' | '+' | '?' | '/' => return None,
             _ => {}
         }
         if letter.is_alphanumeric() || letter == '_' || letter == '$' {

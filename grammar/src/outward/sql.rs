@@ -111,8 +111,11 @@ impl Token {
 
 /// The tokens of a text; none: servers differ about where a string or a comment ends.
 fn tokens(text: &str) -> Option<Vec<Token>> {
-    // sqlcmd takes such a line for a command of its own (`!! rm x`, `:r file`).
-    if text.lines().any(|line| line.trim_start().starts_with(['!', ':'])) {
+    // sqlcmd takes such a line for a command of its own (`!! rm x`, `:r file`), and `GO` for the end of a batch, behind which a procedure needs no word
+    // in front. CQL has comments behind `//`, and in Transact-SQL `]]` does not end a name.
+    let commands =
+        |line: &str| line.starts_with(['!', ':']) || line.get(..2).is_some_and(|word| word.eq_ignore_ascii_case("go"));
+    if text.lines().any(|line| commands(line.trim_start())) || text.contains("//") || text.contains("]]") {
         return None;
     }
     let mut tokens = Vec::new();
@@ -155,8 +158,7 @@ fn tokens(text: &str) -> Option<Vec<Token>> {
                 (Token::Other, behind)
             }
             // A comment in MySQL, an operator elsewhere.
-            '#' if !behind.starts_with(['>', '-']) => return None,
-            '\\' => return None,
+            '#' | '\\' => return None,
             '$' if !behind.starts_with(|letter: char| letter.is_ascii_digit()) => return None,
             ';' => (Token::End, behind),
             '(' => (Token::Open, behind),
@@ -323,24 +325,35 @@ fn shows(statement: &[Token]) -> bool {
 
 /// A statement that reads, unless a word in it says otherwise: `WITH gone AS (DELETE …) SELECT …`, `SELECT … INTO t`.
 fn reads(statement: &[Token]) -> Option<BTreeSet<OutwardEffect>> {
-    const CHANGES: [&str; 17] = [
-        "insert",
-        "update",
-        "merge",
-        "into",
+    const CHANGES: [&str; 28] = [
         "alter",
+        "backup",
+        "bulk",
+        "call",
+        "checkpoint",
         "create",
+        "dbcc",
+        "deny",
+        "disable",
+        "dumpfile",
+        "enable",
         "exec",
         "execute",
-        "call",
-        "backup",
-        "restore",
-        "outfile",
-        "dumpfile",
+        "insert",
+        "into",
         "lock",
-        "upsert",
-        "deny",
+        "merge",
+        "outfile",
+        "raiserror",
         "reconfigure",
+        "restore",
+        "revert",
+        "setuser",
+        "update",
+        "updatetext",
+        "upsert",
+        "waitfor",
+        "writetext",
     ];
     const REMOVES: [&str; 5] = ["delete", "drop", "truncate", "kill", "shutdown"];
     const SECRET: [&str; 6] =
