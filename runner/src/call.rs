@@ -5,7 +5,7 @@ use std::time::Duration;
 use palisade_redact::output::View;
 use tokio::sync::mpsc;
 
-use crate::shell::{Chunk, Follower, Stop, TerminalSize};
+use crate::shell::{Chunk, Follower, Stop, TerminalSize, Typed};
 
 /// Who calls, beyond the principal: what an MCP client says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,6 +52,8 @@ pub struct Call {
     /// The terminal that it has for its standard streams; none: it has none. It runs in a shell of its own then, and what
     /// it reads can be typed.
     pub terminal: Option<TerminalSize>,
+    /// What it reads on its standard input while the call waits; none: that is empty, or what a job's caller types.
+    pub input: Option<mpsc::Receiver<Typed>>,
     /// Colours and other renditions of its output are kept; else only text is.
     pub colours: bool,
 }

@@ -240,6 +240,10 @@ impl Surroundings {
                 if looks && (!links || is_held(&occasion.session)) && is_no_secret(&facts, command, index, &path) {
                     facts.public.insert(path.clone());
                 }
+                // Code of this script's own may have replaced the name by a link: the kernel's rules hold wherever that leads.
+                if looks && is_held(&occasion.session) && lists_closed(command, index, &path, engine, &facts) {
+                    facts.inert.insert((command.id, index));
+                }
                 let by_name = || lists_names(command, index) && self.is_masked(occasion, &path, engine);
                 let held = is_held(&occasion.session);
                 let of_own = || sets_up_own(occasion, command, index, directory.as_ref());
@@ -260,7 +264,6 @@ impl Surroundings {
                     && !links
                     && (by_name()
                         || (held && (of_own() || asks_about(command, index, &path)))
-                        || (held && lists_closed(command, index, &path, engine, &facts))
                         || self.comes_to_nothing(&facts, command, index, &path, engine, &sight.steps))
                 {
                     facts.inert.insert((command.id, index));

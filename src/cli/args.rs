@@ -1,8 +1,10 @@
 //! What can be typed. No logic: `config/` says what it means.
 
 mod setup;
+mod sh;
 
 pub(crate) use self::setup::Setup;
+pub(crate) use self::sh::Sh;
 pub(crate) use crate::config::flags::{Context, Transport};
 
 use std::ffi::OsString;
@@ -26,6 +28,8 @@ pub(crate) enum Verb {
     Inventory(Inventory),
     /// Judge a command and, if it is allowed, run it in a sandbox
     Run(Run),
+    /// Stand in for `bash -c`: the same, for callers that start a shell
+    Sh(Sh),
     /// Serve MCP clients, on standard input and output or over HTTP
     Serve(Serve),
     /// Replace secrets in a stream: standard input to standard output

@@ -48,6 +48,11 @@ const TABLE: &[Help] = &[
         RAN,
     ),
     help(
+        "sh",
+        &["palisade sh -c 'make test'", "echo 'ls | wc -l' | palisade sh", "palisade sh --env CI -ec 'make; make check'"],
+        RAN,
+    ),
+    help(
         "serve",
         &[
             "palisade serve",
@@ -165,7 +170,7 @@ pub(crate) fn command() -> Command {
             help.statuses
         );
         let text =
-            if help.verb == "run" { text.replace("; 1 Palisade could not do what it was asked to", "") } else { text };
+            if matches!(help.verb, "run" | "sh") { text.replace("; 1 Palisade could not do what it was asked to", "") } else { text };
         match help.verb.split_once(' ') {
             None => command.mut_subcommand(help.verb, |verb| verb.after_help(text)),
             Some((verb, part)) => {

@@ -4,6 +4,7 @@ pub(crate) mod args;
 mod clients;
 mod commands;
 mod exit;
+mod foreground;
 mod help;
 mod reload;
 mod report;
@@ -36,6 +37,7 @@ pub(crate) fn main() -> ExitCode {
         Verb::Check(args) => commands::check::run(args),
         Verb::Inventory(args) => commands::inventory::run(args),
         Verb::Run(args) => commands::run::run(args),
+        Verb::Sh(args) => commands::sh::run(args),
         Verb::Serve(args) => commands::serve::run(args),
         Verb::Redact(args) => commands::redact::run(args),
         Verb::Audit(args) => commands::audit::run(args),
@@ -54,7 +56,7 @@ pub(crate) fn main() -> ExitCode {
         Err(trouble) => {
             trouble.print();
             // `run` keeps the small numbers for the command's own use.
-            let failed = if matches!(cli.verb, Verb::Run(_)) { Exit::Failed } else { Exit::Error };
+            let failed = if matches!(cli.verb, Verb::Run(_) | Verb::Sh(_)) { Exit::Failed } else { Exit::Error };
             failed.into()
         }
     }
@@ -74,7 +76,7 @@ fn usage(error: &clap::Error) -> ExitCode {
         }
         _ => {
             report::complain(&shown);
-            let is_run = std::env::args_os().nth(1).is_some_and(|verb| verb == "run");
+            let is_run = std::env::args_os().nth(1).is_some_and(|verb| verb == "run" || verb == "sh");
             if is_run { Exit::Failed.into() } else { Exit::Error.into() }
         }
     }

@@ -35,14 +35,19 @@ impl CliError {
         Self { what, help: error.help().map(|help| help.to_string()).unwrap_or_default() }
     }
 
-    /// Prints `error: …` and, where there is one, `help: …` to stderr.
-    pub(crate) fn print(&self) {
+    /// `error: …` and, where there is one, `help: …`, a line each.
+    pub(crate) fn text(&self) -> String {
         let mut text = format!("error: {}\n", harmless(&self.what));
         if !self.help.is_empty() {
             let _ = writeln!(text, "help: {}", harmless(&self.help));
         }
+        text
+    }
+
+    /// Prints that to stderr.
+    pub(crate) fn print(&self) {
         // Nobody reads stderr: there is nobody left to tell.
-        let _ = io::stderr().write_all(text.as_bytes());
+        let _ = io::stderr().write_all(self.text().as_bytes());
     }
 }
 

@@ -55,7 +55,7 @@ pub(crate) use self::pinned_settings::PinnedSettings;
 pub(crate) use self::policies::walk;
 pub(crate) use self::policy_set::{Authored, Chosen, WatchedSettings};
 pub(crate) use self::reach::GrantedPaths;
-pub(crate) use self::session::PassesOn;
+pub(crate) use self::session::{PassesOn, SHELL};
 pub(crate) use self::values::{duration, misread, os_user, size, wrong};
 pub(crate) use self::view::{ViewError, enter_view, load_in, look_into_view, overlay, redactor_for};
 
@@ -335,7 +335,7 @@ impl<'a> Layers<'a> {
             environment,
             level: self.level(),
             limits: self.limits()?,
-            timeout: self.timeout()?,
+            timeout: self.timeout(verb)?,
             budget: self.budget()?,
             max_sessions: self.max_sessions()?,
             idle: self.time("session.idle", |file| file.session.idle.clone())?.unwrap_or(IDLE),
@@ -452,7 +452,7 @@ mod tests {
             flags: &flags,
         };
         assert_eq!(layers.text(|file| file.agent.name.clone(), flags.agent.clone()).unwrap(), "enforced");
-        assert_eq!(layers.timeout().unwrap(), Duration::from_secs(7));
+        assert_eq!(layers.timeout("run").unwrap(), Duration::from_secs(7));
         assert_eq!(layers.pick(|file| file.session.max), Some(3));
     }
 }

@@ -101,6 +101,12 @@ fn is_their_own(directory: &Path) -> bool {
     std::fs::metadata(directory).is_ok_and(|about| own.contains(&about.uid()) && about.mode() & 0o002 == 0)
 }
 
+/// The verb that stands in for a shell, as the record names it.
+pub(crate) const SHELL: &str = "sh";
+
+/// A time limit that nobody means.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
 impl Layers<'_> {
     pub(super) fn environment(
         &self,
@@ -189,11 +195,13 @@ impl Layers<'_> {
         })
     }
 
-    pub(super) fn timeout(&self) -> Result<Duration, ConfigError> {
+    /// How long a command may take. Whoever starts a shell ends it as well, so that `sh` has a limit only where one is set.
+    pub(super) fn timeout(&self, verb: &str) -> Result<Duration, ConfigError> {
         let enforced = self.enforced.as_ref().is_some_and(|(_, file)| file.session.timeout.is_some());
         let key = if self.flags.timeout.is_some() && !enforced { "--timeout" } else { "session.timeout" };
         match self.text(|file| file.session.timeout.clone(), self.flags.timeout.clone()) {
             Some(text) => duration(key, &text),
+            None if verb == SHELL => Ok(DAY),
             None => Ok(Duration::from_secs(120)),
         }
     }

@@ -105,6 +105,7 @@ pub(crate) async fn call(
         stop,
         yields: Some(given.yield_ms.map_or(usual, Duration::from_millis)),
         terminal,
+        input: None,
         colours: given.ansi == Ansi::Keep,
     };
     let outcome = match Box::pin(pipeline.submit(call)).await {

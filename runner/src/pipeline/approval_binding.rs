@@ -127,7 +127,12 @@ fn script_in(mut parts: Parts, pending: &Pending, files: &[BoundFile]) -> Digest
     parts.principal(facts).add(script).maybe(cwd.as_ref(), Parts::text);
     parts.maybe(*terminal, Parts::size).flag(call.is_apart());
     parts.add(facts.cwd.as_str()).add(facts.workspace.as_str()).maybe(state.as_ref(), Parts::held);
-    parts.report(question.report()).files(files).opens(opens).digest()
+    parts.report(question.report()).files(files).opens(opens);
+    if call.input.is_some() {
+        // A call without one has an empty input, and is another call.
+        parts.add("input");
+    }
+    parts.digest()
 }
 
 /// What two calls have in common that one standing yes covers: all that they do and ask, and what policy says to each part of it. Which
@@ -153,6 +158,9 @@ pub(super) fn standing(pending: &Pending) -> Digest {
         && let Some(state) = state
     {
         parts.held(state);
+    }
+    if call.input.is_some() {
+        parts.add("input");
     }
     parts.digest()
 }

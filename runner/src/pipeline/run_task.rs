@@ -118,7 +118,7 @@ impl Commands<'_> {
             progress: Arc::clone(&progress),
             live: call.live,
             stop,
-            input: apart.then_some(typed),
+            input: call.input.or_else(|| apart.then_some(typed)),
             orders: Some(received),
             colours: call.colours,
             stays: None,

@@ -23,6 +23,7 @@ pub(crate) mod replay;
 pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod setup;
+pub(crate) mod sh;
 pub(crate) mod stop;
 pub(crate) mod watch;
 pub(crate) mod workspace;

@@ -1,21 +1,14 @@
 //! `run`: judge a command and, if it is allowed, run it in a fresh session, printing as it prints.
 
-use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, BufRead, IsTerminal as _, Read, Write};
-use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStrExt;
+use std::io::{self, BufRead, Read, Write};
+use std::os::unix::ffi::OsStrExt as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use palisade_engine::{Approval, Channel, Lasts};
-use palisade_redact::output::{Bound, Live, Position, Rest};
 use palisade_runner::control::wire::Request;
-use palisade_runner::{
-    Call, Chunk, Client, DecisionNote, ExecResult, Explained, Outcome, Pending, Pipeline, Redacted, Refusal, Status,
-    Stop, StreamName,
-};
+use palisade_runner::{Call, Client, Outcome, Pending, Pipeline, Redacted, Stop};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::FileType;
 use rustix::io::Errno;
 use rustix::termios::QueueSelector;
 use tokio::signal::unix::{SignalKind, signal};
@@ -26,12 +19,13 @@ use crate::cli::args::Run;
 use crate::cli::commands;
 use crate::cli::commands::approvals;
 use crate::cli::exit::Exit;
+use crate::cli::foreground::call::QUEUE;
+use crate::cli::foreground::ending;
+use crate::cli::foreground::output::{Omitted, Outputs, Printer, tell_of};
+use crate::cli::foreground::words::quote;
 use crate::cli::report::{self, CliError};
 use crate::config;
 use crate::config::PassesOn;
-
-/// Chunks of output on their way to the terminal.
-const QUEUE: usize = 64;
 
 pub(crate) fn run(args: &Run) -> Result<Exit, CliError> {
     let view = config::enter_view(&args.context)?;
@@ -133,8 +127,11 @@ async fn submit(
     let (live, printer) = if args.context.json {
         (None, None)
     } else {
+        let outputs = Outputs::own().map_err(|error| {
+            CliError::new(format!("the command's output has nowhere to go: {error}"), "`> FILE` gives it somewhere")
+        })?;
         let (sender, receiver) = mpsc::channel(QUEUE);
-        let printer = Printer::new(passes_on);
+        let printer = Printer::new(outputs, Some(passes_on));
         (Some(sender), Some(tokio::task::spawn_blocking(move || printer.print(receiver, &switch, &screen))))
     };
     let call = Call { script: script(args), live, stop, client: Client::default(), ..Call::default() };
@@ -148,6 +145,11 @@ async fn submit(
         },
         outcome => outcome,
     };
+    let in_json = |value: Result<String, CliError>| {
+        if let (true, Ok(text)) = (args.context.json, value) {
+            report::print(&text);
+        }
+    };
     let ended = match outcome {
         Outcome::Ran(result) | Outcome::Running(result) => {
             // The last of the output is printed before anything is said about it.
@@ -159,14 +161,25 @@ async fn submit(
                 let help = "whatever the command has done is done; `palisade audit show` says how it ended";
                 CliError::new(format!("the command's output could not be written: {error}"), help)
             })?;
-            let exit = finished(args, &result, *signalled.borrow());
-            tell_of(&omitted, passes_on, exit)
+            in_json(commands::json(&result));
+            tell_of(&omitted, passes_on, ending::finished(&result, *signalled.borrow()))
         }
-        Outcome::Denied(refusal) => denied(args, &refusal),
-        Outcome::Ask(pending) => unanswered(args, pending.explained(), pending.decision()),
-        Outcome::Unanswered(unanswered) => self::unanswered(args, &unanswered.explained, &unanswered.decision),
+        Outcome::Denied(refusal) => {
+            in_json(commands::json(&refusal.explained.refused("denied", &refusal.decision)));
+            ending::denied(&refusal)
+        }
+        Outcome::Ask(pending) => {
+            in_json(commands::json(&pending.explained().refused("approval_required", pending.decision())));
+            ending::unanswered(pending.explained(), pending.decision())
+        }
+        Outcome::Unanswered(unanswered) => {
+            let (explained, decision) = (&unanswered.explained, &unanswered.decision);
+            in_json(commands::json(&explained.refused("approval_required", decision)));
+            ending::unanswered(explained, decision)
+        }
     };
-    Ok(ended)
+    report::complain(&ended.told);
+    Ok(ended.exit)
 }
 
 /// The command as text, or words made into a text that means exactly them.
@@ -182,140 +195,8 @@ fn script(args: &Run) -> Vec<u8> {
     }
 }
 
-fn quote(word: &OsString, always: bool) -> Vec<u8> {
-    let bytes = word.as_bytes();
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-./:=@%+,".contains(byte);
-    if !always && !bytes.is_empty() && bytes.iter().all(plain) {
-        return bytes.to_vec();
-    }
-    let mut quoted = vec![b'\''];
-    for &byte in bytes {
-        match byte {
-            b'\'' => quoted.extend(br"'\''"),
-            other => quoted.push(other),
-        }
-    }
-    quoted.push(b'\'');
-    quoted
-}
-
-/// The two streams on their way out.
-struct Printer {
-    stdout: Live,
-    stderr: Live,
-}
-
-/// What of each stream was not passed on.
-#[derive(Debug, Default)]
-struct Omitted {
-    stdout: Position,
-    stderr: Position,
-}
-
-impl Printer {
-    fn new(passes_on: &PassesOn) -> Self {
-        let bound = |is_read: bool| passes_on.bound.filter(|_| passes_on.asked || is_read);
-        let live = |bound: Option<Bound>| Live::new(bound);
-        Self { stdout: live(bound(is_read(io::stdout()))), stderr: live(bound(is_read(io::stderr()))) }
-    }
-
-    /// Prints output as it comes, and at the end what waited for that. When nobody reads it any more the command is stopped: `palisade run
-    /// yes | head -1` ends.
-    ///
-    /// # Errors
-    /// It cannot be written, for another reason than that: the command is stopped, too, and what was lost is not passed over.
-    fn print(
-        mut self,
-        mut chunks: mpsc::Receiver<Chunk>,
-        switch: &watch::Sender<bool>,
-        screen: &Mutex<()>,
-    ) -> io::Result<Omitted> {
-        while let Some(Chunk { stream, bytes }) = chunks.blocking_recv() {
-            let _screen = screen.lock().unwrap_or_else(PoisonError::into_inner);
-            let written = match stream {
-                StreamName::Stdout => pass_on(&mut io::stdout().lock(), self.stdout.push(bytes).as_bytes()),
-                StreamName::Stderr => pass_on(&mut io::stderr().lock(), self.stderr.push(bytes).as_bytes()),
-            };
-            if let Err(error) = written {
-                switch.send_replace(true);
-                return unless_nobody_reads(error);
-            }
-        }
-        let (stdout, stderr) = (self.stdout.finish(), self.stderr.finish());
-        let _screen = screen.lock().unwrap_or_else(PoisonError::into_inner);
-        let written =
-            write_rest(&mut io::stdout().lock(), &stdout).and_then(|()| write_rest(&mut io::stderr().lock(), &stderr));
-        match written {
-            Ok(()) => Ok(Omitted { stdout: stdout.omitted, stderr: stderr.omitted }),
-            Err(error) => unless_nobody_reads(error),
-        }
-    }
-}
-
-/// Writes what is to be passed on now. Where that is nothing, it is a broken pipe all the same if nobody reads any more.
-fn pass_on(stream: &mut (impl Write + AsFd), bytes: &[u8]) -> io::Result<()> {
-    if !bytes.is_empty() {
-        return write(stream, bytes);
-    }
-    let mut polled = [PollFd::new(&*stream, PollFlags::empty())];
-    // A signal that interrupts it leaves the question for the next piece.
-    let _asked = poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
-    let is_broken = polled.iter().any(|end| end.revents().contains(PollFlags::ERR));
-    if is_broken { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
-}
-
-/// Whether somebody reads a stream as it comes. What goes into a file is for later, and as large as it is.
-fn is_read(stream: impl AsFd) -> bool {
-    if stream.as_fd().is_terminal() {
-        return true;
-    }
-    let kind = rustix::fs::fstat(&stream).map(|stat| FileType::from_raw_mode(stat.st_mode));
-    // What cannot be told is bounded.
-    kind.map_or(true, |kind| matches!(kind, FileType::Fifo | FileType::Socket))
-}
-
-fn unless_nobody_reads(error: io::Error) -> io::Result<Omitted> {
-    if error.kind() == io::ErrorKind::BrokenPipe { Ok(Omitted::default()) } else { Err(error) }
-}
-
-/// The tail of a stream, behind a line that says what is missing before it, in the words of a session's result.
-fn write_rest(stream: &mut impl Write, rest: &Rest) -> io::Result<()> {
-    if rest.omitted.bytes > 0 {
-        let Position { bytes, lines } = rest.omitted;
-        let line_end = if rest.ends_line { "" } else { "\n" };
-        writeln!(stream, "{line_end}[… {bytes} bytes, {lines} lines omitted …]")?;
-    }
-    write(stream, rest.bytes.as_bytes())
-}
-
-/// Says what was not passed on. A command that succeeded has failed for whoever reads it, unless `--max-output` asked for the cut: nobody
-/// is to take a part of its standard output for the whole.
-fn tell_of(omitted: &Omitted, passes_on: &PassesOn, exit: Exit) -> Exit {
-    for (stream, Position { bytes, lines }) in [("stdout", omitted.stdout), ("stderr", omitted.stderr)] {
-        if bytes > 0 {
-            report::complain(&format!("palisade: {stream}: {bytes} bytes, {lines} lines omitted\n"));
-        }
-    }
-    if omitted.stdout.bytes == 0 || passes_on.asked || exit != Exit::Command(0) {
-        return exit;
-    }
-    let what = format!(
-        "standard output is longer than {}, and was cut; the command itself ended with status 0",
-        passes_on.most
-    );
-    let help =
-        "`--max-output none` passes on all of it, `--max-output SIZE` as much as you want; `> FILE` has no bound";
-    CliError::new(what, help).print();
-    Exit::Failed
-}
-
-fn write(stream: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
-    stream.write_all(bytes)?;
-    stream.flush()
-}
-
 /// Ctrl-C and its kin stop the command; the receiver holds true once one came.
-fn stop_on_signals(switch: watch::Sender<bool>) -> Result<watch::Receiver<bool>, CliError> {
+pub(crate) fn stop_on_signals(switch: watch::Sender<bool>) -> Result<watch::Receiver<bool>, CliError> {
     let (seen, receiver) = watch::channel(false);
     for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
         let mut signals =
@@ -341,79 +222,4 @@ fn ask(pending: &Pending) -> Result<bool, CliError> {
         .read_line(&mut answer)
         .map_err(|error| CliError::new(format!("cannot read the answer: {error}"), ""))?;
     Ok(report::is_yes(answer.as_bytes()))
-}
-
-fn finished(args: &Run, result: &ExecResult, signalled: bool) -> Exit {
-    if args.context.json {
-        print_json(result);
-    }
-    for denied in &result.denied {
-        report::complain(&report::denied_program(denied));
-    }
-    if result.denied_more > 0 {
-        report::complain(&format!("palisade: denied at execve: {} more times\n", result.denied_more));
-    }
-    for hint in &result.hints {
-        report::complain(&format!("palisade: {hint}\n"));
-    }
-    if let Some(checkpoint) = &result.checkpoint {
-        report::complain(&format!("palisade: the workspace as it was before: checkpoint {checkpoint}\n"));
-    }
-    for (rule, count) in &result.redactions {
-        report::complain(&format!("palisade: redacted {rule}: {count}\n"));
-    }
-    match result.status {
-        Status::Done => match (result.exit_code, result.signal) {
-            (Some(code), _) => Exit::Command(u8::try_from(code).unwrap_or(u8::MAX)),
-            (None, Some(signal)) => {
-                Exit::Command(u8::try_from(signal).map_or(u8::MAX, |signal| signal.saturating_add(128)))
-            }
-            (None, None) => Exit::Failed,
-        },
-        Status::TimedOut => {
-            report::complain("palisade: timed out; everything it had started was ended\n");
-            Exit::TimedOut
-        }
-        // As a shell reports a command that was killed.
-        Status::Limited => {
-            let limit = result.limit.map_or("", |limit| limit.as_str());
-            report::complain(&format!("palisade: limit: {limit}; everything it had started was ended\n"));
-            Exit::Command(137)
-        }
-        // As a shell reports a command that Ctrl-C ended; quietly, if it was only that nobody reads on.
-        Status::Cancelled if signalled => Exit::Command(130),
-        Status::Cancelled => Exit::Command(141),
-        Status::SessionLost | Status::Running => {
-            let why = result.lost.as_ref().map_or("the session was lost", Redacted::as_str);
-            report::complain(&format!("error: {why}\n"));
-            Exit::Failed
-        }
-    }
-}
-
-fn denied(args: &Run, refusal: &Refusal) -> Exit {
-    if args.context.json {
-        print_json(&refusal.explained.refused("denied", &refusal.decision));
-    }
-    report::complain(&format!(
-        "palisade: denied ({})\n{}",
-        refusal.decision.id,
-        report::reasons(&refusal.explained.of_refusal())
-    ));
-    Exit::Denied
-}
-
-fn unanswered(args: &Run, verdict: &Explained, decision: &DecisionNote) -> Exit {
-    if args.context.json {
-        print_json(&verdict.refused("approval_required", decision));
-    }
-    let reasons = report::reasons(&verdict.of_refusal());
-    report::complain(&format!("palisade: needs a person's yes, and nobody gave it ({})\n{reasons}", decision.id));
-    Exit::Denied
-}
-
-fn print_json(value: &impl serde::Serialize) {
-    if let Ok(text) = commands::json(value) {
-        report::print(&text);
-    }
 }
