@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use palisade_grammar::{OpaqueReason, Span};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::replay_input::ReplayInput;
 
@@ -52,7 +52,7 @@ impl Report {
 }
 
 /// Cedar's answer to one request, or ours to a script.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Decision {
     /// Permitted, and nothing forbids it.

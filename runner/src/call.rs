@@ -5,7 +5,7 @@ use std::time::Duration;
 use palisade_redact::output::View;
 use tokio::sync::mpsc;
 
-use crate::shell::{Chunk, Follower, Stop, TerminalSize, Typed};
+use crate::shell::{Chunk, Follower, Order, Stop, TerminalSize, Typed};
 
 /// Who calls, beyond the principal: what an MCP client says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,6 +54,10 @@ pub struct Call {
     pub terminal: Option<TerminalSize>,
     /// What it reads on its standard input while the call waits; none: that is empty, or what a job's caller types.
     pub input: Option<mpsc::Receiver<Typed>>,
+    /// What it is told while the call waits, such as another size of its terminal.
+    pub orders: Option<mpsc::Receiver<Order>>,
+    /// It runs in a shell of its own that begins as its session's, which goes on meanwhile.
+    pub apart: bool,
     /// Colours and other renditions of its output are kept; else only text is.
     pub colours: bool,
 }
@@ -61,6 +65,6 @@ pub struct Call {
 impl Call {
     /// Whether it runs in a shell of its own that begins as its session's, and has an input that can be written to.
     pub(crate) fn is_apart(&self) -> bool {
-        self.yields == Some(Duration::ZERO) || self.terminal.is_some()
+        self.apart || self.yields == Some(Duration::ZERO) || self.terminal.is_some()
     }
 }

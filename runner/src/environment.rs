@@ -54,6 +54,13 @@ pub fn child_environment(
     Ok(variables)
 }
 
+/// Whether a child's environment takes more from a variable of this name than what a shell is and which terminal it has, without being told to.
+pub fn is_passed_on(name: &OsStr) -> bool {
+    let is_place = PLACES.iter().any(|place| name == *place) && name != "TMPDIR";
+    let is_caller = name == "SHELL" || name == "TERM";
+    is_place || is_locale(name) || SWITCHES.iter().any(|switch| name == *switch) || is_listed(name) && !is_caller
+}
+
 /// The names among a child's variables that settings could have named: what another machine's variables are passed on by.
 pub(crate) fn passed_names(environment: &[(OsString, OsString)]) -> Vec<String> {
     let names = environment.iter().filter_map(|(name, _)| name.to_str());

@@ -69,5 +69,5 @@ pub use crate::result::{
     Cause, CheckpointNote, DecisionNote, DeniedProgram, ExecResult, Explained, ExplainedReason, JobNote, LeftOut,
     Omitted, ReadingAhead, Refusal, Standing, Status, Unanswered,
 };
-pub use crate::shell::{Chunk, Follower, Stop, StreamName, TerminalSize, Typed};
+pub use crate::shell::{Chunk, Follower, Order, Stop, StreamName, TerminalSize, Typed};
 pub use crate::target::TargetNote;

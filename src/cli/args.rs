@@ -1,10 +1,12 @@
 //! What can be typed. No logic: `config/` says what it means.
 
+mod hook;
 mod setup;
 mod sh;
 
-pub(crate) use self::setup::Setup;
-pub(crate) use self::sh::Sh;
+pub(crate) use self::hook::{Hook, HookClient, HookMode};
+pub(crate) use self::setup::{How, Mode, Off, On, Setup, StatusArgs};
+pub(crate) use self::sh::{Sh, Standby};
 pub(crate) use crate::config::flags::{Context, Transport};
 
 use std::ffi::OsString;
@@ -30,6 +32,8 @@ pub(crate) enum Verb {
     Run(Run),
     /// Stand in for `bash -c`: the same, for callers that start a shell
     Sh(Sh),
+    /// Answer an AI client that asks before it uses a tool; it starts this by itself
+    Hook(Hook),
     /// Serve MCP clients, on standard input and output or over HTTP
     Serve(Serve),
     /// Replace secrets in a stream: standard input to standard output
@@ -50,8 +54,17 @@ pub(crate) enum Verb {
     Stop(Stop),
     /// Say what this machine can enforce, and what is missing
     Doctor(Doctor),
-    /// Print how an AI client is told to run its commands through Palisade
+    /// Have an AI client run its commands through Palisade: print how, write it, or take it back
     Setup(Setup),
+    /// Bring all AI clients of this user under Palisade
+    On(On),
+    /// Take that back
+    Off(Off),
+    /// Say which AI clients are under Palisade, and how
+    Status(StatusArgs),
+    /// Stay ready between calls of `sh`; started by them, and of no use to anybody else
+    #[command(hide = true)]
+    Standby(Standby),
     /// Hold a session's shells at a target; started there by a server, and of no use to anybody else
     #[command(hide = true)]
     RemoteGuard(RemoteGuard),

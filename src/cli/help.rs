@@ -49,7 +49,11 @@ const TABLE: &[Help] = &[
     ),
     help(
         "sh",
-        &["palisade sh -c 'make test'", "echo 'ls | wc -l' | palisade sh", "palisade sh --env CI -ec 'make; make check'"],
+        &[
+            "palisade sh -c 'make test'",
+            "echo 'ls | wc -l' | palisade sh",
+            "palisade sh --env CI -ec 'make; make check'",
+        ],
         RAN,
     ),
     help(
@@ -169,8 +173,11 @@ pub(crate) fn command() -> Command {
             "Examples:\n{examples}\nExit status: {}; 1 Palisade could not do what it was asked to",
             help.statuses
         );
-        let text =
-            if matches!(help.verb, "run" | "sh") { text.replace("; 1 Palisade could not do what it was asked to", "") } else { text };
+        let text = if matches!(help.verb, "run" | "sh") {
+            text.replace("; 1 Palisade could not do what it was asked to", "")
+        } else {
+            text
+        };
         match help.verb.split_once(' ') {
             None => command.mut_subcommand(help.verb, |verb| verb.after_help(text)),
             Some((verb, part)) => {

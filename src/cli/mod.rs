@@ -6,8 +6,10 @@ mod commands;
 mod exit;
 mod foreground;
 mod help;
+mod hook;
 mod reload;
 mod report;
+mod standby;
 mod watch;
 
 use std::process::ExitCode;
@@ -38,6 +40,8 @@ pub(crate) fn main() -> ExitCode {
         Verb::Inventory(args) => commands::inventory::run(args),
         Verb::Run(args) => commands::run::run(args),
         Verb::Sh(args) => commands::sh::run(args),
+        Verb::Hook(args) => Ok(hook::run(args)),
+        Verb::Standby(args) => standby::server::run(args),
         Verb::Serve(args) => commands::serve::run(args),
         Verb::Redact(args) => commands::redact::run(args),
         Verb::Audit(args) => commands::audit::run(args),
@@ -49,6 +53,9 @@ pub(crate) fn main() -> ExitCode {
         Verb::Stop(args) => commands::stop::run(args),
         Verb::Doctor(args) => commands::doctor::run(args),
         Verb::Setup(args) => commands::setup::run(args),
+        Verb::On(args) => commands::apply::on(args),
+        Verb::Off(args) => commands::apply::off(args),
+        Verb::Status(args) => commands::apply::status(args),
         Verb::RemoteGuard(args) => commands::remote_guard::run(args),
     };
     match ended {

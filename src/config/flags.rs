@@ -1,5 +1,9 @@
 //! What was asked for beside the settings files: flags that were typed, and what an embedding program has set. No logic.
 
+#[cfg(feature = "cli")]
+use std::ffi::{OsStr, OsString};
+#[cfg(feature = "cli")]
+use std::path::Path;
 use std::path::PathBuf;
 
 use super::file::LevelName;
@@ -53,6 +57,39 @@ pub(crate) struct Context {
     /// What a program that embeds Palisade has set; nothing of it can be typed.
     #[cfg_attr(feature = "cli", arg(skip))]
     pub(crate) embedded: Box<Embedded>,
+}
+
+#[cfg(feature = "cli")]
+impl Context {
+    /// The words that say the same, but for the directory that commands start in.
+    pub(crate) fn words(&self) -> Vec<OsString> {
+        let mut words = Vec::new();
+        let mut say = |flag: &str, value: Option<&OsStr>| {
+            if let Some(value) = value {
+                let mut word = OsString::from(format!("--{flag}="));
+                word.push(value);
+                words.push(word);
+            }
+        };
+        let transport = self.transport.map(|transport| match transport {
+            Transport::Local => "local",
+            Transport::Ssh => "ssh",
+            Transport::Docker => "docker",
+        });
+        say("config", self.config.as_deref().map(Path::as_os_str));
+        say("policies", self.policies.as_deref().map(Path::as_os_str));
+        say("profile", self.profile.as_deref().map(OsStr::new));
+        say("agent", self.agent.as_deref().map(OsStr::new));
+        say("user", self.user.as_deref().map(OsStr::new));
+        say("transport", transport.map(OsStr::new));
+        say("target", self.target.as_deref().map(OsStr::new));
+        say("workspace", self.workspace.as_deref().map(Path::as_os_str));
+        say("timeout", self.timeout.as_deref().map(OsStr::new));
+        self.roles.iter().for_each(|role| say("role", Some(OsStr::new(role))));
+        self.reads.iter().for_each(|path| say("read", Some(path.as_os_str())));
+        self.writes.iter().for_each(|path| say("write", Some(path.as_os_str())));
+        words
+    }
 }
 
 /// Reads a name of an agent, a user or a role. An empty one names none.

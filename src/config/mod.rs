@@ -56,7 +56,7 @@ pub(crate) use self::policies::walk;
 pub(crate) use self::policy_set::{Authored, Chosen, WatchedSettings};
 pub(crate) use self::reach::GrantedPaths;
 pub(crate) use self::session::{PassesOn, SHELL};
-pub(crate) use self::values::{duration, misread, os_user, size, wrong};
+pub(crate) use self::values::{duration, misread, os_user, runtime_directory, size, wrong};
 pub(crate) use self::view::{ViewError, enter_view, load_in, look_into_view, overlay, redactor_for};
 
 /// Always read; nothing overrides it.
@@ -174,6 +174,12 @@ pub(crate) fn missing_secrets(flags: &Context) -> Result<Vec<PathBuf>, ConfigErr
     let mut files = Layers::read(flags)?.secret_files()?;
     files.retain(|file| !file.exists());
     Ok(files)
+}
+
+/// The settings files that hold for these flags, whether they are there or not.
+#[cfg(feature = "cli")]
+pub(crate) fn settings_files(flags: &Context) -> Vec<PathBuf> {
+    std::iter::once(PathBuf::from(ENFORCED)).chain(settings_file(flags).ok().flatten()).collect()
 }
 
 /// The people of the settings.

@@ -11,7 +11,7 @@ use palisade_runner::target::Target;
 use super::flags::Transport;
 use super::path_error::unreadable;
 use super::policy_set::Set;
-use super::values::{absolute, beside, expand, home, named, os_user, own, place_of};
+use super::values::{absolute, beside, expand, home, named, os_user, own, place_of, runtime_directory};
 use super::{ConfigError, Layers, Purpose, Settings};
 
 impl Layers<'_> {
@@ -127,7 +127,7 @@ impl Layers<'_> {
     pub(super) fn own_files(&self, policies: Option<&Path>, audit: &Path) -> Result<Vec<PathBuf>, ConfigError> {
         let settings = [&self.enforced, &self.file].into_iter().flatten().map(|(path, _)| path.clone());
         let kept = [audit.to_owned(), self.checkpoints()?.directory, self.views()?, self.control()?.directory];
-        let settings = settings.chain(policies.map(Path::to_owned)).chain(kept);
+        let settings = settings.chain(policies.map(Path::to_owned)).chain(kept).chain(runtime_directory());
         Ok(settings.chain(self.target_files()).chain(self.serve_files()).chain(self.export_files()).collect())
     }
 
@@ -153,6 +153,7 @@ impl Layers<'_> {
         let settings = [&self.enforced, &self.file].into_iter().flatten().map(|(path, _)| path.as_path());
         let (checkpoints, control) = (self.checkpoints()?.directory, self.control()?.directory);
         let views = self.views()?;
+        let sockets = runtime_directory().unwrap_or_else(|| control.clone());
         let (mut targets, serve, export) = (self.target_files(), self.serve_files(), self.export_files());
         // OpenSSH's own configuration, and what that names.
         targets.extend(self.targets(&home()?)?.values().flat_map(Target::depends_on).map(Path::to_owned));
@@ -161,6 +162,7 @@ impl Layers<'_> {
             ("directory of checkpoints", checkpoints.as_path()),
             ("directory of views", views.as_path()),
             ("control directory", control.as_path()),
+            ("directory of sockets", sockets.as_path()),
         ];
         let settings = settings.map(|path| ("settings file", path));
         let policies = set.path().into_iter().map(|path| ("policy path", path));

@@ -109,6 +109,13 @@ pub(super) fn state() -> Result<PathBuf, ConfigError> {
     Ok(state.join("palisade"))
 }
 
+/// Where sockets lie that no longer hold once this user has logged out; beside the record where the system has no such place. None without
+/// a home.
+pub(crate) fn runtime_directory() -> Option<PathBuf> {
+    let set = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute() && path.is_dir());
+    set.map(|path| path.join("palisade")).or_else(|| state().ok().map(|state| state.join("standby")))
+}
+
 pub(super) fn home() -> Result<AbsolutePath, ConfigError> {
     let home = std::env::var_os("HOME").and_then(|home| AbsolutePath::new(home.to_str()?));
     let home = home.ok_or(ConfigError::Home)?;

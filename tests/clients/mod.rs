@@ -1,6 +1,8 @@
 //! AI clients as their makers ship them, told what `setup` prints, in front of a model that follows a script: what they make of
 //! Palisade's answers is what the model gets to see.
 
+mod hooks;
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};

@@ -3,7 +3,7 @@
 usage: model.py SCRIPT LOG
 
 SCRIPT is a JSON list of calls, `{"tool": "exec", "arguments": {…}}`, made one after another by the names that the client offers
-Palisade's tools under; then the model says `over`. Each request is a line of LOG: the names of the tools that the client offers, and
+Palisade's tools under, or with `own` in the place of `tool` by a name of the client's own; then the model says `over`. Each request is a line of LOG: the names of the tools that the client offers, and
 the texts of the results that it has so far. Prints the port of loopback that it listens at, and ends with its standard input.
 """
 
@@ -163,6 +163,9 @@ class Endpoint(BaseHTTPRequestHandler):
         if done >= len(SCRIPT):
             return None, "over"
         wanted = SCRIPT[done]
+        if "own" in wanted:
+            # A tool of the client's own, by its name.
+            return ((wanted["own"], wanted["arguments"]), "") if wanted["own"] in tools else (None, f"there is no {wanted['own']}")
         for name in tools:
             if "palisade" in name and re.search(rf"[_/]{wanted['tool']}$", name):
                 return (name, wanted["arguments"]), ""

@@ -56,6 +56,7 @@ impl World {
             .env("HOME", self.path("home"))
             .env("XDG_STATE_HOME", self.path("state"))
             .env_remove("XDG_CONFIG_HOME")
+            .env_remove("XDG_RUNTIME_DIR")
             .env_remove("PALISADE_CONFIG")
             .stdin(Stdio::null());
         command
@@ -64,6 +65,20 @@ impl World {
     /// Runs one verb with arguments to its end.
     pub(crate) fn call(&self, arguments: &[&str]) -> Ended {
         Ended::of(self.palisade().args(arguments))
+    }
+
+    /// The same by another program in the place of the binary.
+    pub(crate) fn call_as(&self, program: &Path, arguments: &[&str]) -> Ended {
+        let mut command = Command::new(program);
+        command.current_dir(self.workspace()).env("HOME", self.path("home")).env("XDG_STATE_HOME", self.path("state"));
+        Ended::of(
+            command
+                .env_remove("XDG_CONFIG_HOME")
+                .env_remove("XDG_RUNTIME_DIR")
+                .env_remove("PALISADE_CONFIG")
+                .stdin(Stdio::null())
+                .args(arguments),
+        )
     }
 
     /// `palisade run COMMAND`.

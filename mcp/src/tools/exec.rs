@@ -106,6 +106,8 @@ pub(crate) async fn call(
         yields: Some(given.yield_ms.map_or(usual, Duration::from_millis)),
         terminal,
         input: None,
+        orders: None,
+        apart: false,
         colours: given.ansi == Ansi::Keep,
     };
     let outcome = match Box::pin(pipeline.submit(call)).await {

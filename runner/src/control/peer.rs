@@ -143,6 +143,12 @@ impl Descent {
         Some(Self { server: server.process, uid: server.uid, above, client, seen: true })
     }
 
+    /// The uppermost process that the agent may live in, as its number and the time of its start; none where nobody can tell. Callers with the
+    /// same one are the same client's.
+    pub fn client(&self) -> Option<(i32, u64)> {
+        self.clients().last().map(|client| (client.process.pid, client.process.start))
+    }
+
     fn clients(&self) -> &[Ancestor] {
         self.above.get(..self.client).unwrap_or_default()
     }

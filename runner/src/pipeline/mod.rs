@@ -72,7 +72,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use palisade_audit::{Anchor, Audit, AuditError, RequestId};
-use palisade_engine::{AbsolutePath, Approval, ApprovalRequest, Facts, Verdict};
+use palisade_engine::{AbsolutePath, Approval, ApprovalRequest, Facts, Scratch, Verdict};
 use palisade_redact::{Redacted, Redactor};
 use palisade_sandbox::plan::{Level, Limits};
 
@@ -90,7 +90,7 @@ use crate::failure::Failure;
 use crate::guard::DeskSettings;
 use crate::policies::Policies;
 use crate::record;
-use crate::result::{CheckpointNote, Explained, Refusal, Unanswered};
+use crate::result::{CheckpointNote, DecisionNote, Explained, Refusal, Unanswered};
 use crate::shell::SessionId;
 use crate::shell::deadline::Deadline;
 use crate::target::Target;
@@ -359,6 +359,24 @@ impl Pipeline {
         };
         let Judgement { verdict, .. } = self.state.decisions().judge(call, &seat).await;
         Ok(Explained::of(verdict.report(), &self.state.settings.redactor))
+    }
+
+    /// Judges a script that somebody else runs, outside of every session, and puts that on record. Policy is asked as `check --unguarded` asks
+    /// it: nothing decides again at each program start, and the kernel holds no path.
+    ///
+    /// # Errors
+    /// If there is no such directory, a person has stopped the agent, or the record cannot be written.
+    pub async fn consult(&self, call: &Call) -> Result<(Explained, DecisionNote), Failure> {
+        self.state.kill_switch().goes_on(None)?;
+        let id = SessionId::new().map_err(|error| self.state.failure(&error))?;
+        let mut seat = self.state.seats().here(call, id, None)?;
+        let session = &mut seat.occasion.session;
+        (session.guarded, session.paths_held, session.own_network) = (false, false, false);
+        (seat.occasion.temp, seat.occasion.scratch) = (None, Scratch::default());
+        let Judgement { verdict, elapsed, .. } = self.state.decisions().judge(call, &seat).await;
+        self.state.usage.count(&verdict, &self.state.settings.engine.now());
+        let decided = self.state.decisions().record(call, &seat, &verdict, None, elapsed).await?;
+        Ok((decided.explained, decided.note))
     }
 
     /// Whether the principal may use an MCP tool.

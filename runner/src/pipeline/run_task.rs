@@ -24,8 +24,9 @@ use crate::job::{CallerReport, Job, JobId, Runs, Settled};
 use crate::record;
 use crate::result::{ExecResult, Finish, Late, Status};
 use crate::session::Session;
+
 use crate::shell::progress::Progress;
-use crate::shell::{Due, End, RunEnd, SessionError, ShellLoss, Stop, TerminalSize, Terms};
+use crate::shell::{Due, End, Order, RunEnd, SessionError, ShellLoss, Stop, TerminalSize, Terms};
 
 /// Orders that wait at most for a command.
 const ORDERS: usize = 16;
@@ -105,6 +106,9 @@ impl Commands<'_> {
         let progress = Arc::new(Progress::of(decided.req, self.state.settings.budget.keep_bytes, view.grep.as_ref()));
         call.follower.follow(&progress);
         let (orders, received) = mpsc::channel(ORDERS);
+        if let Some(given) = call.orders {
+            pass_on(given, orders.clone());
+        }
         let (typist, typed) = mpsc::channel(TYPED);
         let (cancel, cancelled) = watch::channel(false);
         let (settled, settles) = watch::channel(None);
@@ -509,4 +513,15 @@ fn runs(grant: &Grant) -> Vec<Runs> {
         runs.push(Runs { program: String::new(), interpreter: true });
     }
     runs
+}
+
+/// Hands a caller's orders on to its command, as long as both are there.
+fn pass_on(mut given: mpsc::Receiver<Order>, orders: mpsc::Sender<Order>) {
+    tokio::spawn(async move {
+        while let Some(order) = given.recv().await {
+            if orders.send(order).await.is_err() {
+                return;
+            }
+        }
+    });
 }

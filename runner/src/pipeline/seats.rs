@@ -32,7 +32,8 @@ impl Seats<'_> {
         match &call.session {
             Some(id) if !call.is_apart() => self.in_session(call, id, &mut deadline).await,
             session => {
-                if let Some(session) = session {
+                // One that runs beside whatever the session does begins as that did.
+                if let Some(session) = session.as_ref().filter(|_| !call.apart) {
                     self.settled(session, &mut deadline).await?;
                 }
                 let id = SessionId::new().map_err(|error| self.state.failure(&error))?;

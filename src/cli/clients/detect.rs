@@ -12,7 +12,7 @@ use clap::Parser as _;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{CLIENTS, Client, Form, ShellBan};
+use super::{CLIENTS, Client, Form, ShellBan, installed};
 use crate::cli::args::{Cli, Verb};
 use crate::cli::report::{CliError, printable};
 use crate::config;
@@ -45,7 +45,21 @@ struct Listed {
 
 /// One or more for each client whose file is there; `workspace`: where it works.
 pub(crate) fn findings(workspace: Option<&Path>) -> Vec<ClientFinding> {
-    CLIENTS.iter().flat_map(|client| of(client, workspace)).collect()
+    let hooks = installed::findings(workspace);
+    // A client that asks the hook needs no server.
+    let hooked: Vec<&str> = hooks.iter().map(|hook| hook.client).collect();
+    let needs_server = |client: &&Client| !hooked.contains(&client.name) || client.starts_palisade();
+    let servers = CLIENTS.iter().filter(needs_server).flat_map(|client| of(client, workspace));
+    let servers: Vec<ClientFinding> = servers.collect();
+    hooks.into_iter().chain(servers).collect()
+}
+
+impl Client {
+    /// Whether its file of servers names Palisade.
+    fn starts_palisade(&self) -> bool {
+        let path = self.servers.path().filter(|path| path.is_file());
+        path.is_some_and(|path| read(&path, self).is_ok_and(|listed| !listed.is_empty()))
+    }
 }
 
 fn of(client: &'static Client, workspace: Option<&Path>) -> Vec<ClientFinding> {
@@ -89,7 +103,7 @@ fn read(path: &Path, client: &Client) -> Result<Vec<Listed>, String> {
 }
 
 /// What a file says.
-fn settings(path: &Path, form: Form) -> Result<Value, String> {
+pub(super) fn settings(path: &Path, form: Form) -> Result<Value, String> {
     let mut text = String::new();
     let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
     file.take(MOST).read_to_string(&mut text).map_err(|error| error.to_string())?;

@@ -72,7 +72,7 @@ fn toml_table(name: &str, entry: &Value) -> String {
 }
 
 /// A word that a shell takes as it is.
-fn quoted(word: &str) -> String {
+pub(super) fn quoted(word: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./=:,@+".contains(&byte);
     if !word.is_empty() && word.bytes().all(plain) {
         word.to_owned()

@@ -10,6 +10,7 @@ use crate::cli::args::Context;
 use crate::cli::report::{self, CliError};
 use crate::config;
 
+pub(crate) mod apply;
 pub(crate) mod approvals;
 pub(crate) mod audit;
 pub(crate) mod check;
@@ -127,7 +128,7 @@ fn warn_of_missing_secrets(flags: &Context) -> Result<(), CliError> {
 
 /// Begins to look at what the machine can enforce, beside what else a start does: it takes processes in namespaces of their own,
 /// and whoever needs to know waits for it. A process that is still to enter a view must have no second thread, so not before that.
-fn begin_to_probe() {
+pub(crate) fn begin_to_probe() {
     make_room_for_descriptors();
     palisade_runner::sandbox::begin_to_probe();
 }
@@ -151,7 +152,7 @@ fn may_open_all() {
 }
 
 /// The runtime that the asynchronous verbs run on.
-fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
     may_open_all();
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -1,4 +1,4 @@
-//! `setup`: prints what a client has to be told so that its commands go through Palisade. It writes nothing.
+//! `setup`: prints what a client has to be told so that its commands go through Palisade. `apply.rs` writes it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,11 +10,19 @@ use crate::cli::args::{Context, Setup};
 use crate::cli::clients::entry::ServerEntry;
 use crate::cli::clients::{self, Client, ShellBan};
 use crate::cli::commands;
+use crate::cli::commands::apply;
 use crate::cli::exit::Exit;
 use crate::cli::report::{self, CliError, printable};
 use crate::config::{self, ConfigError, GrantedPaths, PinnedSettings};
 
 pub(crate) fn run(args: &Setup) -> Result<Exit, CliError> {
+    if args.apply || args.remove {
+        return apply::one(args);
+    }
+    if let Some(option) = args.how.mode.map(|_| "--mode").or(args.how.system.then_some("--system")) {
+        let what = format!("`{option}` goes with `--apply` or `--remove`");
+        return Err(CliError::new(what, "without them nothing is written"));
+    }
     let client = clients::client(&args.client).ok_or_else(|| {
         CliError::new(format!("there is no client `{}`", args.client), format!("the clients are {}", clients::names()))
     })?;

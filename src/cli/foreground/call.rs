@@ -37,7 +37,10 @@ impl Caller {
     /// If standard output or standard error is closed.
     pub(crate) fn own(has_input: bool) -> Result<Self, CliError> {
         let failed = |error: io::Error| {
-            CliError::new(format!("standard output or standard error is closed: {error}"), "`>/dev/null` drops what comes")
+            CliError::new(
+                format!("standard output or standard error is closed: {error}"),
+                "`>/dev/null` drops what comes",
+            )
         };
         let outputs = Outputs::own().map_err(failed)?;
         // A closed input is as good as an empty one.

@@ -35,13 +35,16 @@ pub(crate) fn finished(result: &ExecResult, signalled: bool) -> Ended {
         let _ = writeln!(told, "palisade: redacted {rule}: {count}");
     }
     let exit = match result.status {
-        Status::Done => match (result.exit_code, result.signal) {
-            (Some(code), _) => Exit::Command(u8::try_from(code).unwrap_or(u8::MAX)),
-            (None, Some(signal)) => {
-                Exit::Command(u8::try_from(signal).map_or(u8::MAX, |signal| signal.saturating_add(128)))
+        // A session whose shell has ended with its command: the next one starts another.
+        Status::Done | Status::SessionLost if result.exit_code.or(result.signal).is_some() => {
+            match (result.exit_code, result.signal) {
+                (Some(code), _) => Exit::Command(u8::try_from(code).unwrap_or(u8::MAX)),
+                (None, Some(signal)) => {
+                    Exit::Command(u8::try_from(signal).map_or(u8::MAX, |signal| signal.saturating_add(128)))
+                }
+                (None, None) => Exit::Failed,
             }
-            (None, None) => Exit::Failed,
-        },
+        }
         Status::TimedOut => {
             told.push_str("palisade: timed out; everything it had started was ended\n");
             Exit::TimedOut
@@ -55,7 +58,7 @@ pub(crate) fn finished(result: &ExecResult, signalled: bool) -> Ended {
         // As a shell reports a command that Ctrl-C ended; quietly, if it was only that nobody reads on.
         Status::Cancelled if signalled => Exit::Command(130),
         Status::Cancelled => Exit::Command(141),
-        Status::SessionLost | Status::Running => {
+        Status::Done | Status::SessionLost | Status::Running => {
             let why = result.lost.as_ref().map_or("the session was lost", Redacted::as_str);
             let _ = writeln!(told, "error: {why}");
             Exit::Failed
@@ -83,7 +86,8 @@ pub(crate) fn waits(unanswered: &Unanswered) -> Ended {
     let reasons = report::reasons(&explained.of_refusal());
     let how = match standing {
         Standing::Waiting { id, expires_s, quorum, yes } => {
-            let people = if *quorum > 1 { format!(" (of {quorum} people, {yes} have said yes)") } else { String::new() };
+            let people =
+                if *quorum > 1 { format!(" (of {quorum} people, {yes} have said yes)") } else { String::new() };
             let minutes = expires_s.div_ceil(60);
             format!(
                 "a person answers from another terminal: `palisade approvals approve {id}`, within {minutes} minutes{people}. Then run \
@@ -91,10 +95,13 @@ pub(crate) fn waits(unanswered: &Unanswered) -> Ended {
             )
         }
         Standing::Denied { by, reason, .. } => {
-            let why = if reason.is_empty() { String::new() } else { format!(": {}", report::printable(reason.as_str())) };
+            let why =
+                if reason.is_empty() { String::new() } else { format!(": {}", report::printable(reason.as_str())) };
             format!("{by} has said no{why}")
         }
-        Standing::Full { max } => format!("{max} requests wait for a person already; run it again once some are answered"),
+        Standing::Full { max } => {
+            format!("{max} requests wait for a person already; run it again once some are answered")
+        }
     };
     let told = format!("palisade: needs a person's yes ({})\n{reasons}palisade: {how}\n", decision.id);
     Ended { exit: Exit::Denied, told }

@@ -4,4 +4,5 @@ pub(crate) mod call;
 pub(crate) mod ending;
 pub(crate) mod input;
 pub(crate) mod output;
+pub(crate) mod terminal;
 pub(crate) mod words;

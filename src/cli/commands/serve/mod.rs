@@ -46,13 +46,13 @@ fn on_standard_streams(context: &Context) -> Result<Exit, CliError> {
 }
 
 /// What was seen of policies and secrets before they were loaded.
-struct Seen {
+pub(crate) struct Seen {
     policies: reload::SettingsReading,
     secrets: reload::Secrets,
 }
 
 impl Seen {
-    fn first(context: &Context) -> Self {
+    pub(crate) fn first(context: &Context) -> Self {
         Self { policies: reload::look(context), secrets: reload::Secrets::first(context) }
     }
 }
@@ -100,7 +100,7 @@ impl House {
 /// whatever became of serving.
 ///
 /// Signals are listened for before anything is on record: whoever sees there that a server runs may send it one.
-fn host(
+pub(crate) fn host(
     runtime: &Runtime,
     context: &Context,
     seen: Seen,

@@ -13,7 +13,7 @@ use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::Path;
 
-use palisade_runner::{Call, MAX_SCRIPT, Pipeline};
+use palisade_runner::{Call, MAX_SCRIPT, Pipeline, TerminalSize};
 use tokio::sync::watch;
 
 use self::arguments::{Asked, Source};
@@ -22,8 +22,11 @@ use crate::cli::commands;
 use crate::cli::commands::run::stop_on_signals;
 use crate::cli::exit::Exit;
 use crate::cli::foreground::call::{self, Caller};
+use crate::cli::foreground::terminal::RawMode;
 use crate::cli::foreground::words::quote;
 use crate::cli::report::{self, CliError};
+use crate::cli::standby::client::{self, Tried};
+use crate::cli::standby::wire::Command;
 use crate::config;
 
 pub(crate) fn run(args: &Sh) -> Result<Exit, CliError> {
@@ -31,16 +34,41 @@ pub(crate) fn run(args: &Sh) -> Result<Exit, CliError> {
     let mut asked = Asked::read(&args.words).map_err(|what| CliError::new(what, help))?;
     let session = args.session.clone().or(asked.session.take());
     let context = context(&args.context)?;
+    if let Some(place) = &args.at {
+        // The settings are read there, and a workspace that they do not name is this.
+        std::env::set_current_dir(place).map_err(|error| {
+            CliError::new(
+                format!("cannot go to {}: {error}", place.display()),
+                "`--at` names a directory that is there",
+            )
+        })?;
+    }
     let mut script = exported(&args.variables)?;
     script.extend(text(&asked, &context)?);
-    let _ = session;
-    direct(&context, script, asked.source != Source::Input)
+    let caller = Caller::own(asked.source != Source::Input)?;
+    if !args.alone {
+        let cwd = context.cwd.clone().unwrap_or_default();
+        let terminal = caller.terminal.map(|TerminalSize { rows, cols }| (rows, cols));
+        let (reads, beside) = (caller.input.is_some(), args.beside);
+        let command = Command { script: script.clone(), session: session.clone(), cwd, terminal, reads, beside };
+        match client::run(&context, args.standby.as_deref(), command, &caller)? {
+            Tried::Ended(status) => return Ok(Exit::Command(status)),
+            Tried::Failed => return Ok(Exit::Failed),
+            Tried::Untaken => {}
+        }
+    }
+    if let Some(name) = session {
+        let help = "without `--session` the command runs in this process; `palisade doctor` says whether a stand-by process can be had";
+        return Err(CliError::new(format!("no stand-by process takes the session `{name}`"), help));
+    }
+    direct(&context, script, caller)
 }
 
 /// The flags, with what a shell has by itself: it stands where its caller does, and has no time limit but one that is set.
 fn context(flags: &Context) -> Result<Context, CliError> {
-    let here = std::env::current_dir()
-        .map_err(|error| CliError::new(format!("cannot tell the current directory: {error}"), "change to one that is there"))?;
+    let here = std::env::current_dir().map_err(|error| {
+        CliError::new(format!("cannot tell the current directory: {error}"), "change to one that is there")
+    })?;
     Ok(Context { cwd: flags.cwd.clone().or(Some(here)), ..flags.clone() })
 }
 
@@ -60,9 +88,9 @@ fn text(asked: &Asked, context: &Context) -> Result<Vec<u8>, CliError> {
             let path = std::path::absolute(name).map_err(|error| unread(name, &error))?;
             // The session can read what lies in its workspace: a real shell opens it there, which knows its own name.
             let workspace = context.workspace.as_deref().or(context.cwd.as_deref()).unwrap_or(Path::new("/"));
-            let inside = workspace.canonicalize().is_ok_and(|workspace| {
-                path.canonicalize().is_ok_and(|path| path.starts_with(&workspace))
-            });
+            let inside = workspace
+                .canonicalize()
+                .is_ok_and(|workspace| path.canonicalize().is_ok_and(|path| path.starts_with(&workspace)));
             if inside {
                 return Ok(asked.started(path.as_os_str()));
             }
@@ -95,7 +123,10 @@ fn exported(names: &[String]) -> Result<Vec<u8>, CliError> {
     for name in names {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
         if name.is_empty() || name.starts_with(|first: char| first.is_ascii_digit()) || !name.bytes().all(plain) {
-            return Err(CliError::new(format!("`{name}` is not the name of a variable"), "`--env NAME`, once for each"));
+            return Err(CliError::new(
+                format!("`{name}` is not the name of a variable"),
+                "`--env NAME`, once for each",
+            ));
         }
         if let Some(value) = std::env::var_os(name) {
             script.extend(format!("export {name}=").as_bytes());
@@ -107,14 +138,15 @@ fn exported(names: &[String]) -> Result<Vec<u8>, CliError> {
 }
 
 /// Judges and runs it in this process.
-fn direct(flags: &Context, script: Vec<u8>, has_input: bool) -> Result<Exit, CliError> {
+fn direct(flags: &Context, script: Vec<u8>, caller: Caller) -> Result<Exit, CliError> {
     let view = config::enter_view(flags)?;
     commands::begin_to_probe();
     let settings = config::load_in(flags, config::SHELL, view)?;
     commands::warn_of_missing_secrets(flags)?;
     commands::runtime()?.block_on(async {
         let pipeline = Pipeline::open(settings)?;
-        let caller = Caller::own(has_input)?;
+        // Keys go to the command as they are typed, and the terminal is as it was behind it.
+        let _raw = caller.terminal.and(caller.input.as_ref()).map(RawMode::enter).transpose().ok();
         let (switch, _stopped) = watch::channel(false);
         let signalled = stop_on_signals(switch.clone())?;
         let call = Call { script, ..Call::default() };
