@@ -75,6 +75,31 @@ fn the_commands_about_views_do_what_their_page_says() {
     }
 }
 
+#[test]
+fn the_commands_about_clients_and_the_shell_do_what_their_pages_say() {
+    let binary = Path::new(env!("CARGO_BIN_EXE_palisade"));
+    let path =
+        format!("{}:{}", binary.parent().expect("a directory").display(), std::env::var("PATH").unwrap_or_default());
+    for page in ["docs/clients.md", "docs/shell.md"] {
+        let text = fs::read_to_string(repository().join(page)).expect(page);
+        let blocks = shell_blocks(&text);
+        assert_eq!(blocks.len(), 1, "{page}: {blocks:?}");
+        let world = World::new();
+        workspace(&world);
+        fs::create_dir_all(world.path("home/.claude")).expect("a directory");
+        for line in blocks.iter().flat_map(|block| block.lines()) {
+            let mut bash = Command::new("bash");
+            bash.current_dir(world.workspace()).args(["-c", line]).env("PATH", &path).env("HOME", world.path("home"));
+            bash.env("XDG_STATE_HOME", world.path("state")).env_remove("XDG_RUNTIME_DIR").env_remove("XDG_CONFIG_HOME");
+            for moved in ["CLAUDE_CONFIG_DIR", "CODEX_HOME", "GEMINI_CLI_HOME"] {
+                bash.env_remove(moved);
+            }
+            let ended = Ended::of(&mut bash);
+            assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{page}: {line}: {ended:?}");
+        }
+    }
+}
+
 fn shell_blocks(text: &str) -> Vec<String> {
     let mut blocks = Vec::new();
     let mut rest = text;

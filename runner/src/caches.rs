@@ -13,15 +13,16 @@
 //! Decided here: where it lies, what is in it at first, and which variables name it. Not decided here: who may change it; policies
 //! permit that by the path group `caches`.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder, File, FileTimes};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::sync::{Mutex, Once, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use palisade_engine::AbsolutePath;
 use palisade_sandbox::plan::{Instead, PathRule, RemappedDirectory, Rights, SandboxPlan};
@@ -43,6 +44,9 @@ const PERSONS: &str = ".persons";
 
 /// How long nobody has used a directory that is removed.
 const UNUSED: Duration = Duration::from_secs(60 * 60 * 24 * 60);
+
+/// How long what was taken from the person's caches counts as all that is there.
+const RENEWED: Duration = Duration::from_secs(20);
 
 /// Entries that are linked or copied from the person's caches.
 const MAX_ENTRIES: usize = 50_000;
@@ -124,6 +128,15 @@ impl Caches {
             tracing::debug!(%error, "cargo's settings cannot be shown to sessions");
         }
         Ok(())
+    }
+
+    /// The same, unless this process has done it a moment ago.
+    ///
+    /// # Errors
+    /// As [`Self::make`].
+    pub fn ready(&self) -> io::Result<()> {
+        let is_there = || Seed::of(Path::new(self.directory.as_str())).is_ok_and(|seed| seed.is_there());
+        if !is_due(&self.directory) && is_there() { Ok(()) } else { self.make() }
     }
 
     /// The person's directory for cargo.
@@ -216,6 +229,20 @@ impl Caches {
     }
 }
 
+/// Whether this process has not looked at the person's caches for [`RENEWED`] on behalf of these. To look takes tens of thousands of system
+/// calls where the person has many crates, and sessions of a server begin one behind the other.
+fn is_due(directory: &AbsolutePath) -> bool {
+    static LOOKED: Mutex<BTreeMap<AbsolutePath, Instant>> = Mutex::new(BTreeMap::new());
+    // Nothing that holds the lock can fail half-way.
+    let mut looked = LOOKED.lock().unwrap_or_else(PoisonError::into_inner);
+    looked.retain(|_, at| at.elapsed() < RENEWED);
+    let is_due = !looked.contains_key(directory);
+    if is_due {
+        looked.insert(directory.clone(), Instant::now());
+    }
+    is_due
+}
+
 /// What is put into a cache that is new, or older than what it is taken from.
 ///
 /// Sessions can change all of it meanwhile, so no symbolic link is followed there.
@@ -263,6 +290,11 @@ impl Seed {
             }
         }
         Ok(())
+    }
+
+    /// Whether the caches were filled before, and nobody has removed that since.
+    fn is_there(&self) -> bool {
+        statat(&self.root, OWN, AtFlags::SYMLINK_NOFOLLOW).is_ok()
     }
 
     /// The directory at this path below that of the caches, made if it is not there.
@@ -441,6 +473,15 @@ mod tests {
         caches.make().unwrap();
         assert_eq!(fs::read_to_string(index(&own, "a")).unwrap(), "person's");
         assert_eq!(entries(&own.join("registry/index/r/.cache")).unwrap().len(), 2);
+        // What a server made a moment ago is left as it is, unless somebody has removed it.
+        fs::create_dir(cargo.join("registry/src/r/d")).unwrap();
+        caches.ready().unwrap();
+        fs::create_dir(cargo.join("registry/src/r/e")).unwrap();
+        caches.ready().unwrap();
+        assert!(own.join("registry/src/r/d").exists() && !own.join("registry/src/r/e").exists());
+        fs::remove_dir_all(&own).unwrap();
+        caches.ready().unwrap();
+        assert!(own.join("registry/src/r/e").exists());
         let viewed = Path::new(caches.directory().as_str()).join(VIEWED);
         if probe().mounts {
             let link = fs::read_link(viewed.join("registry/src/r/c")).unwrap();

@@ -49,11 +49,7 @@ const TABLE: &[Help] = &[
     ),
     help(
         "sh",
-        &[
-            "palisade sh -c 'make test'",
-            "echo 'ls | wc -l' | palisade sh",
-            "palisade sh --env CI -ec 'make; make check'",
-        ],
+        &["palisade sh -c 'make test'", "palisade sh -e < build.sh", "palisade sh --env CI -ec 'make; make check'"],
         RAN,
     ),
     help(
@@ -162,7 +158,20 @@ const TABLE: &[Help] = &[
         ANSWERED,
     ),
     help("doctor", &["palisade doctor", "palisade doctor --try"], "0 ready, 2 something is missing"),
-    help("setup", &["palisade setup claude", "palisade setup codex --agent build-agent --profile regulated"], FINE),
+    help(
+        "setup",
+        &[
+            "palisade setup claude",
+            "palisade setup codex --agent build-agent --profile regulated",
+            "palisade setup claude --apply --mode wrap",
+            "palisade setup claude --remove",
+        ],
+        FINE,
+    ),
+    help("on", &["palisade on", "palisade on --mode shadow"], FINE),
+    help("off", &["palisade off"], FINE),
+    help("status", &["palisade status", "palisade status --json"], FINE),
+    help("hook", &["palisade hook claude --wrap < request.json"], "0 the answer is on standard output, 2 denied"),
 ];
 
 /// The command line with this in its help.

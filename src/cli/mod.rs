@@ -12,6 +12,8 @@ mod report;
 mod standby;
 mod watch;
 
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::FromArgMatches;
@@ -23,7 +25,7 @@ use crate::cli::report::CliError;
 
 /// Does what was typed.
 pub(crate) fn main() -> ExitCode {
-    let typed = help::command().try_get_matches().and_then(|typed| Cli::from_arg_matches(&typed));
+    let typed = help::command().try_get_matches_from(words()).and_then(|typed| Cli::from_arg_matches(&typed));
     let cli = match typed {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
@@ -69,6 +71,20 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
+/// Names under which this program is the verb `sh`: callers start a shell by its path alone, and some take none for one without `bash` in it.
+const SHELLS: [&str; 4] = ["palisade-sh", "palisade-bash", "sh", "bash"];
+
+/// What was typed. A link to this program with the name of a shell stands for the verb.
+fn words() -> impl Iterator<Item = OsString> {
+    let mut typed = std::env::args_os();
+    let name = typed.next().unwrap_or_else(|| "palisade".into());
+    // A login shell's name begins with a hyphen.
+    let own = Path::new(&name).file_name().and_then(OsStr::to_str).unwrap_or_default().trim_start_matches('-');
+    let is_shell = SHELLS.contains(&own);
+    let verb = is_shell.then(|| OsString::from("sh"));
+    std::iter::once(name).chain(verb).chain(typed)
+}
+
 /// Help and version go to stdout and are fine; wrong use is an error like any other.
 fn usage(error: &clap::Error) -> ExitCode {
     let shown = error.render().to_string();
@@ -83,8 +99,14 @@ fn usage(error: &clap::Error) -> ExitCode {
         }
         _ => {
             report::complain(&shown);
-            let is_run = std::env::args_os().nth(1).is_some_and(|verb| verb == "run" || verb == "sh");
-            if is_run { Exit::Failed.into() } else { Exit::Error.into() }
+            let verb = words().nth(1).unwrap_or_default();
+            let exit = match verb.to_str() {
+                Some("run" | "sh") => Exit::Failed,
+                // What a client takes for a denial.
+                Some("hook") => Exit::Findings,
+                _ => Exit::Error,
+            };
+            exit.into()
         }
     }
 }

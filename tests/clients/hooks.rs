@@ -103,8 +103,8 @@ fn a_wrapped_client_runs_its_commands_in_the_sandbox() {
         let world = World::new();
         world.program("leak", "#!/bin/sh\nprintf 'token: ghp_0123456789abcdefghijABCDEFGHIJ012345\\n'\n");
         fs::create_dir_all(world.path("work/sub")).expect("made");
-        world.write("work/.env", "DATABASE_PASSWORD=correct-horse-4711\n");
-        let secret = world.path("work/.env").display().to_string();
+        world.write("work/credentials.json", r#"{ "password": "correct-horse-4711" }"#);
+        let secret = world.path("work/credentials.json").display().to_string();
         let mut script = vec![
             client.runs("echo one | tee made; ./leak; (exit 3)"),
             client.runs("sudo rm -rf /"),

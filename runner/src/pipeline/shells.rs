@@ -215,7 +215,7 @@ impl Shells<'_> {
         facts.temp = Some(temp.clone());
         // Before the plan, which knows what is there. Without one, tools have no cache that they can write.
         if let Some(caches) = &settings.caches
-            && let Err(error) = tokio::task::block_in_place(|| caches.make())
+            && let Err(error) = tokio::task::block_in_place(|| caches.ready())
         {
             tracing::warn!(%error, directory = %caches.directory(), "the directory for tools' caches cannot be used");
         }

@@ -9,7 +9,7 @@ use palisade_runner::{Call, Outcome, Pipeline, Stop, TerminalSize};
 use tokio::sync::{mpsc, watch};
 
 use super::ending::{self, Ended};
-use super::input;
+use super::input::{self, Reading};
 use super::output::{Outputs, Printer};
 use crate::cli::exit::Exit;
 use crate::cli::report::CliError;
@@ -77,7 +77,10 @@ pub(crate) async fn carry_out(
     let printing = tokio::task::spawn_blocking(move || printer.print(receiver, &stops, &screen));
     let mut stop = Stop::default();
     stop.listen(switch.subscribe());
-    let call = Call { live: Some(sender), stop, terminal, input: input.and_then(input::of), colours: true, ..call };
+    let reading = input.and_then(input::of);
+    // Held to the end of the command, and of no use behind it.
+    let (pieces, _held) = reading.map(|Reading { pieces, held }| (pieces, held)).unzip();
+    let call = Call { live: Some(sender), stop, terminal, input: pieces, colours: true, ..call };
     let outcome = match Box::pin(pipeline.submit(call)).await? {
         // A yes that somebody has given to this very call counts; nobody is waited for.
         Outcome::Ask(pending) if stays => Box::pin(pipeline.ask(*pending, Duration::ZERO)).await?,

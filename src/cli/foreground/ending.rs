@@ -90,7 +90,7 @@ pub(crate) fn waits(unanswered: &Unanswered) -> Ended {
                 if *quorum > 1 { format!(" (of {quorum} people, {yes} have said yes)") } else { String::new() };
             let minutes = expires_s.div_ceil(60);
             format!(
-                "a person answers from another terminal: `palisade approvals approve {id}`, within {minutes} minutes{people}. Then run \
+                "a person answers from another terminal: `palisade approvals grant {id}`, within {minutes} minutes{people}. Then run \
                  this command again"
             )
         }

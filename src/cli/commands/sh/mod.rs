@@ -58,7 +58,9 @@ pub(crate) fn run(args: &Sh) -> Result<Exit, CliError> {
         }
     }
     if let Some(name) = session {
-        let help = "without `--session` the command runs in this process; `palisade doctor` says whether a stand-by process can be had";
+        // Where the settings are the reason, they say so.
+        let _read = config::load(&context, config::SHELL)?;
+        let help = "eight such processes are ready at most; without `--session` the command runs in this one";
         return Err(CliError::new(format!("no stand-by process takes the session `{name}`"), help));
     }
     direct(&context, script, caller)

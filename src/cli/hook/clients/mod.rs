@@ -232,7 +232,7 @@ fn json(value: &Value) -> Spoken {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
+#[expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 mod tests {
     use clap::ValueEnum as _;
 
