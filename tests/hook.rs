@@ -96,7 +96,7 @@ fn each_kind_of_act_is_judged() {
     let record = world.record();
     let decisions: Vec<String> =
         record.iter().filter(|line| line["kind"] == "decision").map(Value::to_string).collect();
-    assert_eq!(decisions.iter().filter(|line| line.contains("(shadow)")).count(), 19, "{decisions:#?}");
+    assert_eq!(decisions.iter().filter(|line| line.contains("(shadow)")).count(), 18);
     assert!(decisions.iter().all(|line| line.contains("by the hook of claude") && line.contains("claude (hook)")));
 }
 

@@ -5,7 +5,7 @@ mod setup;
 mod sh;
 
 pub(crate) use self::hook::{Hook, HookClient, HookMode};
-pub(crate) use self::setup::{How, Mode, Off, On, Setup, StatusArgs};
+pub(crate) use self::setup::{How, Off, On, Setup, SetupMode, StatusArgs};
 pub(crate) use self::sh::{Sh, Standby};
 pub(crate) use crate::config::flags::{Context, Transport};
 

@@ -108,8 +108,8 @@ fn a_wrapped_client_runs_its_commands_in_the_sandbox() {
         let mut script = vec![
             client.runs("echo one | tee made; ./leak; (exit 3)"),
             client.runs("sudo rm -rf /"),
-            client.runs("cd sub && kept=yes && readlink /proc/self/ns/pid"),
-            client.runs("echo \"it's $kept in $(basename \"$PWD\")\""),
+            client.runs("cd sub && kept=yes && echo t > \"$TMPDIR/t\" && readlink /proc/self/ns/pid"),
+            client.runs("echo \"it's [$kept] in $(basename \"$PWD\") $(cat \"$TMPDIR/t\")\""),
         ];
         if let Some((tool, field)) = client.read {
             script.push(json!({ "own": tool, "arguments": { field: secret } }));
@@ -124,7 +124,9 @@ fn a_wrapped_client_runs_its_commands_in_the_sandbox() {
         assert!(result(1).contains("no-sudo"), "{name}: {}", result(1));
         let outside = fs::read_link("/proc/self/ns/pid").expect("a name").display().to_string();
         assert!(result(2).contains("pid:[") && !result(2).contains(&outside), "{name}: {}", result(2));
-        assert!(result(3).contains("it's yes in sub"), "{name}: {}", result(3));
+        // Claude Code's models count on a directory that stays, those of the others on a shell that is new; files stay for all.
+        let kept = if name == "claude" { "it's [yes] in sub t" } else { "it's [] in work t" };
+        assert!(result(3).contains(kept), "{name}: {}", result(3));
         if client.read.is_some() {
             assert!(
                 result(4).contains("secrets-unreadable") && !result(4).contains("correct-horse"),

@@ -26,7 +26,7 @@ pub(crate) struct Setup {
 pub(crate) struct How {
     /// What the client is told to do [default: wrap]
     #[arg(long, value_name = "MODE")]
-    pub(crate) mode: Option<Mode>,
+    pub(crate) mode: Option<SetupMode>,
     /// Write the machine's settings, which no file in a project switches off; takes root
     #[arg(long)]
     pub(crate) system: bool,
@@ -34,7 +34,7 @@ pub(crate) struct How {
 
 /// Ways to bring a client under Palisade.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Mode {
+pub(crate) enum SetupMode {
     /// Its commands run in Palisade's sandbox, through its own shell tool
     Wrap,
     /// Its hook denies or asks, and nothing else changes

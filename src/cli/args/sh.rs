@@ -18,6 +18,9 @@ pub(crate) struct Sh {
     /// Run beside the session, in a shell that begins as the session's
     #[arg(long, requires = "session", hide = true)]
     pub(crate) beside: bool,
+    /// Leave the session as it was: nothing that the script changes in its shell is kept
+    #[arg(long, requires = "session", hide = true)]
+    pub(crate) stateless: bool,
     /// Ask this stand-by process first
     #[arg(long, value_name = "NAME", hide = true)]
     pub(crate) standby: Option<String>,

@@ -1,11 +1,14 @@
 //! Changes to a client's files: made, shown and taken back. What others have written there stays.
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
+
+/// What stands behind each command that `setup` writes into a client's files, as a comment to the shell that runs it.
+pub(super) const MARK: &str = "# written by palisade setup";
 
 /// What marks our lines in a file that is no JSON.
 const BEGIN: &str = "# palisade: begin (`palisade setup` writes and removes these lines)";
@@ -23,14 +26,14 @@ pub(crate) struct Edit {
     /// The file.
     pub(crate) path: PathBuf,
     /// What changes.
-    pub(crate) change: Change,
+    pub(crate) change: FileChange,
 }
 
 /// What changes in a file.
 #[derive(Debug)]
-pub(crate) enum Change {
+pub(crate) enum FileChange {
     /// In JSON: these steps.
-    Steps(Vec<Step>),
+    Steps(Vec<JsonStep>),
     /// In any other text: these lines, at the end.
     Block(String),
     /// The file is ours, and holds this.
@@ -39,7 +42,7 @@ pub(crate) enum Change {
 
 /// A step in JSON, at keys from the outside in.
 #[derive(Debug)]
-pub(crate) enum Step {
+pub(crate) enum JsonStep {
     /// This value, whatever stood there.
     Set(&'static [&'static str], Value),
     /// This element of a list, in the place of an earlier one of ours.
@@ -66,7 +69,7 @@ impl Edit {
         let before = read(&self.path)?;
         let mut shown = Vec::new();
         let after = match &self.change {
-            Change::Own(text) => {
+            FileChange::Own(text) => {
                 let is_ours = before.as_ref().is_none_or(|before| is_ours(before));
                 if !is_ours {
                     return Err(format!("{} is there, and is none of Palisade's", self.path.display()));
@@ -74,13 +77,26 @@ impl Edit {
                 shown.extend(text.lines().map(|line| format!("+ {line}")));
                 text.clone()
             }
-            Change::Block(lines) => {
-                let kept = without_block(before.as_deref().unwrap_or_default());
+            FileChange::Block(lines) => {
+                let before = before.as_deref().unwrap_or_default();
+                if before.contains(BEGIN) && !before.contains(END) {
+                    return Err(format!("{} has a line `{BEGIN}`, and none that ends it", self.path.display()));
+                }
+                let kept = without_block(before);
                 shown.extend(lines.lines().map(|line| format!("+ {line}")));
                 let gap = if kept.is_empty() || kept.ends_with("\n\n") { "" } else { "\n" };
-                format!("{kept}{gap}{BEGIN}\n{}\n{END}\n", lines.trim_end())
+                let text = format!("{kept}{gap}{BEGIN}\n{}\n{END}\n", lines.trim_end());
+                // Such a file is TOML, and a client that cannot read it may start without any of it.
+                if let Err(error) = toml::from_str::<toml::Table>(&text) {
+                    let why = error.message();
+                    return Err(format!(
+                        "{} would not be read any more: {why}; take out what says the same",
+                        self.path.display()
+                    ));
+                }
+                text
             }
-            Change::Steps(steps) => {
+            FileChange::Steps(steps) => {
                 let mut value = parsed(&self.path, before.as_deref())?;
                 for step in steps {
                     step.make(&mut value, &mut shown).map_err(|why| format!("{}: {why}", self.path.display()))?;
@@ -100,28 +116,28 @@ impl Edit {
         let mut shown = Vec::new();
         let after = match (&self.change, &before) {
             (_, None) => None,
-            (Change::Own(_), Some(text)) if is_ours(text) => {
+            (FileChange::Own(_), Some(text)) if is_ours(text) => {
                 shown.push("- the whole file".to_owned());
                 None
             }
-            (Change::Own(_), Some(text)) => Some(text.clone()),
-            (Change::Block(_), Some(text)) => {
+            (FileChange::Own(_), Some(text)) => Some(text.clone()),
+            (FileChange::Block(_), Some(text)) => {
                 let kept = without_block(text);
                 if kept != *text {
                     shown.push("- Palisade's lines".to_owned());
                 }
                 (!kept.trim().is_empty()).then_some(kept)
             }
-            (Change::Steps(steps), Some(text)) => {
+            (FileChange::Steps(steps), Some(text)) => {
                 let mut value = parsed(&self.path, Some(text))?;
+                let backup = read(&beside(&self.path, BACKUP))?;
+                let former = backup.as_deref().and_then(|text| serde_json::from_str(text).ok());
                 for step in steps {
-                    step.take_back(&mut value, &mut shown);
+                    step.take_back(&mut value, former.as_ref(), &mut shown);
                 }
-                if shown.is_empty() {
-                    Some(text.clone())
-                } else {
-                    value.as_object().is_none_or(|fields| !fields.is_empty()).then(|| format!("{value:#}\n"))
-                }
+                // A file that was there before stays, however little is in it.
+                let stays = backup.is_some() || value.as_object().is_none_or(|fields| !fields.is_empty());
+                if shown.is_empty() { Some(text.clone()) } else { stays.then(|| format!("{value:#}\n")) }
             }
         };
         Ok(Rewritten { path: self.path.clone(), before, after, shown })
@@ -134,14 +150,14 @@ impl Edit {
     pub(crate) fn command(&self) -> Result<Option<String>, String> {
         let Some(text) = read(&self.path)? else { return Ok(None) };
         match &self.change {
-            Change::Own(_) | Change::Block(_) => Ok(is_ours(&text).then_some(text)),
-            Change::Steps(steps) => {
+            FileChange::Own(_) | FileChange::Block(_) => Ok(is_ours(&text).then_some(text)),
+            FileChange::Steps(steps) => {
                 let value = parsed(&self.path, Some(&text))?;
                 let put = steps.iter().find_map(|step| match step {
-                    Step::Put(keys, _) => {
+                    JsonStep::Put(keys, _) => {
                         at(&value, keys)?.as_array()?.iter().find(|element| is_ours(&element.to_string()))
                     }
-                    Step::Set(..) => None,
+                    JsonStep::Set(..) => None,
                 });
                 Ok(put.map(Value::to_string))
             }
@@ -176,21 +192,19 @@ impl Rewritten {
             return if self.before.is_some() { fs::remove_file(&path) } else { Ok(()) };
         };
         let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-        fs::create_dir_all(directory)?;
-        let beside = |suffix: &str| {
-            let mut name = path.file_name().unwrap_or_default().to_owned();
-            name.push(suffix);
-            directory.join(name)
-        };
-        let mut mode = 0o600;
+        let mask = if path.starts_with("/etc") { 0o755 } else { 0o700 };
+        DirBuilder::new().recursive(true).mode(mask).create(directory)?;
+        // What everybody's clients read is for everybody to read.
+        let is_shared = path.starts_with("/etc");
+        let mut mode = if is_shared { 0o644 } else { 0o600 };
         if self.before.is_some() {
             mode = fs::metadata(&path)?.permissions().mode();
-            let backup = beside(BACKUP);
+            let backup = beside(&path, BACKUP);
             if !backup.exists() {
                 fs::copy(&path, &backup)?;
             }
         }
-        let new = beside(&format!(".new-{}", std::process::id()));
+        let new = beside(&path, &format!(".new-{}", std::process::id()));
         let written = File::create_new(&new).and_then(|mut file| {
             file.set_permissions(fs::Permissions::from_mode(mode))?;
             file.write_all(after.as_bytes())?;
@@ -202,7 +216,7 @@ impl Rewritten {
     }
 }
 
-impl Step {
+impl JsonStep {
     fn make(&self, value: &mut Value, shown: &mut Vec<String>) -> Result<(), String> {
         let (keys, new) = match self {
             Self::Set(keys, new) | Self::Put(keys, new) => (*keys, new),
@@ -221,36 +235,50 @@ impl Step {
                     *slot = Value::Array(Vec::new());
                 }
                 let list = slot.as_array_mut().ok_or_else(|| format!("`{place}` is no list"))?;
-                match list.iter_mut().find(|element| is_ours(&element.to_string())) {
-                    Some(ours) if is_same(ours, new) => {}
-                    Some(ours) => {
-                        shown.push(format!("~ {place}: {new}"));
-                        *ours = new.clone();
-                    }
-                    None => {
-                        shown.push(format!("+ {place}: {new}"));
-                        list.push(new.clone());
+                let is_there = list.iter().filter(|element| is_ours(&element.to_string())).count() == 1;
+                if is_there && list.iter().any(|element| is_same(element, new)) {
+                    return Ok(());
+                }
+                // In the place of the first that is ours alone; what others have put beside ours stays there.
+                let mut at = None;
+                let mut kept = Vec::new();
+                for mut element in std::mem::take(list) {
+                    if is_ours(&element.to_string()) && strip(&mut element) {
+                        at.get_or_insert(kept.len());
+                    } else {
+                        kept.push(element);
                     }
                 }
+                let sign = if at.is_some() { '~' } else { '+' };
+                shown.push(format!("{sign} {place}: {new}"));
+                kept.insert(at.unwrap_or(kept.len()), new.clone());
+                *list = kept;
             }
         }
         Ok(())
     }
 
-    fn take_back(&self, value: &mut Value, shown: &mut Vec<String>) {
+    /// `former` is the file as it was before the first change.
+    fn take_back(&self, value: &mut Value, former: Option<&Value>, shown: &mut Vec<String>) {
         let (Self::Set(keys, new) | Self::Put(keys, new)) = self;
         let Some((last, above)) = keys.split_last() else { return };
         let Some(fields) = value_at(value, above).and_then(Value::as_object_mut) else { return };
         match (self, fields.get_mut(*last)) {
-            (Self::Set(..), Some(set)) if set == new => {
-                fields.remove(*last);
-                shown.push(format!("- {}", keys.join(".")));
-            }
-            (Self::Put(..), Some(Value::Array(list))) => {
-                let before = list.len();
-                list.retain(|element| !is_ours(&element.to_string()));
-                if list.len() < before {
+            (Self::Set(..), Some(set)) if set == new => match former.and_then(|former| at(former, keys)) {
+                Some(former) if former == new => {}
+                Some(former) => {
+                    shown.push(format!("~ {} = {former}", keys.join(".")));
+                    *set = former.clone();
+                }
+                None => {
+                    fields.remove(*last);
                     shown.push(format!("- {}", keys.join(".")));
+                }
+            },
+            (Self::Put(..), Some(Value::Array(list))) => {
+                if list.iter().any(|element| is_ours(&element.to_string())) {
+                    shown.push(format!("- {}", keys.join(".")));
+                    list.retain_mut(|element| !is_ours(&element.to_string()) || !strip(element));
                 }
                 if list.is_empty() {
                     fields.remove(*last);
@@ -269,9 +297,21 @@ impl Step {
     }
 }
 
-/// Whether a text is something that `setup` has written: it starts the hook of this program.
+/// Whether a text is something that `setup` has written.
 fn is_ours(text: &str) -> bool {
-    text.contains("palisade") && (text.contains(" hook ") || text.contains("\"hook\"")) || text.contains(BEGIN)
+    text.contains(MARK.trim_start_matches("# ")) || text.contains(BEGIN)
+}
+
+/// Takes our handlers out of an element of a list, and says whether nothing else is in it.
+fn strip(element: &mut Value) -> bool {
+    match element.get_mut("hooks").and_then(Value::as_array_mut) {
+        Some(handlers) => {
+            let before = handlers.len();
+            handlers.retain(|handler| !is_ours(&handler.to_string()));
+            before > 0 && handlers.is_empty()
+        }
+        None => is_ours(&element.to_string()),
+    }
 }
 
 /// Whether two elements say the same but for a name that is made anew each time.
@@ -327,6 +367,14 @@ fn read(path: &Path) -> Result<Option<String>, String> {
     fs::read_to_string(path).map(Some).map_err(failed)
 }
 
+/// A file beside this one.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let mut name = real.file_name().unwrap_or_default().to_owned();
+    name.push(suffix);
+    real.with_file_name(name)
+}
+
 fn without_block(text: &str) -> String {
     let Some((before, rest)) = text.split_once(BEGIN) else { return text.to_owned() };
     let after = rest.split_once(END).map_or("", |(_, after)| after.strip_prefix('\n').unwrap_or(after));
@@ -350,9 +398,9 @@ mod tests {
         (place, path)
     }
 
-    fn steps() -> Change {
-        let hook = json!({ "hooks": [{ "command": "/usr/bin/palisade hook claude --wrap", "name": "a" }] });
-        Change::Steps(vec![Step::Put(&["hooks", "PreToolUse"], hook), Step::Set(&["on"], true.into())])
+    fn steps() -> FileChange {
+        let hook = json!({ "hooks": [{ "command": "/usr/bin/palisade hook claude --wrap # written by palisade setup", "name": "a" }] });
+        FileChange::Steps(vec![JsonStep::Put(&["hooks", "PreToolUse"], hook), JsonStep::Set(&["on"], true.into())])
     }
 
     #[test]
@@ -373,24 +421,32 @@ mod tests {
 
     #[test]
     fn a_later_hook_takes_the_place_of_an_earlier_one_and_others_stay() {
-        let text =
-            r#"{ "hooks": { "PreToolUse": [{ "command": "mine" }, { "command": "palisade hook claude --shadow" }] } }"#;
+        let text = r#"{ "hooks": { "PreToolUse": [
+            { "hooks": [{ "command": "/home/palisade/bin/git-guard hook pre" }] },
+            { "hooks": [{ "command": "palisade hook claude --shadow # written by palisade setup" }, { "command": "mine" }] },
+            { "hooks": [{ "command": "palisade hook claude --shadow # written by palisade setup" }] }
+        ] }, "on": false }"#;
         let (_place, path) = place(Some(text));
         let edit = Edit { path, change: steps() };
-        assert_eq!(edit.position(&["hooks", "PreToolUse"]).unwrap(), 1);
         edit.made().unwrap().write().unwrap();
         let value: Value = serde_json::from_str(&fs::read_to_string(&edit.path).unwrap()).unwrap();
         let list = value["hooks"]["PreToolUse"].as_array().unwrap();
-        assert_eq!((list.len(), &list[0]), (2, &json!({ "command": "mine" })));
-        assert!(list[1].to_string().contains("--wrap"));
+        assert_eq!(list.len(), 3, "{list:?}");
+        assert!(list[0].to_string().contains("git-guard") && list[2].to_string().contains("--wrap"), "{list:?}");
+        assert_eq!(list[1], json!({ "hooks": [{ "command": "mine" }] }));
+        assert_eq!(edit.position(&["hooks", "PreToolUse"]).unwrap(), 2);
         assert!(edit.path.with_file_name("settings.json.before-palisade").is_file());
+        // What was set before is set again.
+        edit.taken_back().unwrap().write().unwrap();
+        let value: Value = serde_json::from_str(&fs::read_to_string(&edit.path).unwrap()).unwrap();
+        assert_eq!((&value["on"], value["hooks"]["PreToolUse"].as_array().unwrap().len()), (&json!(false), 2));
     }
 
     #[test]
     fn lines_are_added_behind_what_is_there_and_taken_away_again() {
         for text in ["", "a = 1\n", "[t]\na = 1\n\n"] {
             let (_place, path) = place(Some(text));
-            let edit = Edit { path: path.clone(), change: Change::Block("[x]\ny = 2\n".to_owned()) };
+            let edit = Edit { path: path.clone(), change: FileChange::Block("[x]\ny = 2\n".to_owned()) };
             edit.made().unwrap().write().unwrap();
             let written = fs::read_to_string(&path).unwrap();
             assert!(written.starts_with(text) && written.contains("[x]\ny = 2\n"), "{written}");
@@ -409,6 +465,6 @@ mod tests {
             assert_eq!(fs::read_to_string(&path).unwrap(), text);
         }
         let (_place, path) = place(Some("somebody's"));
-        assert!(Edit { path, change: Change::Own("ours".to_owned()) }.made().is_err());
+        assert!(Edit { path, change: FileChange::Own("ours".to_owned()) }.made().is_err());
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use palisade_audit::Digest;
 use serde_json::{Value, json};
 
-use super::edit::{Change, Edit, Step};
+use super::edit::{Edit, FileChange, JsonStep, MARK};
 
 /// Whose settings are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,14 +69,14 @@ pub(crate) static HOOKED: &[Hooked] = &[
             match told.scope {
                 Scope::User => Ok(vec![Edit {
                     path: told.moved("CLAUDE_CONFIG_DIR", ".claude").join("settings.json"),
-                    change: Change::Steps(vec![
-                        Step::Put(&["hooks", "PreToolUse"], entry),
-                        Step::Set(&["disableSkillShellExecution"], true.into()),
+                    change: FileChange::Steps(vec![
+                        JsonStep::Put(&["hooks", "PreToolUse"], entry),
+                        JsonStep::Set(&["disableSkillShellExecution"], true.into()),
                     ]),
                 }]),
                 Scope::System => Ok(vec![Edit {
                     path: "/etc/claude-code/managed-settings.d/palisade.json".into(),
-                    change: Change::Own(pretty(&json!({
+                    change: FileChange::Own(pretty(&json!({
                         "allowManagedHooksOnly": true, "disableSkillShellExecution": true, "hooks": { "PreToolUse": [entry] }
                     }))),
                 }]),
@@ -102,16 +102,19 @@ pub(crate) static HOOKED: &[Hooked] = &[
                 Scope::User => told.moved("CODEX_HOME", ".codex"),
                 Scope::System => {
                     let text = format!(
-                        "allow_managed_hooks_only = true\n\n[features]\nhooks = true\n\n[[hooks.PreToolUse]]\n[[hooks.PreToolUse.hooks]]\n\
+                        "{MARK}\nallow_managed_hooks_only = true\n\n[features]\nhooks = true\n\n[[hooks.PreToolUse]]\n[[hooks.PreToolUse.hooks]]\n\
                          type = \"command\"\ncommand = {}\ntimeout = {WAIT}\n",
                         Value::from(told.command.as_str())
                     );
-                    return Ok(vec![Edit { path: "/etc/codex/requirements.toml".into(), change: Change::Own(text) }]);
+                    return Ok(vec![Edit {
+                        path: "/etc/codex/requirements.toml".into(),
+                        change: FileChange::Own(text),
+                    }]);
                 }
             };
             let hooks = Edit {
                 path: home.join("hooks.json"),
-                change: Change::Steps(vec![Step::Put(&["hooks", "PreToolUse"], json!({ "hooks": [hook] }))]),
+                change: FileChange::Steps(vec![JsonStep::Put(&["hooks", "PreToolUse"], json!({ "hooks": [hook] }))]),
             };
             // It runs no hook that nobody has trusted, and says nothing about it.
             let at = hooks.position(&["hooks", "PreToolUse"])?;
@@ -121,7 +124,7 @@ pub(crate) static HOOKED: &[Hooked] = &[
                 Value::from(place),
                 codex_digest(&told.command)
             );
-            Ok(vec![hooks, Edit { path: home.join("config.toml"), change: Change::Block(trust) }])
+            Ok(vec![hooks, Edit { path: home.join("config.toml"), change: FileChange::Block(trust) }])
         },
         switches: &[Switch { file: ".codex/config.toml", keys: &["features", "hooks"], value: Some(false) }],
         unseen: "What is typed into a program that runs already (`write_stdin`) is asked of no hook; `[features] unified_exec_tty = false` \
@@ -140,10 +143,10 @@ pub(crate) static HOOKED: &[Hooked] = &[
             let name = format!("palisade-{}", unguessable()?);
             let hook = json!({ "type": "command", "name": name, "command": told.command, "timeout": WAIT * 1000 });
             let steps = vec![
-                Step::Put(&["hooks", "BeforeTool"], json!({ "hooks": [hook] })),
-                Step::Set(&["hooksConfig", "enabled"], true.into()),
+                JsonStep::Put(&["hooks", "BeforeTool"], json!({ "hooks": [hook] })),
+                JsonStep::Set(&["hooksConfig", "enabled"], true.into()),
             ];
-            Ok(vec![Edit { path, change: Change::Steps(steps) }])
+            Ok(vec![Edit { path, change: FileChange::Steps(steps) }])
         },
         switches: &[
             Switch { file: ".gemini/settings.json", keys: &["hooksConfig", "enabled"], value: Some(false) },
@@ -160,14 +163,14 @@ pub(crate) static HOOKED: &[Hooked] = &[
                 Scope::User => told.home.join(".cursor/hooks.json"),
                 Scope::System => "/etc/cursor/hooks.json".into(),
             };
-            let hook = json!({ "command": told.command, "failClosed": true });
+            let hook = json!({ "command": told.command, "failClosed": !told.command.contains("--shadow") });
             let steps = vec![
-                Step::Set(&["version"], 1.into()),
-                Step::Put(&["hooks", "beforeShellExecution"], hook.clone()),
-                Step::Put(&["hooks", "beforeReadFile"], hook.clone()),
-                Step::Put(&["hooks", "beforeMCPExecution"], hook),
+                JsonStep::Set(&["version"], 1.into()),
+                JsonStep::Put(&["hooks", "beforeShellExecution"], hook.clone()),
+                JsonStep::Put(&["hooks", "beforeReadFile"], hook.clone()),
+                JsonStep::Put(&["hooks", "beforeMCPExecution"], hook),
             ];
-            Ok(vec![Edit { path, change: Change::Steps(steps) }])
+            Ok(vec![Edit { path, change: FileChange::Steps(steps) }])
         },
         switches: &[],
         unseen: "What it writes into files is asked of no hook.",
@@ -182,7 +185,7 @@ pub(crate) static HOOKED: &[Hooked] = &[
             }
             let hook = json!({ "type": "command", "bash": told.command, "timeoutSec": WAIT });
             let text = pretty(&json!({ "version": 1, "hooks": { "preToolUse": [hook] } }));
-            Ok(vec![Edit { path: told.home.join(".copilot/hooks/palisade.json"), change: Change::Own(text) }])
+            Ok(vec![Edit { path: told.home.join(".copilot/hooks/palisade.json"), change: FileChange::Own(text) }])
         },
         switches: &[],
         unseen: "A hook that takes too long is passed over.",
@@ -197,7 +200,14 @@ pub(crate) static HOOKED: &[Hooked] = &[
             }
             let path = told.moved("XDG_CONFIG_HOME", ".config").join("opencode/plugin/palisade.js");
             let words = Value::from(told.words).to_string();
-            Ok(vec![Edit { path, change: Change::Own(PLUGIN.replace("WORDS", &words)) }])
+            Ok(vec![Edit {
+                path,
+                change: FileChange::Own(
+                    PLUGIN
+                        .replace("WORDS", &words)
+                        .replace("// MARK", &format!("// {}", MARK.trim_start_matches("# "))),
+                ),
+            }])
         },
         switches: &[],
         unseen: "Plugins of the directory's own run in the same process, and can undo what this one does.",
@@ -206,14 +216,16 @@ pub(crate) static HOOKED: &[Hooked] = &[
 
 /// opencode has no hook that is a program: this one starts it.
 const PLUGIN: &str = r#"// Written by `palisade setup opencode --apply`, and taken back by `palisade setup opencode --remove`.
+// MARK
 import { spawn } from "node:child_process"
 
 const [program, ...words] = WORDS
 const unanswered = "Palisade did not answer, so this is not done."
+const quiet = words.includes("--shadow")
 
 function ask(question) {
   return new Promise((resolve) => {
-    const denied = (reason) => resolve({ palisade: "deny", reason })
+    const denied = (reason) => resolve(quiet ? { palisade: "go on" } : { palisade: "deny", reason })
     const child = spawn(program, words, { stdio: ["pipe", "pipe", "ignore"] })
     const clock = setTimeout(() => child.kill("SIGKILL"), 30000)
     let answer = ""
@@ -259,7 +271,14 @@ impl Hooked {
     pub(crate) fn edits(&self, scope: Scope, words: &[String]) -> Result<Vec<Edit>, String> {
         let home = home().ok_or("HOME is not set to an absolute path")?;
         let command: Vec<String> = words.iter().map(|word| super::entry::quoted(word)).collect();
-        let command = format!("{} || {{ echo 'palisade: the hook has failed' >&2; exit 2; }}", command.join(" "));
+        let command = command.join(" ");
+        let command = if words.iter().any(|word| word == "--shadow") {
+            format!("{command} || true {MARK}")
+        } else {
+            format!(
+                "{command}; s=$?; case $s in 0|2) exit $s;; esac; echo 'palisade: the hook has failed' >&2; exit 2 {MARK}"
+            )
+        };
         (self.edits)(&Told { scope, command, words, home })
     }
 }

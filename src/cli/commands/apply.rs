@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::cli::args::{Context, How, Mode, Off, On, Setup, StatusArgs};
+use crate::cli::args::{Context, How, Off, On, Setup, SetupMode, StatusArgs};
 use crate::cli::clients::edit::{Edit, Rewritten};
 use crate::cli::clients::hooks::{HOOKED, Hooked, Scope, hooked};
 use crate::cli::clients::installed::{self, Installed};
@@ -86,11 +86,11 @@ fn scope(system: bool) -> Scope {
 }
 
 fn apply(client: &'static Hooked, how: &How, context: &Context) -> Result<(), CliError> {
-    let mode = match how.mode.unwrap_or(Mode::Wrap) {
-        Mode::Wrap => "wrap",
-        Mode::Verdict => "verdict",
-        Mode::Shadow => "shadow",
-        Mode::Mcp => {
+    let mode = match how.mode.unwrap_or(SetupMode::Wrap) {
+        SetupMode::Wrap => "wrap",
+        SetupMode::Verdict => "verdict",
+        SetupMode::Shadow => "shadow",
+        SetupMode::Mcp => {
             let help = format!("`palisade setup {}` prints what its files need for that", client.name);
             return Err(CliError::new("the mode `mcp` is written by hand", help));
         }

@@ -9,13 +9,16 @@ use palisade_runner::{Call, Outcome, Pipeline, Stop, TerminalSize};
 use tokio::sync::{mpsc, watch};
 
 use super::ending::{self, Ended};
-use super::input::{self, Reading};
+use super::input::{self, InputReading};
 use super::output::{Outputs, Printer};
 use crate::cli::exit::Exit;
 use crate::cli::report::CliError;
 
 /// Chunks of output on their way to the caller.
 pub(crate) const QUEUE: usize = 64;
+
+/// How long output may take to be read once its command has been stopped.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// The streams of whoever waits for a command.
 #[derive(Debug)]
@@ -51,8 +54,13 @@ impl Caller {
 }
 
 /// The size of the terminal that somebody types at and looks at, if both ends are one.
-pub(crate) fn size_of_terminal(input: &OwnedFd, outputs: &Outputs) -> Option<TerminalSize> {
-    let is_one = rustix::termios::isatty(input) && rustix::termios::isatty(&outputs.stdout);
+fn size_of_terminal(input: &OwnedFd, outputs: &Outputs) -> Option<TerminalSize> {
+    // A process in the background of its terminal may not change it, and is stopped if it tries.
+    let is_ours = rustix::termios::tcgetpgrp(input).is_ok_and(|group| group == rustix::process::getpgrp());
+    // One that passes on every key already is another call's.
+    let is_free = rustix::termios::tcgetattr(input)
+        .is_ok_and(|modes| modes.local_modes.contains(rustix::termios::LocalModes::ICANON));
+    let is_one = is_ours && is_free && rustix::termios::isatty(&outputs.stdout);
     let size = rustix::termios::tcgetwinsize(input).ok().filter(|_| is_one)?;
     Some(TerminalSize { rows: size.ws_row, cols: size.ws_col })
 }
@@ -79,7 +87,7 @@ pub(crate) async fn carry_out(
     stop.listen(switch.subscribe());
     let reading = input.and_then(input::of);
     // Held to the end of the command, and of no use behind it.
-    let (pieces, _held) = reading.map(|Reading { pieces, held }| (pieces, held)).unzip();
+    let (pieces, _held) = reading.map(|InputReading { pieces, held }| (pieces, held)).unzip();
     let call = Call { live: Some(sender), stop, terminal, input: pieces, colours: true, ..call };
     let outcome = match Box::pin(pipeline.submit(call)).await? {
         // A yes that somebody has given to this very call counts; nobody is waited for.
@@ -88,8 +96,19 @@ pub(crate) async fn carry_out(
     };
     let Ended { exit, told } = match outcome {
         Outcome::Ran(result) | Outcome::Running(result) => {
-            // The last of the output comes before anything is said about it.
-            printing.await.unwrap_or_else(|panicked| Err(io::Error::other(panicked))).map_err(unwritten)?;
+            // The last of the output comes before anything is said about it, unless nobody is there to read it any more.
+            let abandoned = async {
+                let mut stopped = switch.subscribe();
+                // The sender is this function's own.
+                drop(stopped.wait_for(|on| *on).await);
+                tokio::time::sleep(GRACE).await;
+            };
+            tokio::select! {
+                printed = printing => {
+                    printed.unwrap_or_else(|panicked| Err(io::Error::other(panicked))).map_err(unwritten)?;
+                }
+                () = abandoned => {}
+            }
             ending::finished(&result, *signalled.borrow())
         }
         Outcome::Denied(refusal) => ending::denied(&refusal),

@@ -22,7 +22,7 @@ const NULL: (u32, u32) = (1, 3);
 
 /// An input that is being read, as long as this is held: what comes later is whoever reads it next's.
 #[derive(Debug)]
-pub(crate) struct Reading {
+pub(crate) struct InputReading {
     /// Pieces of it.
     pub(crate) pieces: mpsc::Receiver<Typed>,
     /// Closing it ends the thread that reads.
@@ -30,7 +30,7 @@ pub(crate) struct Reading {
 }
 
 /// Reads what comes from `from`, in a thread of its own; none where nothing can come, so that the command has an empty input.
-pub(crate) fn of(from: OwnedFd) -> Option<Reading> {
+pub(crate) fn of(from: OwnedFd) -> Option<InputReading> {
     let file = File::from(from);
     if is_null(&file) {
         return None;
@@ -38,7 +38,7 @@ pub(crate) fn of(from: OwnedFd) -> Option<Reading> {
     let (over, held) = pipe_with(PipeFlags::CLOEXEC).ok()?;
     let (sender, pieces) = mpsc::channel(AHEAD);
     std::thread::spawn(move || read(file, &over, &sender));
-    Some(Reading { pieces, held })
+    Some(InputReading { pieces, held })
 }
 
 fn read(mut file: File, over: &OwnedFd, sender: &mpsc::Sender<Typed>) {

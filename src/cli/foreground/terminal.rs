@@ -10,6 +10,7 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 pub(crate) struct RawMode {
     terminal: OwnedFd,
     before: Termios,
+    raw: Termios,
 }
 
 impl RawMode {
@@ -23,13 +24,16 @@ impl RawMode {
         let mut raw = before.clone();
         raw.make_raw();
         tcsetattr(&terminal, OptionalActions::Now, &raw)?;
-        Ok(Self { terminal, before })
+        Ok(Self { terminal, before, raw })
     }
 }
 
 impl Drop for RawMode {
     fn drop(&mut self) {
-        // A terminal that is gone needs nothing.
-        let _gone = tcsetattr(&self.terminal, OptionalActions::Now, &self.before);
+        // Another call has it meanwhile, or the terminal is gone: nothing is to be put back.
+        let is_ours = tcgetattr(&self.terminal).is_ok_and(|now| now.local_modes == self.raw.local_modes);
+        if is_ours {
+            let _gone = tcsetattr(&self.terminal, OptionalActions::Now, &self.before);
+        }
     }
 }

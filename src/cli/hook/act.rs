@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 /// One use of a tool.
 #[derive(Debug)]
-pub(super) struct Event {
+pub(super) struct ToolUse {
     /// The client's name for the conversation.
     pub(super) session: Option<String>,
     /// Where the client stands.
@@ -18,12 +18,12 @@ pub(super) struct Event {
     /// What it is given, as the client said it.
     pub(super) input: Map<String, Value>,
     /// All that it does.
-    pub(super) acts: Vec<Act>,
+    pub(super) acts: Vec<ToolAct>,
 }
 
 /// One thing that a tool does.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Act {
+pub(super) enum ToolAct {
     /// Runs a text in a shell.
     Command {
         /// The text.

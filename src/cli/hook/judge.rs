@@ -2,7 +2,7 @@
 
 use palisade_runner::{Call, Client, Decision, Explained, Pipeline, Settings};
 
-use super::act::{Event, Said};
+use super::act::{Said, ToolUse};
 use crate::cli::args::{Context, Hook, HookMode};
 use crate::cli::commands;
 use crate::cli::report::{self, CliError};
@@ -14,7 +14,12 @@ use crate::config;
 ///
 /// # Errors
 /// If policy cannot be asked, or the record cannot be written.
-pub(super) fn judge(args: &Hook, event: &Event, script: Vec<u8>, server_tool: Option<&String>) -> Result<Said, String> {
+pub(super) fn judge(
+    args: &Hook,
+    event: &ToolUse,
+    script: Vec<u8>,
+    server_tool: Option<&String>,
+) -> Result<Said, String> {
     let context = Context { cwd: Some(event.cwd.clone()), ..args.context.clone() };
     if let Some(project) = &event.project {
         let moved = std::env::set_current_dir(project);

@@ -1,7 +1,7 @@
 //! `hook`: answers an AI client that asks before it uses a tool.
 //!
 //! ```text
-//! JSON of a client ─ clients/*.rs ─▶ Event, with Acts ─ script.rs ─▶ texts ─ judge.rs ─▶ Said ─ clients/*.rs ─▶ JSON, status
+//! JSON of a client ─ clients/*.rs ─▶ ToolUse, with Acts ─ script.rs ─▶ texts ─ judge.rs ─▶ Said ─ clients/*.rs ─▶ JSON, status
 //! ```
 //!
 //! Decides what is said of an act: nothing where policy allows it, and a denial where anything goes wrong. Clients go on when a hook fails
@@ -21,7 +21,7 @@ use std::time::Duration;
 use palisade_runner::Pipeline;
 use serde_json::Value;
 
-use self::act::{Act, Said};
+use self::act::{Said, ToolAct};
 use self::clients::{Protocol, Spoken};
 use crate::cli::args::{Hook, HookMode};
 use crate::cli::exit::Exit;
@@ -81,11 +81,11 @@ fn answer(args: &Hook, protocol: &'static Protocol) -> Result<Spoken, String> {
     for act in &event.acts {
         let wraps = mode == HookMode::Wrap;
         said = said.and(match act {
-            Act::Command { text, is_background } if wraps => {
+            ToolAct::Command { text, is_background } if wraps => {
                 Said::Rewrite(wrap::command(args, &event, text, *is_background)?)
             }
-            Act::Tool(name) => judge::judge(args, &event, Vec::new(), Some(name))?,
-            Act::Unknown(name) => Said::Ask(format!(
+            ToolAct::Tool(name) => judge::judge(args, &event, Vec::new(), Some(name))?,
+            ToolAct::Unknown(name) => Said::Ask(format!(
                 "Palisade does not know the tool `{}` of this client, and cannot tell what it does.",
                 report::printable(name)
             )),

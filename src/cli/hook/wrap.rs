@@ -2,8 +2,8 @@
 
 use std::ffi::{OsStr, OsString};
 
-use super::act::Event;
-use crate::cli::args::Hook;
+use super::act::ToolUse;
+use crate::cli::args::{Hook, HookClient};
 use crate::cli::foreground::words::quote;
 use crate::cli::standby::client;
 
@@ -11,16 +11,17 @@ use crate::cli::standby::client;
 ///
 /// # Errors
 /// If this program's own path cannot be told.
-pub(super) fn command(args: &Hook, event: &Event, text: &str, is_background: bool) -> Result<String, String> {
+pub(super) fn command(args: &Hook, event: &ToolUse, text: &str, is_background: bool) -> Result<String, String> {
     let program = std::env::current_exe().map_err(|error| format!("Palisade's own path cannot be told: {error}"))?;
     let mut words: Vec<OsString> = vec![program.into(), "sh".into()];
     words.extend(args.context.words());
     if let Some(project) = &event.project {
         let moved = std::env::set_current_dir(project);
         moved.map_err(|error| format!("{} cannot be entered: {error}", project.display()))?;
-        words.push("--at".into());
-        words.push(project.into());
     }
+    // Wherever the command is to run: no directory that the agent names becomes a workspace by that.
+    let place = std::env::current_dir().map_err(|error| format!("the current directory cannot be told: {error}"))?;
+    words.extend(["--at".into(), place.into()]);
     // The client's shell may stand in a sandbox of the client's, in which none could be started.
     if let Some(name) = client::warm(&args.context) {
         words.push("--standby".into());
@@ -31,6 +32,10 @@ pub(super) fn command(args: &Hook, event: &Event, text: &str, is_background: boo
         words.push(format!("{}-{session}", args.client.name()).into());
         if is_background {
             words.push("--beside".into());
+        }
+        // The others start each call anew, and their models count on that.
+        if args.client != HookClient::Claude {
+            words.push("--stateless".into());
         }
     }
     words.extend(["-c".into(), OsString::from(text)]);

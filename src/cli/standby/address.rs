@@ -26,7 +26,7 @@ const OWN: [&str; 2] = ["XDG_", "PALISADE_"];
 const SHELLS_OWN: [&[u8]; 4] = [b"_", b"OLDPWD", b"PWD", b"SHLVL"];
 
 /// Stand-by processes of one user at once. A caller beyond them does without.
-const MOST: usize = 8;
+const MOST: usize = 16;
 
 /// What every name of a socket here ends in.
 const SUFFIX: &str = ".sock";
@@ -128,7 +128,11 @@ fn circumstances(flags: &Context) -> io::Result<Digest> {
         parts.push(file.as_os_str().as_bytes().to_vec());
         parts.push(identity(&file).into_bytes());
     }
-    parts.push(std::env::current_dir()?.as_os_str().as_bytes().to_vec());
+    if flags.workspace.is_none() {
+        parts.push(std::env::current_dir()?.as_os_str().as_bytes().to_vec());
+    }
+    // Sessions have these of the process that starts them.
+    parts.push(mask().into_bytes());
     // What a flag says is told by its name; the directory that a command starts in comes with each request.
     let told = Context { cwd: None, json: false, ..flags.clone() };
     parts.push(format!("{told:?}").into_bytes());
@@ -157,6 +161,12 @@ fn circumstances(flags: &Context) -> io::Result<Digest> {
         text.extend(part);
     }
     Ok(Digest::of(&text))
+}
+
+/// The file mode creation mask, as the kernel writes it (proc_pid_status(5)).
+fn mask() -> String {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    status.lines().find(|line| line.starts_with("Umask:")).unwrap_or_default().to_owned()
 }
 
 /// What changes when a file is replaced or written.

@@ -4,17 +4,20 @@ use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{self, Stdio};
+use std::time::Duration;
 
-use palisade_runner::TerminalSize;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::address::Address;
-use super::wire::{self, Answer, Command, Question, Request, Verdict, Word};
+use super::wire::{self, CallerWord, Command, Question, Request, StandbyAnswer, Verdict};
 use crate::cli::args::Context;
-use crate::cli::foreground::call::{Caller, size_of_terminal};
+use crate::cli::foreground::call::Caller;
 use crate::cli::foreground::terminal::RawMode;
 use crate::cli::report::{self, CliError};
+
+/// How long a process may take to read its policies and take a request.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// What became of a request.
 #[derive(Debug)]
@@ -49,12 +52,14 @@ pub(crate) fn run(flags: &Context, named: Option<&str>, command: Command, caller
 /// If the process says that it cannot be judged.
 pub(crate) fn ask(flags: &Context, question: Question) -> Result<Option<Verdict>, CliError> {
     let Some(mut stream) = begin(flags, None, &Request::Judge(question), [None; 3]) else { return Ok(None) };
-    if !matches!(wire::receive(&mut stream), Ok(Answer::Accepted)) {
+    if stream.set_read_timeout(Some(PATIENCE)).is_err()
+        || !matches!(wire::receive(&mut stream), Ok(StandbyAnswer::Accepted))
+    {
         return Ok(None);
     }
     match wire::receive(&mut stream) {
-        Ok(Answer::Judged(verdict)) => Ok(Some(verdict)),
-        Ok(Answer::Failed(text)) => Err(CliError::new(text.trim_start_matches("error: ").trim_end(), "")),
+        Ok(StandbyAnswer::Judged(verdict)) => Ok(Some(verdict)),
+        Ok(StandbyAnswer::Failed(text)) => Err(CliError::new(text.trim_start_matches("error: ").trim_end(), "")),
         // Nothing has come of it, and it can be asked once more elsewhere.
         Ok(_) | Err(_) => Ok(None),
     }
@@ -79,10 +84,12 @@ fn begin(
 async fn wait(stream: UnixStream, caller: &Caller) -> io::Result<Tried> {
     stream.set_nonblocking(true)?;
     let (mut answers, mut words) = tokio::net::UnixStream::from_std(stream)?.into_split();
-    match answer(&mut answers).await {
-        Ok(Answer::Accepted) => {}
+    match tokio::time::timeout(PATIENCE, answer(&mut answers)).await {
+        Ok(Ok(StandbyAnswer::Accepted)) => {}
         // It hung up before it took anything.
-        Ok(_) | Err(_) => return Ok(Tried::Untaken),
+        Ok(Ok(_) | Err(_)) => return Ok(Tried::Untaken),
+        // It may still be about to: what it finds hung up it does not run.
+        Err(_) => return Err(io::Error::new(io::ErrorKind::TimedOut, "it does not answer")),
     }
     let typed = caller.terminal.and(caller.input.as_ref());
     let raw = typed.map(RawMode::enter).transpose()?;
@@ -93,19 +100,18 @@ async fn wait(stream: UnixStream, caller: &Caller) -> io::Result<Tried> {
             answer = answer(&mut answers) => {
                 drop(raw);
                 return match answer? {
-                    Answer::Ended(status) => Ok(Tried::Ended(status)),
-                    Answer::Failed(text) => {
+                    StandbyAnswer::Ended(status) => Ok(Tried::Ended(status)),
+                    StandbyAnswer::Failed(text) => {
                         report::complain(&text);
                         Ok(Tried::Failed)
                     }
-                    Answer::Accepted | Answer::Judged(_) => Err(io::ErrorKind::InvalidData.into()),
+                    StandbyAnswer::Accepted | StandbyAnswer::Judged(_) => Err(io::ErrorKind::InvalidData.into()),
                 };
             }
-            () = ends.came() => Word::Stop,
+            () = ends.came() => CallerWord::Stop,
             _ = resized.recv() => {
-                let size = typed.and_then(|input| size_of_terminal(input, &caller.outputs));
-                let Some(TerminalSize { rows, cols }) = size else { continue };
-                Word::Resize(rows, cols)
+                let Some(Ok(size)) = typed.map(rustix::termios::tcgetwinsize) else { continue };
+                CallerWord::Resize(size.ws_row, size.ws_col)
             }
         };
         // If it has hung up, the answer says so.
@@ -131,7 +137,7 @@ impl Ends {
     }
 }
 
-async fn answer(from: &mut tokio::net::unix::OwnedReadHalf) -> io::Result<Answer> {
+async fn answer(from: &mut tokio::net::unix::OwnedReadHalf) -> io::Result<StandbyAnswer> {
     let mut length = [0; 4];
     from.read_exact(&mut length).await?;
     let mut text = vec![0; wire::room(length)?];

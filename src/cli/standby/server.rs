@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,7 +16,7 @@ use tokio::time::Instant;
 
 use super::address::Address;
 use super::sessions::Sessions;
-use super::wire::{self, Answer, Command, Request, Word};
+use super::wire::{self, CallerWord, Command, Request, StandbyAnswer};
 use crate::cli::args::Standby;
 use crate::cli::commands;
 use crate::cli::commands::serve;
@@ -43,6 +44,7 @@ const ORDERS: usize = 8;
 
 /// Serves until nobody has come for a while, or a signal ends it. Standard input is the socket to listen on.
 pub(crate) fn run(args: &Standby) -> Result<Exit, CliError> {
+    let_go();
     let unasked = |error: io::Error| {
         CliError::new(
             format!("standard input is no socket to listen on: {error}"),
@@ -60,8 +62,8 @@ pub(crate) fn run(args: &Standby) -> Result<Exit, CliError> {
     let runtime = commands::runtime()?;
     let ended = serve::host(&runtime, &args.context, seen, vec![settings], async |pipelines, stopped| {
         let Some(pipeline) = pipelines.into_iter().next() else { return Ok(()) };
-        let (sessions, running) = (Sessions::default(), AtomicUsize::new(0));
-        let server = Arc::new(Server { pipeline, sessions, running, address });
+        let (sessions, running, socket) = (Sessions::default(), AtomicUsize::new(0), Socket::of(&address));
+        let server = Arc::new(Server { pipeline, sessions, running, address, socket });
         tokio::select! {
             served = server.listen(listener) => served.map_err(|error| CliError::new(format!("cannot listen: {error}"), "")),
             () = stopped => Ok(()),
@@ -69,6 +71,17 @@ pub(crate) fn run(args: &Standby) -> Result<Exit, CliError> {
     });
     runtime.shutdown_background();
     ended.map(|()| Exit::Fine)
+}
+
+/// Closes what the caller has left open in it: a lock that it gives back must be free, and a pipe that it closes must come to its end.
+fn let_go() {
+    let open = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    let numbers = open.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let numbers: Vec<i32> = numbers.filter(|number| *number > 2).collect();
+    for number in numbers {
+        // The one that listed them is closed already.
+        let _closed = nix::unistd::close(number);
+    }
 }
 
 /// The socket on standard input, which leads to the null device from here on.
@@ -86,12 +99,29 @@ struct Server {
     sessions: Sessions,
     running: AtomicUsize,
     address: Address,
+    socket: Socket,
+}
+
+/// The socket as this process has found it: device and inode.
+#[derive(Debug, PartialEq, Eq)]
+struct Socket(Option<(u64, u64)>);
+
+impl Socket {
+    fn of(address: &Address) -> Self {
+        Self(std::fs::symlink_metadata(address.socket()).ok().map(|about| (about.dev(), about.ino())))
+    }
+
+    fn is_there(&self, address: &Address) -> bool {
+        self.0.is_some() && *self == Self::of(address)
+    }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // The next caller finds none, and starts one.
-        let _gone_already = std::fs::remove_file(self.address.socket());
+        // The next caller finds none, and starts one. A later process may have put its own there.
+        if self.socket.is_there(&self.address) {
+            let _gone_already = std::fs::remove_file(self.address.socket());
+        }
     }
 }
 
@@ -115,8 +145,9 @@ impl Server {
                     if self.running.load(Ordering::Relaxed) > 0 {
                         last = Instant::now();
                     }
-                    // Whoever removes the socket has no more use for the process.
-                    if last.elapsed() > IDLE || !self.address.socket().exists() {
+                    // Whoever removes the socket has no more use for the process; what it runs comes to its end.
+                    let is_idle = self.running.load(Ordering::Relaxed) == 0;
+                    if is_idle && (last.elapsed() > IDLE || !self.socket.is_there(&self.address)) {
                         return Ok(());
                     }
                     continue;
@@ -151,13 +182,13 @@ impl Server {
         let greeted = tokio::task::spawn_blocking(move || greet(stream));
         let (stream, [input, stdout, stderr], request) = greeted.await.map_err(io::Error::other)??;
         let (words, mut answers) = tokio::net::UnixStream::from_std(stream)?.into_split();
-        answers.write_all(&wire::framed(&Answer::Accepted)?).await?;
+        answers.write_all(&wire::framed(&StandbyAnswer::Accepted)?).await?;
         let request = match request {
             Request::Run(command) => command,
             Request::Judge(question) => {
                 let answer = match hook::verdict(&self.pipeline, &question).await {
-                    Ok(verdict) => Answer::Judged(verdict),
-                    Err(error) => Answer::Failed(error.text()),
+                    Ok(verdict) => StandbyAnswer::Judged(verdict),
+                    Err(error) => StandbyAnswer::Failed(error.text()),
                 };
                 return answers.write_all(&wire::framed(&answer)?).await;
             }
@@ -172,8 +203,8 @@ impl Server {
         let ended = self.exec(request, caller, received, &switch, &is_signalled).await;
         listening.abort();
         let answer = match ended {
-            Ok(exit) => Answer::Ended(exit.code()),
-            Err(error) => Answer::Failed(error.text()),
+            Ok(exit) => StandbyAnswer::Ended(exit.code()),
+            Err(error) => StandbyAnswer::Failed(error.text()),
         };
         answers.write_all(&wire::framed(&answer)?).await
     }
@@ -187,15 +218,22 @@ impl Server {
         signalled: &watch::Receiver<bool>,
     ) -> Result<Exit, CliError> {
         let call = Call { script: request.script, orders: Some(orders), apart: request.beside, ..Call::default() };
-        let (call, turn) = match &request.session {
-            Some(name) => {
-                let (call, turn) = self.sessions.place(&self.pipeline, name, &request.cwd, call).await?;
-                (call, Some(turn))
-            }
-            None => (Call { cwd: request.cwd.to_str().map(str::to_owned), ..call }, None),
+        let Some(name) = &request.session else {
+            let call = Call { cwd: request.cwd.to_str().map(str::to_owned), ..call };
+            return call::carry_out(&self.pipeline, call, caller, switch, signalled).await;
         };
+        let placed = self.sessions.place(&self.pipeline, name, &request.cwd, request.rooted, call).await;
+        let (call, turn) = placed?;
+        if turn.is_beside() && !request.beside {
+            let told =
+                "palisade: another command of this session runs; what this one changes in its shell is not kept\n";
+            // Nobody reads it: there is nobody to tell.
+            let _unread = std::io::Write::write_all(&mut &caller.outputs.stderr, told.as_bytes());
+        }
         let ended = call::carry_out(&self.pipeline, call, caller, switch, signalled).await;
-        drop(turn);
+        if ended.as_ref().is_ok_and(|exit| *exit != Exit::Denied) {
+            turn.ran().await;
+        }
         ended
     }
 }
@@ -220,8 +258,8 @@ async fn listen(
 ) {
     while let Ok(word) = word(&mut words).await {
         match word {
-            Word::Resize(rows, cols) => _ = orders.send(Order::Resize(TerminalSize { rows, cols })).await,
-            Word::Stop => {
+            CallerWord::Resize(rows, cols) => _ = orders.send(Order::Resize(TerminalSize { rows, cols })).await,
+            CallerWord::Stop => {
                 signalled.send_replace(true);
                 switch.send_replace(true);
             }
@@ -230,7 +268,7 @@ async fn listen(
     switch.send_replace(true);
 }
 
-async fn word(words: &mut OwnedReadHalf) -> io::Result<Word> {
+async fn word(words: &mut OwnedReadHalf) -> io::Result<CallerWord> {
     let mut length = [0; 4];
     words.read_exact(&mut length).await?;
     let mut text = vec![0; wire::room(length)?];

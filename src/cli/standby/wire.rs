@@ -1,8 +1,8 @@
 //! What a caller and a stand-by process say to each other: lines of JSON behind their length, and descriptors once.
 //!
 //! ```text
-//! caller  ▷ one byte with three descriptors, Request        process ▷ Accepted … Answer
-//!         ▷ Word, any number; hanging up ends the command
+//! caller  ▷ one byte with three descriptors, Request        process ▷ Accepted … StandbyAnswer
+//!         ▷ CallerWord, any number; hanging up ends the command
 //! ```
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
@@ -49,6 +49,8 @@ pub(crate) struct Command {
     pub(crate) reads: bool,
     /// It runs beside its session.
     pub(crate) beside: bool,
+    /// It begins where the caller stands, wherever the session has gone.
+    pub(crate) rooted: bool,
 }
 
 /// What a client is about to do by itself.
@@ -77,7 +79,7 @@ pub(crate) struct Verdict {
 
 /// What is said while a command runs.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) enum Word {
+pub(crate) enum CallerWord {
     /// The terminal has another size: lines and columns.
     Resize(u16, u16),
     /// A signal has come that ends the command.
@@ -86,7 +88,7 @@ pub(crate) enum Word {
 
 /// What comes back.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) enum Answer {
+pub(crate) enum StandbyAnswer {
     /// The request is taken: from here on the command may have run.
     Accepted,
     /// It has ended with this status; what there is to say is said.
@@ -187,7 +189,7 @@ mod tests {
         hand_over(&caller, [null.as_fd(); 3]).unwrap();
         let script = b"echo \xff".to_vec();
         let (session, cwd, terminal) = (None, "/w".into(), Some((24, 80)));
-        let request = Command { script, session, cwd, terminal, reads: true, beside: false };
+        let request = Command { script, session, cwd, terminal, reads: true, beside: false, rooted: false };
         send(&mut caller, &request).unwrap();
         assert_eq!(take_over(&process).unwrap().len(), 3);
         let taken: Command = receive(&mut process).unwrap();
@@ -197,7 +199,7 @@ mod tests {
     #[test]
     fn what_is_no_message_is_refused() {
         for bytes in [&b"\xff\xff\xff\xff{}"[..], b"\0\0\0\x02{]", b"\0\0\0\x09{}", b"\0\0"] {
-            assert!(receive::<Answer>(&mut &*bytes).is_err(), "{bytes:?}");
+            assert!(receive::<StandbyAnswer>(&mut &*bytes).is_err(), "{bytes:?}");
         }
         let (caller, process) = UnixStream::pair().unwrap();
         (&caller).write_all(b"x").unwrap();

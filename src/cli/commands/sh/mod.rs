@@ -45,12 +45,17 @@ pub(crate) fn run(args: &Sh) -> Result<Exit, CliError> {
     }
     let mut script = exported(&args.variables)?;
     script.extend(text(&asked, &context)?);
+    if args.stateless {
+        // A shell of its own within the session's, which shares its temporary directory.
+        script = [b"(\n".as_slice(), &script, b"\n)"].concat();
+    }
     let caller = Caller::own(asked.source != Source::Input)?;
     if !args.alone {
         let cwd = context.cwd.clone().unwrap_or_default();
         let terminal = caller.terminal.map(|TerminalSize { rows, cols }| (rows, cols));
-        let (reads, beside) = (caller.input.is_some(), args.beside);
-        let command = Command { script: script.clone(), session: session.clone(), cwd, terminal, reads, beside };
+        let (reads, beside, rooted) = (caller.input.is_some(), args.beside, args.stateless);
+        let command =
+            Command { script: script.clone(), session: session.clone(), cwd, terminal, reads, beside, rooted };
         match client::run(&context, args.standby.as_deref(), command, &caller)? {
             Tried::Ended(status) => return Ok(Exit::Command(status)),
             Tried::Failed => return Ok(Exit::Failed),
@@ -58,10 +63,11 @@ pub(crate) fn run(args: &Sh) -> Result<Exit, CliError> {
         }
     }
     if let Some(name) = session {
-        // Where the settings are the reason, they say so.
-        let _read = config::load(&context, config::SHELL)?;
-        let help = "eight such processes are ready at most; without `--session` the command runs in this one";
-        return Err(CliError::new(format!("no stand-by process takes the session `{name}`"), help));
+        // Settings that cannot be read are told below. As many processes as there may be are another matter.
+        let name = report::printable(&name);
+        report::complain(&format!(
+            "palisade: no stand-by process takes the session `{name}`; nothing of it is there or kept\n"
+        ));
     }
     direct(&context, script, caller)
 }

@@ -6,14 +6,13 @@
 use serde_json::{Value, json};
 
 use super::{Asked, Kind, Protocol, Spoken, directory, server_tool, text};
-use crate::cli::hook::act::{Event, Said};
+use crate::cli::hook::act::{Said, ToolUse};
 
 pub(super) const PROTOCOL: Protocol = Protocol { tools: TOOLS, asked, told };
 
 const TOOLS: &[(&str, Kind)] = &[
     ("Bash", Kind::Command("command")),
     ("Monitor", Kind::Command("command")),
-    ("PowerShell", Kind::Command("command")),
     ("Read", Kind::Read("file_path")),
     ("NotebookRead", Kind::Read("notebook_path")),
     ("Grep", Kind::Search("path")),
@@ -51,7 +50,7 @@ const TOOLS: &[(&str, Kind)] = &[
     ("KillShell", Kind::Nothing),
     ("TaskStop", Kind::Nothing),
     ("ExitWorktree", Kind::Nothing),
-    // Not here: `Skill`, whose text may hold commands that no hook sees, `EnterWorktree` and `Workflow`.
+    // Not here: `Skill`, whose text may hold commands that no hook sees, `EnterWorktree`, `Workflow`, and `PowerShell`, which quotes otherwise.
 ];
 
 fn asked(request: &Value) -> Result<Asked, String> {
@@ -71,7 +70,7 @@ fn asked(request: &Value) -> Result<Asked, String> {
     })
 }
 
-fn told(event: &Event, said: &Said) -> Spoken {
+fn told(event: &ToolUse, said: &Said) -> Spoken {
     let output = |fields: Value| {
         let mut fields = fields;
         if let Some(fields) = fields.as_object_mut() {

@@ -6,7 +6,7 @@
 use serde_json::{Value, json};
 
 use super::{Asked, Kind, Protocol, Spoken, server_tool, text};
-use crate::cli::hook::act::{Event, Said};
+use crate::cli::hook::act::{Said, ToolUse};
 
 pub(super) const PROTOCOL: Protocol = Protocol { tools: TOOLS, asked, told };
 
@@ -48,7 +48,7 @@ fn asked(request: &Value) -> Result<Asked, String> {
     })
 }
 
-fn told(_: &Event, said: &Said) -> Spoken {
+fn told(_: &ToolUse, said: &Said) -> Spoken {
     let output = |decision: &str, more: (&str, Value)| {
         let (name, value) = more;
         super::json(&json!({ "hookSpecificOutput": {

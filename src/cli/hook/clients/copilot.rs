@@ -6,7 +6,7 @@
 use serde_json::{Value, json};
 
 use super::{Asked, Kind, Protocol, Spoken, directory, named_by, text};
-use crate::cli::hook::act::{Event, Said};
+use crate::cli::hook::act::{Said, ToolUse};
 
 pub(super) const PROTOCOL: Protocol = Protocol { tools: TOOLS, asked, told };
 
@@ -58,7 +58,7 @@ fn asked(request: &Value) -> Result<Asked, String> {
     })
 }
 
-fn told(event: &Event, said: &Said) -> Spoken {
+fn told(event: &ToolUse, said: &Said) -> Spoken {
     let answer = |decision: &str, why: &str| {
         super::json(&json!({ "permissionDecision": decision, "permissionDecisionReason": why }))
     };

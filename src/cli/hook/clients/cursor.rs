@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{Asked, Kind, Protocol, Spoken, text};
-use crate::cli::hook::act::{Event, Said};
+use crate::cli::hook::act::{Said, ToolUse};
 
 pub(super) const PROTOCOL: Protocol = Protocol { tools: TOOLS, asked, told };
 
@@ -34,7 +34,7 @@ fn asked(request: &Value) -> Result<Asked, String> {
     })
 }
 
-fn told(_: &Event, said: &Said) -> Spoken {
+fn told(_: &ToolUse, said: &Said) -> Spoken {
     let answer = |permission: &str, why: &str| {
         super::json(&json!({ "permission": permission, "user_message": why, "agent_message": why }))
     };

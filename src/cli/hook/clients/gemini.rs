@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 
 use super::{Asked, Kind, Protocol, Spoken, directory, text};
-use crate::cli::hook::act::{Event, Said};
+use crate::cli::hook::act::{Said, ToolUse};
 
 pub(super) const PROTOCOL: Protocol = Protocol { tools: TOOLS, asked, told };
 
@@ -54,7 +54,7 @@ fn asked(request: &Value) -> Result<Asked, String> {
     })
 }
 
-fn told(event: &Event, said: &Said) -> Spoken {
+fn told(event: &ToolUse, said: &Said) -> Spoken {
     let denied = |why: &str| {
         let said = super::json(&json!({ "decision": "deny", "reason": why }));
         Spoken { stderr: format!("{why}\n"), status: 2, ..said }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use serde_json::{Map, Value};
 
-use super::act::{Act, Event, Said};
+use super::act::{Said, ToolAct, ToolUse};
 use crate::cli::args::{HookClient, HookMode};
 
 /// The status that clients take for a denial, whatever the answer says.
@@ -33,7 +33,7 @@ pub(super) struct Protocol {
     /// Reads the circumstances of a request.
     asked: fn(&Value) -> Result<Asked, String>,
     /// Writes an answer.
-    told: fn(&Event, &Said) -> Spoken,
+    told: fn(&ToolUse, &Said) -> Spoken,
 }
 
 /// What every client says of a tool's use, in its own words.
@@ -94,46 +94,57 @@ impl Protocol {
     ///
     /// # Errors
     /// If that is not understood.
-    pub(super) fn read(&self, request: &Value) -> Result<Event, String> {
+    pub(super) fn read(&self, request: &Value) -> Result<ToolUse, String> {
         let Asked { session, cwd, project, tool, input, server_tool } = (self.asked)(request)?;
         if !cwd.is_absolute() {
             return Err(format!("the client does not say where it stands: {}", cwd.display()));
         }
         let acts = match &server_tool {
-            // It judges what it is asked to do itself.
-            Some((server, _)) if server == crate::cli::clients::NAME => vec![Act::Nothing],
-            Some((server, tool)) => vec![Act::Tool(format!("{server}/{tool}"))],
+            // Palisade's own too: a project's file can give another server its name.
+            Some((server, tool)) => vec![ToolAct::Tool(format!("{server}/{tool}"))],
             None => match self.tools.iter().find(|(name, _)| *name == tool) {
                 Some((_, kind)) => acts(*kind, &tool, &input, &cwd)?,
-                None => vec![Act::Unknown(tool.clone())],
+                None => vec![ToolAct::Unknown(tool.clone())],
             },
         };
-        Ok(Event { session, cwd, project, tool, input, acts })
+        if acts.is_empty() {
+            return Err(format!("the tool `{tool}` does nothing that could be asked about"));
+        }
+        // A shell tool that is told where to run is judged there.
+        let runs = acts.iter().any(|act| matches!(act, ToolAct::Command { .. }));
+        let told = ["workdir", "dir_path"].into_iter().find_map(|name| input.get(name)?.as_str());
+        let cwd = told.filter(|_| runs).map_or_else(|| cwd.clone(), |told| cwd.join(told));
+        Ok(ToolUse { session, cwd, project, tool, input, acts })
     }
 
     /// The answer as the client takes it.
-    pub(super) fn answer(&self, event: &Event, said: &Said) -> Spoken {
+    pub(super) fn answer(&self, event: &ToolUse, said: &Said) -> Spoken {
         (self.told)(event, said)
     }
 
     /// The answer where Palisade has failed: a denial, unless it was to say nothing in any case.
     pub(super) fn failed(&self, why: &str, mode: HookMode) -> Spoken {
         if mode == HookMode::Shadow {
-            return Spoken { stderr: format!("palisade: {why}\n"), ..Spoken::default() };
+            let said = (self.told)(&nothing(), &Said::Nothing);
+            return Spoken { stderr: format!("palisade: {why}\n"), ..said };
         }
-        let event = Event {
-            session: None,
-            cwd: PathBuf::new(),
-            project: None,
-            tool: String::new(),
-            input: Map::new(),
-            acts: Vec::new(),
-        };
-        (self.told)(&event, &Said::Deny(format!("Palisade could not judge this, so it is not done: {why}")))
+        (self.told)(&nothing(), &Said::Deny(format!("Palisade could not judge this, so it is not done: {why}")))
     }
 }
 
-fn acts(kind: Kind, tool: &str, input: &Map<String, Value>, cwd: &Path) -> Result<Vec<Act>, String> {
+/// No use of a tool: what a failure is told about.
+fn nothing() -> ToolUse {
+    ToolUse {
+        session: None,
+        cwd: PathBuf::new(),
+        project: None,
+        tool: String::new(),
+        input: Map::new(),
+        acts: Vec::new(),
+    }
+}
+
+fn acts(kind: Kind, tool: &str, input: &Map<String, Value>, cwd: &Path) -> Result<Vec<ToolAct>, String> {
     let field = |name: &str| -> Result<String, String> {
         match input.get(name) {
             Some(Value::String(text)) => Ok(text.clone()),
@@ -146,6 +157,7 @@ fn acts(kind: Kind, tool: &str, input: &Map<String, Value>, cwd: &Path) -> Resul
     // Some name several places, and none means where the client stands.
     let paths = |name: &str| {
         let paths = match input.get(name) {
+            Some(Value::Array(paths)) if paths.is_empty() => Some(vec![String::new()]),
             Some(Value::Array(paths)) => paths.iter().map(|path| path.as_str().map(str::to_owned)).collect(),
             Some(Value::String(path)) => Some(vec![path.clone()]),
             None => Some(vec![String::new()]),
@@ -160,21 +172,30 @@ fn acts(kind: Kind, tool: &str, input: &Map<String, Value>, cwd: &Path) -> Resul
             let flags = ["run_in_background", "is_background", "detach"];
             let is_async = input.get("mode").is_some_and(|mode| mode == "async");
             let is_background = flags.iter().any(|flag| is_true(flag)) || is_async || tool == "Monitor";
-            vec![Act::Command { text: field(name)?, is_background }]
+            vec![ToolAct::Command { text: field(name)?, is_background }]
         }
-        Kind::Read(name) => vec![Act::Read(placed(field(name)?))],
-        Kind::Search(name) => paths(name)?.into_iter().map(Act::Search).collect(),
-        Kind::List(name) => paths(name)?.into_iter().map(Act::List).collect(),
-        Kind::Write(name) => vec![Act::Write(placed(field(name)?))],
-        Kind::Fetch(name) => vec![Act::Fetch(field(name)?)],
+        Kind::Read(name) => vec![ToolAct::Read(placed(field(name)?))],
+        Kind::Search(name) => paths(name)?.into_iter().map(ToolAct::Search).collect(),
+        Kind::List(name) => {
+            // A pattern can lead elsewhere by itself: what stands in front of its first letter that means more than itself.
+            let pattern = input.get("pattern").and_then(Value::as_str).unwrap_or_default();
+            let plain = pattern.split(|letter: char| "*?[{".contains(letter)).next().unwrap_or_default();
+            let leads = plain.starts_with(['/', '~']) || plain.contains("..");
+            let elsewhere = leads.then(|| placed(plain.rsplit_once('/').map_or(plain, |(above, _)| above).to_owned()));
+            paths(name)?.into_iter().chain(elsewhere).map(ToolAct::List).collect()
+        }
+        Kind::Write(name) => vec![ToolAct::Write(placed(field(name)?))],
+        Kind::Fetch(name) => vec![ToolAct::Fetch(field(name)?)],
         Kind::Mentioned(name) => {
             let text = field(name)?;
             let is_address = |word: &&str| word.contains("://");
             let addresses = text.split(|letter: char| letter.is_whitespace() || "\"'<>()".contains(letter));
-            addresses.filter(is_address).map(|address| Act::Fetch(address.to_owned())).collect()
+            let fetched: Vec<ToolAct> =
+                addresses.filter(is_address).map(|address| ToolAct::Fetch(address.to_owned())).collect();
+            if fetched.is_empty() { vec![ToolAct::Unknown(tool.to_owned())] } else { fetched }
         }
         Kind::Patch(name) => patched(&field(name)?, cwd)?,
-        Kind::Nothing => vec![Act::Nothing],
+        Kind::Nothing => vec![ToolAct::Nothing],
     })
 }
 
@@ -187,17 +208,22 @@ fn words_of(words: &[Value]) -> String {
     quoted.collect::<Vec<_>>().join(" ")
 }
 
+/// Lines of a patch that name no file.
+const MARKS: [&str; 3] = ["*** Begin Patch", "*** End Patch", "*** End of File"];
+
 /// The files of a patch in the form that models write (`*** Update File: NAME`).
-fn patched(patch: &str, cwd: &Path) -> Result<Vec<Act>, String> {
+fn patched(patch: &str, cwd: &Path) -> Result<Vec<ToolAct>, String> {
     let placed = |path: &str| cwd.join(path.trim()).to_string_lossy().into_owned();
     let mut acts = Vec::new();
-    for line in patch.lines() {
+    for line in patch.lines().map(str::trim) {
         if let Some(path) = line.strip_prefix("*** Add File:").or_else(|| line.strip_prefix("*** Move to:")) {
-            acts.push(Act::Write(placed(path)));
+            acts.push(ToolAct::Write(placed(path)));
         } else if let Some(path) = line.strip_prefix("*** Update File:") {
-            acts.extend([Act::Read(placed(path)), Act::Write(placed(path))]);
+            acts.extend([ToolAct::Read(placed(path)), ToolAct::Write(placed(path))]);
         } else if let Some(path) = line.strip_prefix("*** Delete File:") {
-            acts.push(Act::Delete(placed(path)));
+            acts.push(ToolAct::Delete(placed(path)));
+        } else if line.starts_with("***") && !MARKS.contains(&line) {
+            return Err(format!("the patch has a line `{line}`, which is none that Palisade knows"));
         }
     }
     if acts.is_empty() { Err("the patch names no file".to_owned()) } else { Ok(acts) }
@@ -277,6 +303,29 @@ mod tests {
     }
 
     #[test]
+    fn a_patch_hides_no_file() {
+        let acts = |patch: &str| patched(patch, Path::new("/w"));
+        let hidden = "*** Begin Patch\n*** Add File: ok.txt\n+x\n \t*** Delete File: ../etc/passwd \n*** End Patch";
+        let expected = [ToolAct::Write("/w/ok.txt".to_owned()), ToolAct::Delete("/w/../etc/passwd".to_owned())];
+        assert_eq!(acts(hidden), Ok(expected.to_vec()));
+        for patch in ["", "*** Begin Patch\n*** End Patch", "*** Add File: a\n*** Rename File: b\n", "x"] {
+            assert!(acts(patch).is_err(), "{patch}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_that_leads_elsewhere_is_looked_at_there() {
+        let glob = |pattern: &str| {
+            let input = serde_json::json!({ "pattern": pattern });
+            acts(Kind::List("path"), "Glob", input.as_object().unwrap(), Path::new("/w")).unwrap()
+        };
+        assert_eq!(glob("**/*.rs"), [ToolAct::List("/w/".to_owned())]);
+        for (pattern, place) in [("/root/.ssh/*", "/root/.ssh"), ("../x/*", "/w/../x")] {
+            assert_eq!(glob(pattern).last(), Some(&ToolAct::List(place.to_owned())), "{pattern}");
+        }
+    }
+
+    #[test]
     fn a_failure_is_a_denial_in_every_way_that_a_client_honours() {
         for client in HookClient::value_variants() {
             let spoken = of(*client).failed("it broke", HookMode::Wrap);
@@ -286,7 +335,7 @@ mod tests {
                 "{spoken:?}"
             );
             let shadow = of(*client).failed("it broke", HookMode::Shadow);
-            assert_eq!((shadow.status, shadow.stdout.as_str()), (0, ""), "{client:?}");
+            assert!(shadow.status == 0 && !shadow.stdout.contains("deny"), "{client:?}: {shadow:?}");
         }
     }
 
@@ -296,7 +345,7 @@ mod tests {
             let line: Value = serde_json::from_str(line).unwrap();
             let client = HookClient::from_str(line["client"].as_str().unwrap(), false).unwrap();
             let event = of(client).read(&line["request"]).unwrap();
-            if !matches!(event.acts.as_slice(), [Act::Command { .. }]) {
+            if !matches!(event.acts.as_slice(), [ToolAct::Command { .. }]) {
                 continue;
             }
             let told = of(client).answer(&event, &Said::Rewrite("NEW".to_owned()));

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::{Asked, Kind, Protocol, Spoken, named_by, text};
-use crate::cli::hook::act::{Event, Said};
+use crate::cli::hook::act::{Said, ToolUse};
 
 pub(super) const PROTOCOL: Protocol = Protocol { tools: TOOLS, asked, told };
 
@@ -45,7 +45,7 @@ fn asked(request: &Value) -> Result<Asked, String> {
     })
 }
 
-fn told(event: &Event, said: &Said) -> Spoken {
+fn told(event: &ToolUse, said: &Said) -> Spoken {
     match said {
         Said::Nothing => super::json(&json!({ "palisade": "go on" })),
         Said::Rewrite(command) => {
