@@ -273,3 +273,57 @@ fn input_behind_a_command_stays_for_the_next_reader() {
         assert_eq!(String::from_utf8_lossy(&output.stdout), "ran\n[kept]\n", "{alone}");
     }
 }
+
+/// A session's directory is its own commands' to change, and its caller's; a call that policy has denied changes nothing.
+#[test]
+fn a_denied_call_moves_no_session() {
+    let world = World::new();
+    fs::create_dir(world.path("work/sub")).expect("made");
+    let at = world.workspace().display().to_string();
+    let call = |from: &str, text: &str| {
+        let mut command = world.palisade();
+        command.current_dir(world.path(from)).args(["sh", "--at", &at, "--session", "s", "-c", text]);
+        Ended::of(&mut command)
+    };
+    assert_eq!(ran(&call("work", "basename $PWD")), (Some(0), "work\n"));
+    assert_eq!(call("work/sub", "cat ~/.ssh/id_ed25519").code, Some(126));
+    assert_eq!(ran(&call("work/sub", "basename $PWD")), (Some(0), "sub\n"));
+    assert_eq!(ran(&call("work/sub", "cd ..")), (Some(0), ""));
+    assert_eq!(ran(&call("work/sub", "basename $PWD")), (Some(0), "work\n"));
+}
+
+/// The process that stays has nothing of its caller's but what a call brings: no lock, no mask of another caller's, no turn of one that died.
+#[test]
+fn the_process_that_stays_keeps_nothing_of_its_callers() {
+    let world = World::new();
+    let binary = Path::new(env!("CARGO_BIN_EXE_palisade")).parent().expect("a directory");
+    let bash = |script: &str| {
+        let mut bash = Command::new("bash");
+        bash.args(["-c", script])
+            .current_dir(world.workspace())
+            .env("PATH", format!("{}:/usr/bin:/bin", binary.display()));
+        bash.env("HOME", world.path("home")).env("XDG_STATE_HOME", world.path("state")).env_remove("XDG_RUNTIME_DIR");
+        Ended::of(&mut bash)
+    };
+    let held = bash("exec 9>lock; flock 9; palisade sh -c true; exec 9>&-; flock --nonblock lock echo free");
+    assert_eq!(ran(&held), (Some(0), "free\n"), "{held:?}");
+    assert_eq!(
+        ran(&bash("umask 022; palisade sh -c umask; umask 077; palisade sh -c umask")),
+        (Some(0), "0022\n0077\n")
+    );
+    let endless = ["sh", "--session", "s", "-c", "echo begun > begun; yes"];
+    let mut child = world.palisade().args(endless).stdout(Stdio::piped()).spawn().expect("it starts");
+    appears(&world, "begun");
+    kill_process(Pid::from_child(&child), Signal::KILL).expect("killed");
+    child.wait().expect("it ends");
+    // Its pipe is full, and still open here.
+    until("the session's turn", || {
+        let set = sh(&world, &["--session", "s", "-c", "a=1"]);
+        let kept = sh(&world, &["--session", "s", "-c", "echo $a"]);
+        if (set.stderr.as_str(), kept.stdout.as_str()) == ("", "1\n") {
+            Ok(())
+        } else {
+            Err(format!("{set:?} {kept:?}"))
+        }
+    });
+}

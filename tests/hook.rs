@@ -100,6 +100,30 @@ fn each_kind_of_act_is_judged() {
     assert!(decisions.iter().all(|line| line.contains("by the hook of claude") && line.contains("claude (hook)")));
 }
 
+/// A shell tool that is told where to run is judged there, and paths count from where the client stands.
+#[test]
+fn a_command_is_judged_where_it_is_to_run() {
+    let world = World::new();
+    fs::create_dir(world.path("work/sub")).expect("made");
+    let work = world.workspace().display().to_string();
+    let opencode = |workdir: &str| {
+        let request = json!({ "tool": "bash", "sessionID": "o", "directory": work,
+            "args": { "command": "echo x > passwd", "workdir": workdir } });
+        let ended = told(started(&world, &["opencode", "--verdict"]), request.to_string().as_bytes());
+        ended.json()["palisade"].as_str().expect("an answer").to_owned()
+    };
+    assert_eq!(
+        (opencode("sub"), opencode(&work), opencode("/etc")),
+        ("go on".into(), "go on".into(), "deny".to_owned())
+    );
+    let gemini = |directory: &str| {
+        let request = json!({ "hook_event_name": "BeforeTool", "session_id": "g", "cwd": work, "tool_name": "run_shell_command",
+            "tool_input": { "command": "echo x > passwd", "dir_path": directory } });
+        told(started(&world, &["gemini", "--verdict"]), request.to_string().as_bytes())
+    };
+    assert_eq!((gemini("sub").code, gemini("/etc").code), (Some(0), Some(2)));
+}
+
 #[test]
 fn a_servers_tool_takes_a_policy_that_permits_it() {
     let world = World::new();

@@ -303,3 +303,72 @@ fn the_guides_commands_do_what_it_says() {
         );
     }
 }
+
+/// What `--apply` writes is written once, is told by `status` and `doctor`, and goes again; what others have written stays.
+#[test]
+fn a_clients_settings_are_written_and_taken_back() {
+    let world = World::new();
+    for directory in
+        ["home/.claude", "home/.codex", "home/.gemini", "home/.cursor", "home/.copilot", "home/.config/opencode"]
+    {
+        fs::create_dir_all(world.path(directory)).expect("made");
+    }
+    let own = r#"{ "hooks": { "PreToolUse": [{ "matcher": "Bash", "hooks": [{ "type": "command", "command": "/opt/palisade/check hook" }] }] } }"#;
+    world.write("home/.claude/settings.json", own);
+    world.write("home/.codex/config.toml", "model = \"m\"\n\n[features]\nweb_search = true\n");
+    world.write("home/.cursor/hooks.json", "{ \"version\": 1 }");
+    let names = ["Claude Code", "Codex", "Gemini CLI", "Cursor", "Copilot CLI", "opencode"];
+    let on = world.call(&["on"]);
+    assert_eq!((on.code, on.stderr.as_str()), (Some(0), ""), "{on:?}");
+    assert!(names.iter().all(|name| on.stdout.contains(&format!("{name} asks Palisade"))), "{on:?}");
+    let again = world.call(&["on"]);
+    assert!(again.code == Some(0) && !again.stdout.contains("  +"), "{again:?}");
+    let status = world.call(&["status", "--json"]).json();
+    let rows = status["clients"].as_array().expect("rows");
+    assert!(rows.len() == 6 && rows.iter().all(|row| row["mode"] == "wrap"), "{status}");
+    assert_eq!(status["troubles"], serde_json::json!([]), "{status}");
+    let doctor = world.call(&["doctor"]);
+    for name in ["claude", "codex", "gemini", "cursor", "copilot", "opencode"] {
+        assert!(doctor.stdout.contains(&format!("ok       {name}: ")), "{name}: {doctor:?}");
+    }
+    // A file of the workspace that switches a hook off is told, and so is one that Codex would skip.
+    fs::create_dir_all(world.path("work/.claude")).expect("made");
+    world.write("work/.claude/settings.json", r#"{ "disableAllHooks": true }"#);
+    let hooks = fs::read_to_string(world.path("home/.codex/hooks.json")).expect("text");
+    world.write("home/.codex/hooks.json", &hooks.replace("--wrap", "--verdict"));
+    let troubles = world.call(&["status", "--json"]).json()["troubles"].to_string();
+    assert!(troubles.contains("disableAllHooks") && troubles.contains("--system"), "{troubles}");
+    assert!(troubles.contains("has not been told to trust it"), "{troubles}");
+    let off = world.call(&["off"]);
+    assert_eq!((off.code, off.stderr.as_str()), (Some(0), ""), "{off:?}");
+    let read = |name: &str| fs::read_to_string(world.path(name)).unwrap_or_default();
+    let value = |text: &str| serde_json::from_str::<Value>(text).expect("JSON");
+    assert_eq!(value(&read("home/.claude/settings.json")), value(own));
+    assert_eq!(read("home/.codex/config.toml"), "model = \"m\"\n\n[features]\nweb_search = true\n");
+    assert_eq!(value(&read("home/.cursor/hooks.json")), serde_json::json!({ "version": 1 }));
+    for gone in [
+        "home/.codex/hooks.json",
+        "home/.gemini/settings.json",
+        "home/.copilot/hooks/palisade.json",
+        "home/.config/opencode/plugin/palisade.js",
+    ] {
+        assert!(!world.path(gone).exists(), "{gone}");
+    }
+    // What cannot be changed without harm is left alone, and says why.
+    for (file, text, told) in [
+        ("home/.claude/settings.json", "{ // mine\n}", "plain JSON"),
+        (
+            "home/.codex/config.toml",
+            "# palisade: begin (`palisade setup` writes and removes these lines)\nx = 1\n",
+            "none that ends it",
+        ),
+        ("home/.copilot/hooks/palisade.json", "{}", "none of Palisade's"),
+    ] {
+        fs::create_dir_all(world.path(file).parent().expect("a directory")).expect("made");
+        world.write(file, text);
+        let client = file.split('/').nth(1).expect("a name").trim_start_matches('.');
+        let failed = world.call(&["setup", client, "--apply"]);
+        assert!(failed.code == Some(1) && failed.stderr.contains(told), "{file}: {failed:?}");
+        assert_eq!(read(file), text);
+    }
+}

@@ -12,7 +12,7 @@ use clap::Parser as _;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{CLIENTS, Client, Form, ShellBan, installed};
+use super::{CLIENTS, Client, Form, ShellBan, installation};
 use crate::cli::args::{Cli, Verb};
 use crate::cli::report::{CliError, printable};
 use crate::config;
@@ -45,7 +45,7 @@ struct Listed {
 
 /// One or more for each client whose file is there; `workspace`: where it works.
 pub(crate) fn findings(workspace: Option<&Path>) -> Vec<ClientFinding> {
-    let hooks = installed::findings(workspace);
+    let hooks = installation::findings(workspace);
     // A client that asks the hook needs no server.
     let hooked: Vec<&str> = hooks.iter().map(|hook| hook.client).collect();
     let needs_server = |client: &&Client| !hooked.contains(&client.name) || client.starts_palisade();

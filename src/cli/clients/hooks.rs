@@ -34,6 +34,8 @@ pub(crate) struct Hooked {
     edits: fn(&Told<'_>) -> Result<Vec<Edit>, String>,
     /// Files in the directory that it works in that can switch the user's hook off, and how.
     pub(crate) switches: &'static [Switch],
+    /// Why the client would not ask the hook that its file names, if that can be told.
+    pub(crate) unasked: fn(&Path) -> Option<&'static str>,
     /// What the hook does not see, as a sentence.
     pub(crate) unseen: &'static str,
 }
@@ -90,6 +92,7 @@ pub(crate) static HOOKED: &[Hooked] = &[
             Switch { file: ".claude/settings.json", keys: &["env", "CLAUDE_CODE_SHELL_PREFIX"], value: None },
             Switch { file: ".claude/settings.local.json", keys: &["env", "CLAUDE_CODE_SHELL_PREFIX"], value: None },
         ],
+        unasked: |_| None,
         unseen: "Hooks, status lines and MCP servers of the directory's own files run without this hook.",
     },
     Hooked {
@@ -127,6 +130,7 @@ pub(crate) static HOOKED: &[Hooked] = &[
             Ok(vec![hooks, Edit { path: home.join("config.toml"), change: FileChange::Block(trust) }])
         },
         switches: &[Switch { file: ".codex/config.toml", keys: &["features", "hooks"], value: Some(false) }],
+        unasked: untrusted,
         unseen: "What is typed into a program that runs already (`write_stdin`) is asked of no hook; `[features] unified_exec_tty = false` \
                  takes terminals away.",
     },
@@ -152,6 +156,7 @@ pub(crate) static HOOKED: &[Hooked] = &[
             Switch { file: ".gemini/settings.json", keys: &["hooksConfig", "enabled"], value: Some(false) },
             Switch { file: ".gemini/settings.json", keys: &["hooks", "BeforeTool"], value: None },
         ],
+        unasked: |_| None,
         unseen: "Hooks and MCP servers of the directory's own files run without this hook.",
     },
     Hooked {
@@ -173,6 +178,7 @@ pub(crate) static HOOKED: &[Hooked] = &[
             Ok(vec![Edit { path, change: FileChange::Steps(steps) }])
         },
         switches: &[],
+        unasked: |_| None,
         unseen: "What it writes into files is asked of no hook.",
     },
     Hooked {
@@ -188,6 +194,7 @@ pub(crate) static HOOKED: &[Hooked] = &[
             Ok(vec![Edit { path: told.home.join(".copilot/hooks/palisade.json"), change: FileChange::Own(text) }])
         },
         switches: &[],
+        unasked: |_| None,
         unseen: "A hook that takes too long is passed over.",
     },
     Hooked {
@@ -210,6 +217,7 @@ pub(crate) static HOOKED: &[Hooked] = &[
             }])
         },
         switches: &[],
+        unasked: |_| None,
         unseen: "Plugins of the directory's own run in the same process, and can undo what this one does.",
     },
 ];
@@ -303,6 +311,24 @@ fn pretty(value: &Value) -> String {
 fn real(path: &Path) -> PathBuf {
     let parent = path.parent().and_then(|parent| parent.canonicalize().ok());
     parent.and_then(|parent| Some(parent.join(path.file_name()?))).unwrap_or_else(|| path.to_owned())
+}
+
+/// Why Codex would skip the hook in this file: nobody has told it to trust this very command at this very place.
+fn untrusted(hooks: &Path) -> Option<&'static str> {
+    let why = Some("Codex has not been told to trust it as it stands, and skips it in silence; apply it again");
+    let edit = Edit { path: hooks.to_owned(), change: FileChange::Steps(Vec::new()) };
+    let Ok(at) = edit.position(&["hooks", "PreToolUse"]) else { return why };
+    let told = std::fs::read_to_string(hooks).unwrap_or_default();
+    let told: Value = serde_json::from_str(&told).unwrap_or_default();
+    let command = told.pointer(&format!("/hooks/PreToolUse/{at}/hooks/0/command")).and_then(Value::as_str);
+    let Some(command) = command else { return why };
+    let settings = std::fs::read_to_string(hooks.with_file_name("config.toml")).unwrap_or_default();
+    let settings: toml::Table = toml::from_str(&settings).unwrap_or_default();
+    let place = format!("{}:pre_tool_use:{at}:0", real(hooks).display());
+    let trusted =
+        settings.get("hooks").and_then(|hooks| hooks.get("state")?.get(&place)?.get("trusted_hash")?.as_str());
+    let expected = format!("sha256:{}", codex_digest(command));
+    if trusted == Some(expected.as_str()) { None } else { why }
 }
 
 /// What Codex takes for the hash of a hook: SHA-256 of its normal form, with sorted keys and the values that it fills in.

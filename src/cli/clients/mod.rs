@@ -1,14 +1,14 @@
 //! AI clients that can start Palisade: what each has to be told, and where.
 //!
 //! Knowledge, one row a client. `entry.rs` writes it down for a person, `detect.rs` reads what a client has been told. `hooks.rs` says
-//! how each asks a hook, `edit.rs` writes that into its files, and `installed.rs` says whether it is there. What a client reads from the
+//! how each asks a hook, `edit.rs` writes that into its files, and `installation.rs` says whether it is there. What a client reads from the
 //! directory that it works in is the agent's to write, and is never written here.
 
 pub(crate) mod detect;
 pub(crate) mod edit;
 pub(crate) mod entry;
 pub(crate) mod hooks;
-pub(crate) mod installed;
+pub(crate) mod installation;
 
 use std::path::PathBuf;
 

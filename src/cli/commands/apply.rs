@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::cli::args::{Context, How, Off, On, Setup, SetupMode, StatusArgs};
 use crate::cli::clients::edit::{Edit, Rewritten};
 use crate::cli::clients::hooks::{HOOKED, Hooked, Scope, hooked};
-use crate::cli::clients::installed::{self, Installed};
+use crate::cli::clients::installation::{self, Installed};
 use crate::cli::commands;
 use crate::cli::exit::Exit;
 use crate::cli::report::{self, CliError};
@@ -34,15 +34,15 @@ pub(crate) fn on(args: &On) -> Result<Exit, CliError> {
 /// `off`.
 pub(crate) fn off(args: &Off) -> Result<Exit, CliError> {
     let scope = scope(args.system);
-    each("asks Palisade", |client| installed::of(client, scope).map(|_| remove(client, args.system)))
+    each("asks Palisade", |client| installation::of(client, scope).map(|_| remove(client, args.system)))
 }
 
 /// `status`.
 pub(crate) fn status(args: &StatusArgs) -> Result<Exit, CliError> {
-    let findings = installed::findings(std::env::current_dir().ok().as_deref());
+    let findings = installation::findings(std::env::current_dir().ok().as_deref());
     if args.json {
         let row = |Installed { client, mode, file, scope }: Installed| json!({ "client": client.name, "mode": mode, "file": file, "system": scope == Scope::System });
-        let rows: Vec<_> = installed::all().into_iter().map(row).collect();
+        let rows: Vec<_> = installation::all().into_iter().map(row).collect();
         let troubles = findings.iter().filter(|finding| !finding.ready).map(|finding| finding.text.as_str());
         let troubles: Vec<&str> = troubles.collect();
         report::print(&commands::json(&json!({ "clients": rows, "troubles": troubles }))?);
@@ -121,7 +121,7 @@ fn apply(client: &'static Hooked, how: &How, context: &Context) -> Result<(), Cl
     let made = edits.iter().map(Edit::made).collect::<Result<Vec<_>, _>>().map_err(unwritten)?;
     write(client, &made)?;
     report::print(&format!("{} asks Palisade from its next start on ({mode}). {}\n", client.title, client.unseen));
-    for finding in installed::findings(std::env::current_dir().ok().as_deref()) {
+    for finding in installation::findings(std::env::current_dir().ok().as_deref()) {
         if finding.client == client.name && !finding.ready && mode != "shadow" {
             report::complain(&format!("warning: {}\n", finding.text));
         }

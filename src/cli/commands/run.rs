@@ -20,7 +20,7 @@ use crate::cli::commands;
 use crate::cli::commands::approvals;
 use crate::cli::exit::Exit;
 use crate::cli::foreground::call::QUEUE;
-use crate::cli::foreground::ending;
+use crate::cli::foreground::command_end;
 use crate::cli::foreground::output::{Omitted, Outputs, Printer, tell_of};
 use crate::cli::foreground::words::quote;
 use crate::cli::report::{self, CliError};
@@ -162,20 +162,20 @@ async fn submit(
                 CliError::new(format!("the command's output could not be written: {error}"), help)
             })?;
             in_json(commands::json(&result));
-            tell_of(&omitted, passes_on, ending::finished(&result, *signalled.borrow()))
+            tell_of(&omitted, passes_on, command_end::finished(&result, *signalled.borrow()))
         }
         Outcome::Denied(refusal) => {
             in_json(commands::json(&refusal.explained.refused("denied", &refusal.decision)));
-            ending::denied(&refusal)
+            command_end::denied(&refusal)
         }
         Outcome::Ask(pending) => {
             in_json(commands::json(&pending.explained().refused("approval_required", pending.decision())));
-            ending::unanswered(pending.explained(), pending.decision())
+            command_end::unanswered(pending.explained(), pending.decision())
         }
         Outcome::Unanswered(unanswered) => {
             let (explained, decision) = (&unanswered.explained, &unanswered.decision);
             in_json(commands::json(&explained.refused("approval_required", decision)));
-            ending::unanswered(explained, decision)
+            command_end::unanswered(explained, decision)
         }
     };
     report::complain(&ended.told);

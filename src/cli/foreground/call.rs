@@ -8,7 +8,7 @@ use std::time::Duration;
 use palisade_runner::{Call, Outcome, Pipeline, Stop, TerminalSize};
 use tokio::sync::{mpsc, watch};
 
-use super::ending::{self, Ended};
+use super::command_end::{self, Ended};
 use super::input::{self, InputReading};
 use super::output::{Outputs, Printer};
 use crate::cli::exit::Exit;
@@ -109,11 +109,11 @@ pub(crate) async fn carry_out(
                 }
                 () = abandoned => {}
             }
-            ending::finished(&result, *signalled.borrow())
+            command_end::finished(&result, *signalled.borrow())
         }
-        Outcome::Denied(refusal) => ending::denied(&refusal),
-        Outcome::Ask(pending) => ending::unanswered(pending.explained(), pending.decision()),
-        Outcome::Unanswered(unanswered) => ending::waits(&unanswered),
+        Outcome::Denied(refusal) => command_end::denied(&refusal),
+        Outcome::Ask(pending) => command_end::unanswered(pending.explained(), pending.decision()),
+        Outcome::Unanswered(unanswered) => command_end::waits(&unanswered),
     };
     // Nobody reads it any more: there is nobody left to tell.
     let _ = io::Write::write_all(&mut said, told.as_bytes());

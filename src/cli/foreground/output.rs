@@ -14,7 +14,7 @@ use rustix::fs::FileType;
 use rustix::termios::isatty;
 use tokio::sync::{mpsc, watch};
 
-use super::ending::Ended;
+use super::command_end::Ended;
 use crate::cli::exit::Exit;
 use crate::cli::report::CliError;
 use crate::config::PassesOn;

@@ -45,6 +45,9 @@ pub(crate) fn findings(workspace: Option<&Path>) -> Vec<ClientFinding> {
         let names_this = own.is_some_and(|own| std::fs::read_to_string(&file).is_ok_and(|text| text.contains(&own)));
         let other = if names_this { "" } else { ", as another program than this" };
         findings.push(finding(mode != "shadow", format!("{file} has it ask Palisade's hook ({mode}){other}")));
+        if let Some(why) = (client.unasked)(Path::new(&file)).filter(|_| scope == Scope::User) {
+            findings.push(finding(false, format!("{file}: {why}")));
+        }
         for switch in client.switches.iter().filter(|_| scope == Scope::User) {
             let place = workspace.map(|directory| directory.join(switch.file));
             if let Some(place) = place.filter(|place| switch.is_on(place)) {
