@@ -11,7 +11,7 @@ pub(crate) struct Hook {
     pub(crate) client: HookClient,
     #[command(flatten)]
     pub(crate) context: Context,
-    /// Deny or ask what policy does not allow, and change nothing else [default]
+    /// Deny or ask what policy does not allow, and change nothing else: what the hook does without a mode
     #[arg(long, group = "mode")]
     pub(crate) verdict: bool,
     /// Have Palisade run the client's commands, in the sandbox; deny or ask about its other tools
