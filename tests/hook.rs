@@ -98,6 +98,10 @@ fn each_kind_of_act_is_judged() {
         record.iter().filter(|line| line["kind"] == "decision").map(Value::to_string).collect();
     assert_eq!(decisions.iter().filter(|line| line.contains("(shadow)")).count(), 18);
     assert!(decisions.iter().all(|line| line.contains("by the hook of claude") && line.contains("claude (hook)")));
+    // What was allowed is over for `watch`: the client runs it.
+    let allowed = decisions.iter().filter(|line| line.contains("\"effect\":\"allow\"")).count();
+    let ends = record.iter().filter(|line| line["kind"] == "outcome" && line["exit"]["reason"] == "by_client").count();
+    assert!(allowed > 10 && allowed == ends, "{allowed} {ends}");
 }
 
 /// A shell tool that is told where to run is judged there, and paths count from where the client stands.

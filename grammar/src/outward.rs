@@ -12,6 +12,8 @@ mod sql;
 mod table;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tree_check;
 
 use std::collections::{BTreeMap, BTreeSet};
 

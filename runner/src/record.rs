@@ -288,11 +288,20 @@ pub(crate) fn finished(id: &SessionId, persistent: bool, req: RequestId, result:
 
 /// A script that was allowed and then could not be started.
 pub(crate) fn not_started(req: RequestId) -> Entry {
+    nothing_of(req, "not_started")
+}
+
+/// A script that was allowed and that the agent's client runs itself: nobody here sees its end.
+pub(crate) fn by_client(req: RequestId) -> Entry {
+    nothing_of(req, "by_client")
+}
+
+fn nothing_of(req: RequestId, why: &'static str) -> Entry {
     let nothing = || Stream::new(&Redacted::from_static(""), 0, 0);
     Finished {
         req,
         session: None,
-        exit: Exit::Reason(Term::new("not_started")),
+        exit: Exit::Reason(Term::new(why)),
         dur_us: 0,
         out: nothing(),
         err: nothing(),

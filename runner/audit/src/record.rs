@@ -80,6 +80,8 @@ pub struct Record {
     #[serde(default)]
     pub decision: Option<Judged>,
     #[serde(default)]
+    pub asked: Option<PolicyQuestions>,
+    #[serde(default)]
     pub effect: Option<Box<str>>,
     #[serde(default)]
     pub determining: Vec<Box<str>>,
@@ -198,6 +200,59 @@ pub struct Why {
     pub text: Box<str>,
     pub reason: Box<str>,
     pub suggest: Box<str>,
+}
+
+/// What policy was asked, as far as it tells what commands do elsewhere.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct PolicyQuestions {
+    items: Vec<AskedItem>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+struct AskedItem {
+    exec: Option<AskedCommand>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+struct AskedCommand {
+    outward: Option<Elsewhere>,
+}
+
+/// What a command does to another system, or to this machine. As a text: `destroy (kubernetes, namespace=prod)`, and behind `?` what it may
+/// do besides.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "the names are the record's; `entry` says what each means")]
+pub struct Elsewhere {
+    pub system: Box<str>,
+    pub effects: Vec<Box<str>>,
+    pub possible: Vec<Box<str>>,
+    pub scope: Vec<(Box<str>, Box<str>)>,
+    pub target: Box<str>,
+}
+
+impl PolicyQuestions {
+    /// What each command does elsewhere; those that do nothing there are left out.
+    pub fn elsewhere(&self) -> impl Iterator<Item = &Elsewhere> {
+        let outward = self.items.iter().filter_map(|item| item.exec.as_ref()?.outward.as_ref());
+        outward.filter(|outward| !outward.effects.is_empty() || !outward.possible.is_empty())
+    }
+}
+
+impl fmt::Display for Elsewhere {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let doubt = self.possible.iter().filter(|effect| !self.effects.contains(effect)).map(|effect| format!("{effect}?"));
+        let effects: Vec<String> = self.effects.iter().map(|effect| effect.to_string()).chain(doubt).collect();
+        write!(f, "{} ({}", effects.join(", "), self.system)?;
+        for (word, place) in &self.scope {
+            write!(f, ", {word}={place}")?;
+        }
+        f.write_str(")")?;
+        if self.target.is_empty() { Ok(()) } else { write!(f, " {}", self.target) }
+    }
 }
 
 /// What holds a session.

@@ -376,6 +376,10 @@ impl Pipeline {
         let Judgement { verdict, elapsed, .. } = self.state.decisions().judge(call, &seat).await;
         self.state.usage.count(&verdict, &self.state.settings.engine.now());
         let decided = self.state.decisions().record(call, &seat, &verdict, None, elapsed).await?;
+        if matches!(verdict, Verdict::Allow(_)) {
+            let entry = record::by_client(decided.req);
+            self.state.audit.append(entry).await.map_err(|error| self.state.failure(&error))?;
+        }
         Ok((decided.explained, decided.note))
     }
 

@@ -1,6 +1,7 @@
 //! One command from its text to its status, on the streams of somebody who waits for it and has no person beside it.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -78,7 +79,7 @@ pub(crate) async fn carry_out(
     signalled: &watch::Receiver<bool>,
 ) -> Result<Exit, CliError> {
     let Caller { input, outputs, terminal, stays } = caller;
-    let mut said = outputs.stderr.try_clone().map_err(unwritten)?;
+    let said = outputs.stderr.try_clone().map_err(unwritten)?;
     let (sender, receiver) = mpsc::channel(QUEUE);
     let printer = Printer::new(outputs, None);
     let (stops, screen) = (switch.clone(), Mutex::new(()));
@@ -115,9 +116,15 @@ pub(crate) async fn carry_out(
         Outcome::Ask(pending) => command_end::unanswered(pending.explained(), pending.decision()),
         Outcome::Unanswered(unanswered) => command_end::waits(&unanswered),
     };
-    // Nobody reads it any more: there is nobody left to tell.
-    let _ = io::Write::write_all(&mut said, told.as_bytes());
+    tell(said, told).await;
     Ok(exit)
+}
+
+/// Writes it to a caller's standard error. One that does not read is not waited for: others wait for this process.
+pub(crate) async fn tell(mut stderr: File, told: String) {
+    let written = tokio::task::spawn_blocking(move || stderr.write_all(told.as_bytes()));
+    // Nobody reads it any more: there is nobody left to tell.
+    let _unread = tokio::time::timeout(GRACE, written).await;
 }
 
 fn unwritten(error: io::Error) -> CliError {

@@ -224,11 +224,12 @@ impl Server {
         };
         let placed = self.sessions.place(&self.pipeline, name, &request.cwd, request.rooted, call).await;
         let (call, turn) = placed?;
-        if turn.is_beside() && !request.beside {
-            let told =
-                "palisade: another command of this session runs; what this one changes in its shell is not kept\n";
-            // Nobody reads it: there is nobody to tell.
-            let _unread = std::io::Write::write_all(&mut &caller.outputs.stderr, told.as_bytes());
+        if turn.is_beside()
+            && !request.beside
+            && let Ok(stderr) = caller.outputs.stderr.try_clone()
+        {
+            let told = "palisade: another command of this session runs; what this one changes in its shell is not kept\n";
+            call::tell(stderr, told.to_owned()).await;
         }
         let ended = call::carry_out(&self.pipeline, call, caller, switch, signalled).await;
         if ended.as_ref().is_ok_and(|exit| *exit != Exit::Denied) {

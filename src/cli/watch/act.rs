@@ -36,6 +36,9 @@ pub(crate) struct Act {
     pub(crate) request: Box<str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) programs: Vec<Box<str>>,
+    /// What its commands do to other systems and to this machine.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) effects: Vec<Box<str>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) policies: Vec<Box<str>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -28,6 +28,7 @@ pub(super) fn about(act: &Act) -> Vec<Line<'static>> {
     fact("record", &format!("{} of {}", act.seq, act.chain));
     fact("decision", &act.request);
     fact("programs", &joined(&act.programs));
+    fact("effects", &joined(&act.effects));
     fact("policies", &joined(&act.policies));
     fact("opaque", &joined(&act.opaque));
     fact("errors", &joined(&act.errors));

@@ -194,3 +194,21 @@ fn a_search_looks_at_all_that_is_shown() {
         assert_eq!(act.holds(wanted), there, "{wanted}");
     }
 }
+
+/// What commands do to other systems is told in one line each, with what is not certain behind a question mark.
+#[test]
+fn effects_elsewhere_are_told() {
+    let mut record = decision(1, None, "ask", "kubectl delete ns prod; ls; psql -c \"$x\"");
+    record["asked"] = json!({ "v": 1, "items": [
+        { "exec": { "words": ["kubectl"], "outward": { "system": "kubernetes", "effects": ["destroy"], "scope": [["namespace", "prod"]],
+            "narrowest": "prod", "target": "ns prod" } } },
+        { "exec": { "words": ["ls"] } },
+        { "file": { "action": "read", "paths": ["/w"] } },
+        { "exec": { "words": ["psql"], "outward": { "system": "postgres", "possible": ["change", "destroy"], "narrowest": "", "target": "" } } }
+    ] });
+    let model = model(&[record, decision(2, None, "allow", "make")]);
+    let effects: Vec<&[Box<str>]> = model.acts().map(|act| act.effects.as_slice()).collect();
+    let expected: [&[Box<str>]; 2] =
+        [&["destroy (kubernetes, namespace=prod) ns prod".into(), "change?, destroy? (postgres)".into()], &[]];
+    assert_eq!(effects, expected);
+}

@@ -317,7 +317,7 @@
     const facts = make("dl");
     const session = sessions.get(act.session);
     for (const [name, value] of [["when", act.at], ["agent", act.agent], ["user", act.user], ["session", session?.name || "a single command"],
-      ["directory", act.cwd], ["policies", act.policies?.join(", ")], ["programs", act.programs?.join(", ")], ["opaque", act.opaque?.join(", ")],
+      ["directory", act.cwd], ["effects", act.effects?.join(", ")], ["policies", act.policies?.join(", ")], ["programs", act.programs?.join(", ")], ["opaque", act.opaque?.join(", ")],
       ["decision", act.request], ["record", `${act.seq} of ${act.chain}`]]) {
       if (value) put(facts, make("dt", "", name), make("dd", "", value));
     }
