@@ -102,6 +102,15 @@ fn each_kind_of_act_is_judged() {
     let allowed = decisions.iter().filter(|line| line.contains("\"effect\":\"allow\"")).count();
     let ends = record.iter().filter(|line| line["kind"] == "outcome" && line["exit"]["reason"] == "by_client").count();
     assert!(allowed > 10 && allowed == ends, "{allowed} {ends}");
+    // In `shadow` a command is judged as it would be once it is wrapped.
+    let guarded = |mode: &str| {
+        let of = |line: &&Value| line["reason"] == format!("Bash, by the hook of claude ({mode})");
+        let mut all = record.iter().filter(of).map(|line| line["asked"]["session"]["guarded"].clone());
+        let first = all.next().expect("a decision");
+        assert!(all.all(|other| other == first));
+        first
+    };
+    assert_eq!((guarded("shadow"), guarded("verdict")), (json!(true), json!(false)));
 }
 
 /// A shell tool that is told where to run is judged there, and paths count from where the client stands.

@@ -339,6 +339,12 @@ fn a_clients_settings_are_written_and_taken_back() {
     let troubles = world.call(&["status", "--json"]).json()["troubles"].to_string();
     assert!(troubles.contains("disableAllHooks") && troubles.contains("--system"), "{troubles}");
     assert!(troubles.contains("has not been told to trust it"), "{troubles}");
+    // Nor is a profile dropped without a word.
+    for (words, code) in [(&["--profile", "readonly"][..], 0), (&[], 1), (&["--profile", "developer"], 0)] {
+        let applied = world.call(&[&["setup", "gemini", "--apply"][..], words].concat());
+        assert_eq!(applied.code, Some(code), "{words:?}: {applied:?}");
+        assert!(code == 0 || applied.stderr.contains("--profile"), "{applied:?}");
+    }
     let off = world.call(&["off"]);
     assert_eq!((off.code, off.stderr.as_str()), (Some(0), ""), "{off:?}");
     let read = |name: &str| fs::read_to_string(world.path(name)).unwrap_or_default();
@@ -353,6 +359,21 @@ fn a_clients_settings_are_written_and_taken_back() {
         "home/.config/opencode/plugin/palisade.js",
     ] {
         assert!(!world.path(gone).exists(), "{gone}");
+    }
+    // What a person has set since is the person's, and so is what was set before.
+    for before in [None, Some("{ \"disableSkillShellExecution\": true }")] {
+        let path = world.path("home/.claude/settings.json");
+        match before {
+            Some(text) => fs::write(&path, text).expect("written"),
+            None => fs::remove_file(&path).expect("removed"),
+        }
+        for mode in ["shadow", "wrap", "wrap"] {
+            assert_eq!(world.call(&["setup", "claude", "--apply", "--mode", mode]).code, Some(0));
+        }
+        assert_eq!(world.call(&["setup", "claude", "--remove"]).code, Some(0));
+        let kept = before.map(value).unwrap_or_default();
+        assert_eq!(fs::read_to_string(&path).map(|text| value(&text)).unwrap_or_default(), kept);
+        assert!(!world.path("home/.claude/settings.json.before-palisade").exists());
     }
     // What cannot be changed without harm is left alone, and says why.
     for (file, text, told) in [

@@ -13,6 +13,11 @@ mod table;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "tests ask the installed programs for their help"
+)]
 mod tree_check;
 
 use std::collections::{BTreeMap, BTreeSet};

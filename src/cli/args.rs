@@ -58,7 +58,7 @@ pub(crate) enum Verb {
     Setup(Setup),
     /// Bring all AI clients of this user under Palisade
     On(On),
-    /// Take that back
+    /// Take all AI clients of this user from under Palisade again
     Off(Off),
     /// Say which AI clients are under Palisade, and how
     Status(StatusArgs),

@@ -27,7 +27,8 @@ fn verbs(help: &str, tool: &str) -> Vec<String> {
             }
             2..=4 if lists => {
                 let verb = text.split([' ', ':', '*', '\t']).next().unwrap_or_default();
-                let is_verb = verb.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+                let is_verb =
+                    verb.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
                 if is_verb && !verb.starts_with('-') && verb != "help" && verb != tool {
                     verbs.push(verb.to_owned());
                 }
@@ -92,9 +93,15 @@ fn each_verb_that_a_tool_tells_has_a_row() {
 #[test]
 fn a_help_text_tells_its_verbs() {
     for (help, expected) in [
-        ("Usage: x\n\nManagement Commands:\n  builder     Manage builds\n  buildx*     Build\n\nOptions:\n  --all  all\n", "builder buildx"),
+        (
+            "Usage: x\n\nManagement Commands:\n  builder     Manage builds\n  buildx*     Build\n\nOptions:\n  --all  all\n",
+            "builder buildx",
+        ),
         ("CORE COMMANDS\n  auth:          Log in\n  help:  Help\n\nFLAGS\n  --help   Show\n", "auth"),
-        ("Basic Commands (Beginner):\n  create          Create\n                  more of it\n\nUse \"x --help\" for commands:\n  y\n", "create"),
+        (
+            "Basic Commands (Beginner):\n  create          Create\n                  more of it\n\nUse \"x --help\" for commands:\n  y\n",
+            "create",
+        ),
         ("Usage:  x rm\n\nRemove it\n", ""),
     ] {
         assert_eq!(verbs(help, "x").join(" "), expected, "{help}");

@@ -62,7 +62,10 @@ pub use live_file::LiveFile;
 pub use login::TurnedAway;
 pub use proof::{Disproof, Proof, ProveError, Proven, prove};
 pub use prune::Pruned;
-pub use record::{Amount, Elsewhere, Judged, PolicyQuestions, Reached, Record, RecordedExit, RecordedRefusal, Requester, SandboxLayers, Seen, Why};
+pub use record::{
+    Amount, Elsewhere, Judged, PolicyQuestions, Reached, Record, RecordedExit, RecordedRefusal, Requester,
+    SandboxLayers, Seen, Why,
+};
 pub use recover::Crashed;
 pub use seal::{AgeIdentity, IdentityError, SealError, SealTo, SealToError, Sealed, Unsealed};
 pub use select::{Filter, Selector, effect_of, kind, policies};

@@ -244,7 +244,8 @@ impl PolicyQuestions {
 
 impl fmt::Display for Elsewhere {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let doubt = self.possible.iter().filter(|effect| !self.effects.contains(effect)).map(|effect| format!("{effect}?"));
+        let doubt =
+            self.possible.iter().filter(|effect| !self.effects.contains(effect)).map(|effect| format!("{effect}?"));
         let effects: Vec<String> = self.effects.iter().map(|effect| effect.to_string()).chain(doubt).collect();
         write!(f, "{} ({}", effects.join(", "), self.system)?;
         for (word, place) in &self.scope {

@@ -361,18 +361,20 @@ impl Pipeline {
         Ok(Explained::of(verdict.report(), &self.state.settings.redactor))
     }
 
-    /// Judges a script that somebody else runs, outside of every session, and puts that on record. Policy is asked as `check --unguarded` asks
-    /// it: nothing decides again at each program start, and the kernel holds no path.
+    /// Judges a script that somebody else runs, outside of every session, and puts that on record. Unless it is `held`, policy is asked as
+    /// `check --unguarded` asks it: nothing decides again at each program start, and the kernel holds no path. Else it is asked as for a session.
     ///
     /// # Errors
     /// If there is no such directory, a person has stopped the agent, or the record cannot be written.
-    pub async fn consult(&self, call: &Call) -> Result<(Explained, DecisionNote), Failure> {
+    pub async fn consult(&self, call: &Call, held: bool) -> Result<(Explained, DecisionNote), Failure> {
         self.state.kill_switch().goes_on(None)?;
         let id = SessionId::new().map_err(|error| self.state.failure(&error))?;
         let mut seat = self.state.seats().here(call, id, None)?;
-        let session = &mut seat.occasion.session;
-        (session.guarded, session.paths_held, session.own_network) = (false, false, false);
-        (seat.occasion.temp, seat.occasion.scratch) = (None, Scratch::default());
+        if !held {
+            let session = &mut seat.occasion.session;
+            (session.guarded, session.paths_held, session.own_network) = (false, false, false);
+            (seat.occasion.temp, seat.occasion.scratch) = (None, Scratch::default());
+        }
         let Judgement { verdict, elapsed, .. } = self.state.decisions().judge(call, &seat).await;
         self.state.usage.count(&verdict, &self.state.settings.engine.now());
         let decided = self.state.decisions().record(call, &seat, &verdict, None, elapsed).await?;

@@ -24,7 +24,7 @@ pub(crate) struct Setup {
 /// How clients are brought under Palisade.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct How {
-    /// What the client is told to do [default: wrap]
+    /// With `--apply`: what the client is told to do [default: wrap]
     #[arg(long, value_name = "MODE")]
     pub(crate) mode: Option<SetupMode>,
     /// Write the machine's settings, which no file in a project switches off; takes root
@@ -42,6 +42,7 @@ pub(crate) enum SetupMode {
     /// Its hook says nothing, and records what it would have said
     Shadow,
     /// It starts Palisade as an MCP server, and has no shell of its own
+    #[value(hide = true)]
     Mcp,
 }
 

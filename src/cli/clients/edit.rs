@@ -58,6 +58,8 @@ pub(crate) struct Rewritten {
     after: Option<String>,
     /// A line for each thing that changes.
     pub(crate) shown: Vec<String>,
+    /// Our changes go: what was kept of the file from before them is of no more use.
+    gives_back: bool,
 }
 
 impl Edit {
@@ -104,7 +106,7 @@ impl Edit {
                 format!("{value:#}\n")
             }
         };
-        Ok(Rewritten { path: self.path.clone(), before, after: Some(after), shown })
+        Ok(Rewritten { path: self.path.clone(), before, after: Some(after), shown, gives_back: false })
     }
 
     /// The file with the change taken back.
@@ -140,7 +142,7 @@ impl Edit {
                 if shown.is_empty() { Some(text.clone()) } else { stays.then(|| format!("{value:#}\n")) }
             }
         };
-        Ok(Rewritten { path: self.path.clone(), before, after, shown })
+        Ok(Rewritten { path: self.path.clone(), before, after, shown, gives_back: true })
     }
 
     /// Whether the file holds the change as it stands; none if there is no such file or nothing of ours in it.
@@ -200,7 +202,9 @@ impl Rewritten {
         if self.before.is_some() {
             mode = fs::metadata(&path)?.permissions().mode();
             let backup = beside(&path, BACKUP);
-            if !backup.exists() {
+            // Not a file that `setup` has made or changed itself.
+            let is_untouched = self.before.as_ref().is_some_and(|before| !is_ours(before));
+            if is_untouched && !self.gives_back {
                 fs::copy(&path, &backup)?;
             }
         }
@@ -212,7 +216,11 @@ impl Rewritten {
         });
         written.and_then(|()| fs::rename(&new, &path)).inspect_err(|_| {
             let _not_made = fs::remove_file(&new);
-        })
+        })?;
+        if self.gives_back {
+            let _there_was_none = fs::remove_file(beside(&path, BACKUP));
+        }
+        Ok(())
     }
 }
 
@@ -422,24 +430,31 @@ mod tests {
     #[test]
     fn a_later_hook_takes_the_place_of_an_earlier_one_and_others_stay() {
         let text = r#"{ "hooks": { "PreToolUse": [
-            { "hooks": [{ "command": "/home/palisade/bin/git-guard hook pre" }] },
-            { "hooks": [{ "command": "palisade hook claude --shadow # written by palisade setup" }, { "command": "mine" }] },
-            { "hooks": [{ "command": "palisade hook claude --shadow # written by palisade setup" }] }
+            { "hooks": [{ "command": "/home/palisade/bin/git-guard hook pre" }] }
         ] }, "on": false }"#;
         let (_place, path) = place(Some(text));
         let edit = Edit { path, change: steps() };
         edit.made().unwrap().write().unwrap();
-        let value: Value = serde_json::from_str(&fs::read_to_string(&edit.path).unwrap()).unwrap();
+        assert!(edit.path.with_file_name("settings.json.before-palisade").is_file());
+        // Somebody puts a handler beside ours, and ours is of an earlier mode.
+        let read = || serde_json::from_str::<Value>(&fs::read_to_string(&edit.path).unwrap()).unwrap();
+        let mut value = read();
+        value["hooks"]["PreToolUse"][1] = json!({ "hooks": [
+            { "command": "palisade hook claude --shadow # written by palisade setup" }, { "command": "mine" }
+        ] });
+        fs::write(&edit.path, value.to_string()).unwrap();
+        edit.made().unwrap().write().unwrap();
+        let value = read();
         let list = value["hooks"]["PreToolUse"].as_array().unwrap();
         assert_eq!(list.len(), 3, "{list:?}");
         assert!(list[0].to_string().contains("git-guard") && list[2].to_string().contains("--wrap"), "{list:?}");
         assert_eq!(list[1], json!({ "hooks": [{ "command": "mine" }] }));
         assert_eq!(edit.position(&["hooks", "PreToolUse"]).unwrap(), 2);
-        assert!(edit.path.with_file_name("settings.json.before-palisade").is_file());
         // What was set before is set again.
         edit.taken_back().unwrap().write().unwrap();
-        let value: Value = serde_json::from_str(&fs::read_to_string(&edit.path).unwrap()).unwrap();
+        let value = read();
         assert_eq!((&value["on"], value["hooks"]["PreToolUse"].as_array().unwrap().len()), (&json!(false), 2));
+        assert!(!edit.path.with_file_name("settings.json.before-palisade").exists());
     }
 
     #[test]

@@ -71,10 +71,11 @@ pub(crate) static HOOKED: &[Hooked] = &[
             match told.scope {
                 Scope::User => Ok(vec![Edit {
                     path: told.moved("CLAUDE_CONFIG_DIR", ".claude").join("settings.json"),
-                    change: FileChange::Steps(vec![
-                        JsonStep::Put(&["hooks", "PreToolUse"], entry),
-                        JsonStep::Set(&["disableSkillShellExecution"], true.into()),
-                    ]),
+                    change: FileChange::Steps({
+                        let own =
+                            (!told.is_shadow()).then(|| JsonStep::Set(&["disableSkillShellExecution"], true.into()));
+                        [JsonStep::Put(&["hooks", "PreToolUse"], entry)].into_iter().chain(own).collect()
+                    }),
                 }]),
                 Scope::System => Ok(vec![Edit {
                     path: "/etc/claude-code/managed-settings.d/palisade.json".into(),
@@ -92,8 +93,8 @@ pub(crate) static HOOKED: &[Hooked] = &[
             Switch { file: ".claude/settings.json", keys: &["env", "CLAUDE_CODE_SHELL_PREFIX"], value: None },
             Switch { file: ".claude/settings.local.json", keys: &["env", "CLAUDE_CODE_SHELL_PREFIX"], value: None },
         ],
-        unasked: |_| None,
-        unseen: "Hooks, status lines and MCP servers of the directory's own files run without this hook.",
+        unasked: switched_off,
+        unseen: "A project's own hooks, status lines and MCP servers do not pass Palisade.",
     },
     Hooked {
         name: "codex",
@@ -157,7 +158,7 @@ pub(crate) static HOOKED: &[Hooked] = &[
             Switch { file: ".gemini/settings.json", keys: &["hooks", "BeforeTool"], value: None },
         ],
         unasked: |_| None,
-        unseen: "Hooks and MCP servers of the directory's own files run without this hook.",
+        unseen: "A project's own hooks and MCP servers do not pass Palisade.",
     },
     Hooked {
         name: "cursor",
@@ -168,7 +169,7 @@ pub(crate) static HOOKED: &[Hooked] = &[
                 Scope::User => told.home.join(".cursor/hooks.json"),
                 Scope::System => "/etc/cursor/hooks.json".into(),
             };
-            let hook = json!({ "command": told.command, "failClosed": !told.command.contains("--shadow") });
+            let hook = json!({ "command": told.command, "failClosed": !told.is_shadow() });
             let steps = vec![
                 JsonStep::Set(&["version"], 1.into()),
                 JsonStep::Put(&["hooks", "beforeShellExecution"], hook.clone()),
@@ -292,6 +293,11 @@ impl Hooked {
 }
 
 impl Told<'_> {
+    /// Nothing is to change but what is recorded.
+    fn is_shadow(&self) -> bool {
+        self.words.iter().any(|word| word == "--shadow")
+    }
+
     /// The directory that a variable names, or the one of that name in the home directory.
     fn moved(&self, variable: &str, name: &str) -> PathBuf {
         let set = std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
@@ -313,6 +319,13 @@ fn real(path: &Path) -> PathBuf {
     parent.and_then(|parent| Some(parent.join(path.file_name()?))).unwrap_or_else(|| path.to_owned())
 }
 
+/// Why Claude Code would run no hook of this file: it says so itself.
+fn switched_off(settings: &Path) -> Option<&'static str> {
+    let told = std::fs::read_to_string(settings).unwrap_or_default();
+    let told: Value = serde_json::from_str(&told).unwrap_or_default();
+    (told.get("disableAllHooks") == Some(&Value::Bool(true))).then_some("`disableAllHooks` there switches it off")
+}
+
 /// Why Codex would skip the hook in this file: nobody has told it to trust this very command at this very place.
 fn untrusted(hooks: &Path) -> Option<&'static str> {
     let why = Some("Codex has not been told to trust it as it stands, and skips it in silence; apply it again");
@@ -324,6 +337,9 @@ fn untrusted(hooks: &Path) -> Option<&'static str> {
     let Some(command) = command else { return why };
     let settings = std::fs::read_to_string(hooks.with_file_name("config.toml")).unwrap_or_default();
     let settings: toml::Table = toml::from_str(&settings).unwrap_or_default();
+    if settings.get("features").and_then(|features| features.get("hooks")?.as_bool()) == Some(false) {
+        return Some("`features.hooks` beside it switches it off");
+    }
     let place = format!("{}:pre_tool_use:{at}:0", real(hooks).display());
     let trusted =
         settings.get("hooks").and_then(|hooks| hooks.get("state")?.get(&place)?.get("trusted_hash")?.as_str());

@@ -1,6 +1,6 @@
 //! Whether clients ask Palisade's hook, and what in a directory would keep them from it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -45,6 +45,9 @@ pub(crate) fn findings(workspace: Option<&Path>) -> Vec<ClientFinding> {
         let names_this = own.is_some_and(|own| std::fs::read_to_string(&file).is_ok_and(|text| text.contains(&own)));
         let other = if names_this { "" } else { ", as another program than this" };
         findings.push(finding(mode != "shadow", format!("{file} has it ask Palisade's hook ({mode}){other}")));
+        if let Some(program) = program(&file).filter(|program| !program.is_file()) {
+            findings.push(finding(false, format!("{file} names {}, which is not there", program.display())));
+        }
         if let Some(why) = (client.unasked)(Path::new(&file)).filter(|_| scope == Scope::User) {
             findings.push(finding(false, format!("{file}: {why}")));
         }
@@ -55,7 +58,8 @@ pub(crate) fn findings(workspace: Option<&Path>) -> Vec<ClientFinding> {
                 findings.push(finding(
                     false,
                     format!(
-                        "{} says `{how}`, which can undo that; `palisade setup {} --apply --system` writes what it cannot",
+                        "{} says `{how}`, which switches the hook off or undoes what it does; `palisade setup {} --apply --system` writes settings that a \
+                         project cannot override",
                         place.display(),
                         client.name
                     ),
@@ -64,6 +68,14 @@ pub(crate) fn findings(workspace: Option<&Path>) -> Vec<ClientFinding> {
         }
     }
     findings
+}
+
+/// The program that the command in this file starts, where it stands there without quotation marks of a shell.
+fn program(file: &str) -> Option<PathBuf> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let (before, _) = text.split_once(" hook ")?;
+    let path = before.rsplit(['"', ' ']).next()?;
+    path.starts_with('/').then(|| path.into())
 }
 
 impl Switch {

@@ -85,6 +85,9 @@ fn scope(system: bool) -> Scope {
     if system { Scope::System } else { Scope::User }
 }
 
+/// Flags that say under which policies a client works: none of them goes without a word.
+const FLAGS: [&str; 9] = ["profile", "policies", "config", "role", "user", "read", "write", "workspace", "target"];
+
 fn apply(client: &'static Hooked, how: &How, context: &Context) -> Result<(), CliError> {
     let mode = match how.mode.unwrap_or(SetupMode::Wrap) {
         SetupMode::Wrap => "wrap",
@@ -118,6 +121,14 @@ fn apply(client: &'static Hooked, how: &How, context: &Context) -> Result<(), Cl
         words.push(word.into_string().map_err(|_| unsayable())?);
     }
     let edits = client.edits(scope(how.system), &words).map_err(unwritten)?;
+    let told = edits.first().and_then(|edit| edit.command().ok().flatten()).unwrap_or_default();
+    let says = |flag: &&&str| {
+        told.contains(&format!("--{flag}=")) && !words.iter().any(|word| word.starts_with(&format!("--{flag}=")))
+    };
+    if let Some(flag) = FLAGS.iter().find(says) {
+        let help = "give it again, or take the hook back first: `--remove`";
+        return Err(CliError::new(format!("the hook that is there has `--{flag}`, which this call leaves out"), help));
+    }
     let made = edits.iter().map(Edit::made).collect::<Result<Vec<_>, _>>().map_err(unwritten)?;
     write(client, &made)?;
     report::print(&format!("{} asks Palisade from its next start on ({mode}). {}\n", client.title, client.unseen));

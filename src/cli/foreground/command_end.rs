@@ -82,7 +82,7 @@ pub(crate) fn unanswered(verdict: &Explained, decision: &DecisionNote) -> Ended 
 
 /// The same, where the request for it stays.
 pub(crate) fn waits(unanswered: &Unanswered) -> Ended {
-    let Unanswered { explained, decision, standing, .. } = unanswered;
+    let Unanswered { explained, standing, .. } = unanswered;
     let reasons = report::reasons(&explained.of_refusal());
     let how = match standing {
         Standing::Waiting { id, expires_s, quorum, yes } => {
@@ -90,8 +90,8 @@ pub(crate) fn waits(unanswered: &Unanswered) -> Ended {
                 if *quorum > 1 { format!(" (of {quorum} people, {yes} have said yes)") } else { String::new() };
             let minutes = expires_s.div_ceil(60);
             format!(
-                "a person answers from another terminal: `palisade approvals grant {id}`, within {minutes} minutes{people}. Then run \
-                 this command again"
+                "a person says yes with `palisade approvals grant {id}` within {minutes} minutes{people}, from a terminal that was open \
+                 before the agent's client. Then run this command again"
             )
         }
         Standing::Denied { by, reason, .. } => {
@@ -103,6 +103,6 @@ pub(crate) fn waits(unanswered: &Unanswered) -> Ended {
             format!("{max} requests wait for a person already; run it again once some are answered")
         }
     };
-    let told = format!("palisade: needs a person's yes ({})\n{reasons}palisade: {how}\n", decision.id);
+    let told = format!("palisade: needs a person's yes\n{reasons}palisade: {how}\n");
     Ended { exit: Exit::Denied, told }
 }

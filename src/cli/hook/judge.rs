@@ -1,6 +1,6 @@
 //! Asks policy: through the stand-by process, or by itself where there is none.
 
-use palisade_runner::{Call, Client, Decision, Explained, Pipeline, Settings};
+use palisade_runner::{Call, Client, Decision, Explained, ExplainedReason, Pipeline, Settings};
 
 use super::act::{Said, ToolUse};
 use crate::cli::args::{Context, Hook, HookMode};
@@ -19,6 +19,7 @@ pub(super) fn judge(
     event: &ToolUse,
     script: Vec<u8>,
     server_tool: Option<&String>,
+    held: bool,
 ) -> Result<Said, String> {
     let context = Context { cwd: Some(event.cwd.clone()), ..args.context.clone() };
     if let Some(project) = &event.project {
@@ -29,6 +30,7 @@ pub(super) fn judge(
     let question = Question {
         script,
         server_tool: server_tool.cloned(),
+        held,
         cwd: event.cwd.clone(),
         client: format!("{client} (hook)"),
         reason: format!("{}, by the hook of {client} ({mode})", event.tool),
@@ -70,29 +72,31 @@ pub(super) async fn of(pipeline: &Pipeline, question: &Question) -> Result<Verdi
     }
     let cwd = question.cwd.to_str().map(str::to_owned);
     let (script, reason) = (question.script.clone(), question.reason.clone());
-    let (explained, note) = pipeline.consult(&Call { script, cwd, reason, client, ..Call::default() }).await?;
+    let (explained, note) =
+        pipeline.consult(&Call { script, cwd, reason, client, ..Call::default() }, question.held).await?;
     Ok(Verdict { decision: explained.decision, text: text(&explained, note.id.as_str()) })
 }
 
-/// The reasons, as an agent is told them: each policy once, with a way out.
+/// Characters of the reasons, at most.
+const MOST: usize = 400;
+
+/// The reasons, as an agent is told them: each policy once, with a way out, as many as there is room for.
 fn text(explained: &Explained, id: &str) -> String {
+    let explained = explained.of_refusal();
     let mut text = String::new();
     for (at, reason) in explained.reasons.iter().enumerate() {
-        let is_told = explained
-            .reasons
-            .iter()
-            .take(at)
-            .any(|earlier| earlier.policy == reason.policy && earlier.reason == reason.reason);
-        if is_told {
+        let same = |earlier: &&ExplainedReason| earlier.policy == reason.policy && earlier.reason == reason.reason;
+        if explained.reasons.iter().take(at).any(|earlier| same(&earlier)) {
             continue;
         }
         let policy = reason.policy.as_str();
         let policy = if policy.is_empty() { String::new() } else { format!("{policy}: ") };
-        text.push_str(&format!("{policy}{}", reason.reason));
-        if !reason.suggest.is_empty() {
-            text.push_str(&format!(" {}", reason.suggest));
+        let way_out = if reason.suggest.is_empty() { String::new() } else { format!(" {}", reason.suggest) };
+        let told = format!("{policy}{}{way_out} ", reason.reason);
+        if !text.is_empty() && text.chars().count() + told.chars().count() > MOST {
+            break;
         }
-        text.push(' ');
+        text.push_str(&told);
     }
     text.push_str(&format!("({id})"));
     text

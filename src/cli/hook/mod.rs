@@ -79,24 +79,27 @@ fn answer(args: &Hook, protocol: &'static Protocol) -> Result<Spoken, String> {
     let mut said = Said::Nothing;
     let mut scripts = Vec::new();
     for act in &event.acts {
-        let wraps = mode == HookMode::Wrap;
-        said = said.and(match act {
-            ToolAct::Command { text, is_background } if wraps => {
+        said = said.and(match (act, mode) {
+            (ToolAct::Command { text, is_background }, HookMode::Wrap) => {
                 Said::Rewrite(wrap::command(args, &event, text, *is_background)?)
             }
-            ToolAct::Tool(name) => judge::judge(args, &event, Vec::new(), Some(name))?,
-            ToolAct::Unknown(name) => Said::Ask(format!(
-                "Palisade does not know the tool `{}` of this client, and cannot tell what it does.",
+            // What is to be seen is what would become of it once it is wrapped.
+            (ToolAct::Command { text, .. }, HookMode::Shadow) => {
+                judge::judge(args, &event, text.clone().into_bytes(), None, true)?
+            }
+            (ToolAct::Tool(name), _) => judge::judge(args, &event, Vec::new(), Some(name), false)?,
+            (ToolAct::Unknown(name), _) => Said::Ask(format!(
+                "Palisade cannot tell what the tool `{}` of this client does.",
                 report::printable(name)
             )),
-            act => {
+            (act, _) => {
                 scripts.extend(script::of(act));
                 Said::Nothing
             }
         });
     }
     if !scripts.is_empty() {
-        said = said.and(judge::judge(args, &event, scripts.join(b"; ".as_slice()), None)?);
+        said = said.and(judge::judge(args, &event, scripts.join(b"; ".as_slice()), None, false)?);
     }
     if mode == HookMode::Shadow {
         said = Said::Nothing;

@@ -228,7 +228,8 @@ impl Server {
             && !request.beside
             && let Ok(stderr) = caller.outputs.stderr.try_clone()
         {
-            let told = "palisade: another command of this session runs; what this one changes in its shell is not kept\n";
+            let told =
+                "palisade: another command of this session runs; what this one changes in its shell is not kept\n";
             call::tell(stderr, told.to_owned()).await;
         }
         let ended = call::carry_out(&self.pipeline, call, caller, switch, signalled).await;

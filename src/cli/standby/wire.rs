@@ -60,6 +60,8 @@ pub(crate) struct Question {
     pub(crate) script: Vec<u8>,
     /// In the place of a script: a tool of another MCP server.
     pub(crate) server_tool: Option<String>,
+    /// It is judged as if a session of Palisade's ran it.
+    pub(crate) held: bool,
     /// The client's directory.
     pub(crate) cwd: PathBuf,
     /// What the client calls itself.

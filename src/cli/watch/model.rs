@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use palisade_audit::{PolicyQuestions, Followed, Notice, Record, Requester, Seen};
+use palisade_audit::{Followed, Notice, PolicyQuestions, Record, Requester, Seen};
 use serde::Serialize;
 
 use super::act::{Act, ActKind, ActOutcome, ActReason, PersonAnswer, Verdict, time, what_was_refused};
@@ -408,7 +408,12 @@ impl Model {
             words: record.reason.clone().filter(|_| kind == ActKind::Command).unwrap_or_default(),
             request: record.req.clone().unwrap_or_default(),
             programs: record.inv.clone(),
-            effects: record.asked.iter().flat_map(PolicyQuestions::elsewhere).map(|does| does.to_string().into()).collect(),
+            effects: record
+                .asked
+                .iter()
+                .flat_map(PolicyQuestions::elsewhere)
+                .map(|does| does.to_string().into())
+                .collect(),
             policies,
             reasons: reasons.collect(),
             opaque: record.opaque.clone(),

@@ -63,7 +63,8 @@ pub(crate) fn run(args: &Sh) -> Result<Exit, CliError> {
         }
     }
     if let Some(name) = session {
-        // Settings that cannot be read are told below. As many processes as there may be are another matter.
+        // Where the settings are the reason, they say so.
+        let _read = config::load(&context, config::SHELL)?;
         let name = report::printable(&name);
         report::complain(&format!(
             "palisade: no stand-by process takes the session `{name}`; nothing of it is there or kept\n"
