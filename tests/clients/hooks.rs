@@ -153,8 +153,8 @@ fn nothing_runs_where_the_hook_fails() {
         let name = client.row.name;
         // One client is enough for what the shell in front of the hook makes of it.
         let fails = (name == "claude").then_some(("it fails", Some("#!/bin/sh\nexit 1\n")));
-        let troubles = [("it is missing", None), ("it dies", Some("#!/bin/sh\nkill -KILL $$\n"))];
-        for (trouble, program) in troubles.into_iter().chain(fails) {
+        let dies = (name != "opencode").then_some(("it dies", Some("#!/bin/sh\nkill -KILL $$\n")));
+        for (trouble, program) in [("it is missing", None)].into_iter().chain(dies).chain(fails) {
             let world = World::new();
             let model = Scripted::start(&world, &python, &json!([client.runs("touch ran")]));
             let place = world.path("home/palisade");

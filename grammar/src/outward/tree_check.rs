@@ -3,6 +3,7 @@
 //! A verb without a row has every effect, which is safe and asks too often.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use crate::inventory;
@@ -39,11 +40,16 @@ fn verbs(help: &str, tool: &str) -> Vec<String> {
     verbs
 }
 
+/// A home of their own for the tools: some make directories there before they say anything.
+fn home() -> PathBuf {
+    std::env::temp_dir().join(format!("palisade-tree-check-{}", std::process::id()))
+}
+
 /// What the tool says of these words; none if it is not installed.
 fn help(words: &[String]) -> Option<String> {
     let (tool, path) = words.split_first()?;
     let mut program = Command::new(tool);
-    program.args(path).arg("--help").stdin(Stdio::null()).env("LC_ALL", "C").env("HOME", "/nonexistent");
+    program.args(path).arg("--help").stdin(Stdio::null()).env("LC_ALL", "C").env("HOME", home());
     let output = program.output().ok()?;
     Some(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
 }
@@ -87,6 +93,7 @@ fn each_verb_that_a_tool_tells_has_a_row() {
             }
         }
     }
+    let _nothing_was_made = std::fs::remove_dir_all(home());
     assert_eq!(wrong, Vec::<String>::new());
 }
 
