@@ -292,7 +292,7 @@ impl Seed {
         Ok(())
     }
 
-    /// Whether the caches were filled before, and nobody has removed that since.
+    /// Whether the caches were filled before and are still there.
     fn is_there(&self) -> bool {
         statat(&self.root, OWN, AtFlags::SYMLINK_NOFOLLOW).is_ok()
     }
@@ -473,7 +473,7 @@ mod tests {
         caches.make().unwrap();
         assert_eq!(fs::read_to_string(index(&own, "a")).unwrap(), "person's");
         assert_eq!(entries(&own.join("registry/index/r/.cache")).unwrap().len(), 2);
-        // What a server made a moment ago is left as it is, unless somebody has removed it.
+        // What a server made a moment ago is left as it is, unless it was removed.
         fs::create_dir(cargo.join("registry/src/r/d")).unwrap();
         caches.ready().unwrap();
         fs::create_dir(cargo.join("registry/src/r/e")).unwrap();

@@ -291,7 +291,7 @@ pub(crate) fn not_started(req: RequestId) -> Entry {
     nothing_of(req, "not_started")
 }
 
-/// A script that was allowed and that the agent's client runs itself: nobody here sees its end.
+/// A script that was allowed and that the agent's client runs itself. This server does not see its end.
 pub(crate) fn by_client(req: RequestId) -> Entry {
     nothing_of(req, "by_client")
 }

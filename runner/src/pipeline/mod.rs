@@ -361,7 +361,7 @@ impl Pipeline {
         Ok(Explained::of(verdict.report(), &self.state.settings.redactor))
     }
 
-    /// Judges a script that somebody else runs, outside of every session, and puts that on record. Unless it is `held`, policy is asked as
+    /// Judges a script that the agent's client runs itself, outside of every session, and puts that on record. Unless it is `held`, policy is asked as
     /// `check --unguarded` asks it: nothing decides again at each program start, and the kernel holds no path. Else it is asked as for a session.
     ///
     /// # Errors
@@ -383,6 +383,15 @@ impl Pipeline {
             self.state.audit.append(entry).await.map_err(|error| self.state.failure(&error))?;
         }
         Ok((decided.explained, decided.note))
+    }
+
+    /// Whether the principal may use a tool of another MCP server, which its client then calls.
+    ///
+    /// # Errors
+    /// If a person has stopped the agent.
+    pub fn consult_tool(&self, tool: &str, client: &Client) -> Result<bool, Failure> {
+        self.state.kill_switch().goes_on(None)?;
+        Ok(self.permits_tool(tool, client))
     }
 
     /// Whether the principal may use an MCP tool.

@@ -188,7 +188,7 @@ impl Rewritten {
     /// # Errors
     /// If it cannot be written; the file is as it was then.
     pub(crate) fn write(&self) -> io::Result<()> {
-        // Through a link, to where somebody keeps the file.
+        // A link stays: the file that it leads to is written.
         let path = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());
         let Some(after) = &self.after else {
             return if self.before.is_some() { fs::remove_file(&path) } else { Ok(()) };

@@ -86,7 +86,10 @@ pub(crate) async fn carry_out(
     let printing = tokio::task::spawn_blocking(move || printer.print(receiver, &stops, &screen));
     let mut stop = Stop::default();
     stop.listen(switch.subscribe());
-    let reading = input.and_then(input::of);
+    let reading = input.map(input::of).transpose().map_err(|error| {
+        CliError::new(format!("standard input cannot be read: {error}"), "nothing has run; `</dev/null` gives it none")
+    })?;
+    let reading = reading.flatten();
     // Held to the end of the command, and of no use behind it.
     let (pieces, _held) = reading.map(|InputReading { pieces, held }| (pieces, held)).unzip();
     let call = Call { live: Some(sender), stop, terminal, input: pieces, colours: true, ..call };

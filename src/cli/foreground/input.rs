@@ -1,7 +1,7 @@
 //! What a command reads on its standard input: what its caller has there.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read as _};
+use std::io::{self, ErrorKind, Read as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt as _;
 
@@ -30,15 +30,18 @@ pub(crate) struct InputReading {
 }
 
 /// Reads what comes from `from`, in a thread of its own; none where nothing can come, so that the command has an empty input.
-pub(crate) fn of(from: OwnedFd) -> Option<InputReading> {
+///
+/// # Errors
+/// If no descriptor is left.
+pub(crate) fn of(from: OwnedFd) -> io::Result<Option<InputReading>> {
     let file = File::from(from);
     if is_null(&file) {
-        return None;
+        return Ok(None);
     }
-    let (over, held) = pipe_with(PipeFlags::CLOEXEC).ok()?;
+    let (over, held) = pipe_with(PipeFlags::CLOEXEC)?;
     let (sender, pieces) = mpsc::channel(AHEAD);
     std::thread::spawn(move || read(file, &over, &sender));
-    Some(InputReading { pieces, held })
+    Ok(Some(InputReading { pieces, held }))
 }
 
 fn read(mut file: File, over: &OwnedFd, sender: &mpsc::Sender<Typed>) {

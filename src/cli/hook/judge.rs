@@ -66,7 +66,7 @@ fn alone(context: &Context, question: &Question) -> Result<Verdict, CliError> {
 pub(super) async fn of(pipeline: &Pipeline, question: &Question) -> Result<Verdict, CliError> {
     let client = Client::self_declared(question.client.clone());
     if let Some(tool) = &question.server_tool {
-        let decision = if pipeline.permits_tool(tool, &client) { Decision::Allow } else { Decision::Deny };
+        let decision = if pipeline.consult_tool(tool, &client)? { Decision::Allow } else { Decision::Deny };
         let text = format!("no policy permits the tool `{}` (`useTool`)", report::printable(tool));
         return Ok(Verdict { decision, text });
     }

@@ -20,10 +20,12 @@ fn asked(request: &Value) -> Result<Asked, String> {
     for field in ["command", "file_path"] {
         input.extend(request.get(field).map(|value| (field.to_owned(), value.clone())));
     }
-    let server_tool = (event == "beforeMCPExecution").then(|| {
+    let server_tool = if event == "beforeMCPExecution" {
         let server = text(request, "server").or_else(|| text(request, "url")).or_else(|| text(request, "command"));
-        (server.unwrap_or_default(), text(request, "tool_name").unwrap_or_default())
-    });
+        Some(server.zip(text(request, "tool_name")).ok_or("the request does not name the server and its tool")?)
+    } else {
+        None
+    };
     Ok(Asked {
         session: text(request, "conversation_id"),
         cwd: cwd.unwrap_or_default(),

@@ -40,10 +40,13 @@ fn asked(request: &Value) -> Result<Asked, String> {
     let tool = text(request, "tool_name").ok_or("the request has no `tool_name`")?;
     let input = request.get("tool_input").and_then(Value::as_object).ok_or("the request has no `tool_input`")?;
     let context = request.get("mcp_context").filter(|context| context.is_object());
-    let server_tool = context.map(|context| {
-        let server = text(context, "server_name").unwrap_or_default();
-        (server, text(context, "tool_name").unwrap_or_else(|| tool.clone()))
-    });
+    let server_tool = match context {
+        Some(context) => {
+            let server = text(context, "server_name").ok_or("the request does not name the server of its tool")?;
+            Some((server, text(context, "tool_name").unwrap_or_else(|| tool.clone())))
+        }
+        None => None,
+    };
     Ok(Asked {
         session: text(request, "session_id"),
         cwd: text(request, "cwd").unwrap_or_default().into(),

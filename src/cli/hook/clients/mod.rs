@@ -292,6 +292,19 @@ mod tests {
         for input in [serde_json::json!({}), serde_json::json!({ "command": 1 }), serde_json::json!("ls")] {
             assert!(claude(input.clone()).is_err(), "{input}");
         }
+        // A tool of a server that has no name.
+        for (client, request) in [
+            (
+                HookClient::Gemini,
+                r#"{"hook_event_name":"BeforeTool","cwd":"/w","tool_name":"x","tool_input":{},"mcp_context":{}}"#,
+            ),
+            (
+                HookClient::Cursor,
+                r#"{"hook_event_name":"beforeMCPExecution","workspace_roots":["/w"],"tool_name":"x"}"#,
+            ),
+        ] {
+            assert!(of(client).read(&serde_json::from_str(request).unwrap()).is_err(), "{request}");
+        }
         for request in
             ["{}", "[]", r#"{"hook_event_name":"PostToolUse"}"#, r#"{"cwd":"rel","toolName":"bash","toolArgs":{}}"#]
         {
